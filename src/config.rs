@@ -1,0 +1,391 @@
+//! The settings, by section.
+//!
+//! Defaults, then a file, then the environment. Everything is read and checked before anything
+//! is opened, and every mistake is reported at once. Each part of banshi takes its own section
+//! only.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use config::{Config, File, FileFormat, Map, Value, ValueKind};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The commented defaults. Every key that exists is in this file.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// The file that is read when there is one and no other was named.
+pub const FILE: &str = "banshi.toml";
+
+/// The prefix of the environment's variables.
+const PREFIX: &str = "BANSHI__";
+
+/// All settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[store]`
+    pub store: Store,
+    /// `[render]`
+    pub render: Render,
+    /// `[fonts]`
+    pub fonts: Fonts,
+    /// `[templates]`
+    pub templates: Templates,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[worker]`
+    pub worker: Worker,
+    /// `[events]`
+    pub events: Events,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Where jobs come from and events go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// `amqp://…`, `amqps://…` or `spool:DIR`.
+    pub url: String,
+    /// Prefix of every exchange and queue.
+    pub prefix: String,
+    /// Whether the topology is created or only checked.
+    pub topology: Topology,
+    /// Unacknowledged jobs held per lane; 0 is two for each typesetter.
+    pub prefetch: u16,
+    /// Seconds between heartbeats.
+    pub heartbeat: u16,
+}
+
+/// What the worker does about exchanges and queues at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// Create what is missing.
+    Declare,
+    /// Only check that it is there.
+    Verify,
+}
+
+/// Where PDFs and manifests go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// `file:DIR` or `s3://bucket/prefix`.
+    pub url: String,
+}
+
+/// How reports are typeset.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Render {
+    /// Typesetter processes; 0 is one per core.
+    pub threads: usize,
+    /// Seconds that a report may take.
+    pub deadline: u64,
+    /// Pages that a report may have.
+    pub max_pages: usize,
+}
+
+impl Render {
+    /// The number of typesetter processes.
+    pub fn typesetters(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+/// Where the faces are, and which family serves which role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fonts {
+    /// Folder of the faces; empty: found beside the binary or in the repository.
+    pub dir: PathBuf,
+    /// More folders.
+    pub more: Vec<PathBuf>,
+    /// Families by role.
+    pub roles: Roles,
+}
+
+/// Families by role, the first one present wins. `NAME:WEIGHT` asks for a weight.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// 仿宋, the text.
+    pub fangsong: Vec<String>,
+    /// 楷体, the second level.
+    pub kaiti: Vec<String>,
+    /// 黑体, the first level.
+    pub heiti: Vec<String>,
+    /// 宋体, tables and page numbers.
+    pub songti: Vec<String>,
+    /// 小标宋, the title.
+    pub biaosong: Vec<String>,
+    /// 西文, digits and Latin.
+    pub latin: Vec<String>,
+    /// Rare characters, after every other face.
+    pub fallback: Vec<String>,
+}
+
+/// Where the templates are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Templates {
+    /// Folder that replaces or adds to the embedded templates; empty: only those.
+    pub dir: PathBuf,
+}
+
+/// The limits of a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of the job.
+    pub job_bytes: usize,
+    /// Levels of nesting in its JSON.
+    pub depth: usize,
+    /// Paragraphs, headings and table rows of its text.
+    pub paragraphs: usize,
+    /// Characters of its text.
+    pub characters: usize,
+}
+
+/// How the worker behaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Seconds that a stopping worker takes to finish what it holds.
+    pub drain_timeout: u64,
+    /// Times that a job is tried while something outside it fails.
+    pub attempts: u32,
+}
+
+/// What events say of their origin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// The CloudEvents `source`.
+    pub source: String,
+}
+
+/// The administration port.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address of `/metrics`, `/livez` and `/readyz`; empty: none.
+    pub listen: String,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// tracing's `EnvFilter` syntax.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that is wrong with the settings, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings are wrong:\n{0}")]
+pub struct ConfigError(String);
+
+impl Settings {
+    /// Reads the settings: the defaults, then `file` (or `banshi.toml`, when it is there), then
+    /// the variables of `env` that begin with `BANSHI__`.
+    ///
+    /// # Errors
+    /// Every unknown key and every value of the wrong kind, each with where it came from.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
+        let mut wrong = Vec::new();
+        let known = keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
+
+        let mut sources = Config::builder().add_source(defaults());
+        let file = match file {
+            Some(path) => Some(path.to_owned()),
+            None => Some(PathBuf::from(FILE)).filter(|path| path.exists()),
+        };
+        if let Some(path) = file {
+            let source = File::from(path.clone()).format(FileFormat::Toml);
+            match layer(Config::builder().add_source(source.clone())) {
+                Ok(table) => {
+                    for key in keys(&table).difference(&known) {
+                        wrong.push(unknown(key, &path.display().to_string(), &known));
+                    }
+                    sources = sources.add_source(source);
+                }
+                Err(error) => wrong.push(format!("{}: {error}", path.display())),
+            }
+        }
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let key = rest.replace("__", ".").to_lowercase();
+            if !known.contains(&key) {
+                wrong.push(unknown(&key, &name, &known));
+                continue;
+            }
+            let value = Value::new(Some(&name), ValueKind::String(value));
+            sources = sources.set_override(key, value).expect("a known key is a valid key");
+        }
+
+        let mut table = match layer(sources) {
+            Ok(table) => table,
+            Err(error) => {
+                wrong.push(error.to_string());
+                return Err(report(wrong));
+            }
+        };
+        split_lists(&mut table);
+        let queue = section(&table, "queue", &mut wrong);
+        let store = section(&table, "store", &mut wrong);
+        let render = section(&table, "render", &mut wrong);
+        let fonts = section(&table, "fonts", &mut wrong);
+        let templates = section(&table, "templates", &mut wrong);
+        let limits = section(&table, "limits", &mut wrong);
+        let worker = section(&table, "worker", &mut wrong);
+        let events = section(&table, "events", &mut wrong);
+        let admin = section(&table, "admin", &mut wrong);
+        let log = section(&table, "log", &mut wrong);
+        let settings = || {
+            Some(Settings {
+                queue: queue?,
+                store: store?,
+                render: render?,
+                fonts: fonts?,
+                templates: templates?,
+                limits: limits?,
+                worker: worker?,
+                events: events?,
+                admin: admin?,
+                log: log?,
+            })
+        };
+        let Some(settings) = settings() else { return Err(report(wrong)) };
+        settings.check(&mut wrong);
+        if wrong.is_empty() { Ok(settings) } else { Err(report(wrong)) }
+    }
+
+    /// What types alone cannot say.
+    fn check(&self, wrong: &mut Vec<String>) {
+        let mut need = |ok: bool, text: &str| {
+            if !ok {
+                wrong.push(text.to_owned());
+            }
+        };
+        let url = &self.queue.url;
+        need(
+            ["amqp://", "amqps://", "spool:"].iter().any(|scheme| url.starts_with(scheme)),
+            "queue.url: want amqp://…, amqps://… or spool:DIR",
+        );
+        let url = &self.store.url;
+        need(
+            ["file:", "s3://"].iter().any(|scheme| url.starts_with(scheme)),
+            "store.url: want file:DIR or s3://bucket/prefix",
+        );
+        need(!self.queue.prefix.is_empty(), "queue.prefix: must not be empty");
+        need(self.render.deadline > 0, "render.deadline: want at least 1 second");
+        need(self.render.max_pages > 0, "render.max_pages: want at least 1");
+        need(self.limits.depth <= 100, "limits.depth: want at most 100");
+        need(self.worker.attempts > 0, "worker.attempts: want at least 1");
+        need(!self.events.source.is_empty(), "events.source: must not be empty");
+    }
+}
+
+fn defaults() -> File<config::FileSourceString, FileFormat> {
+    File::from_str(DEFAULTS, FileFormat::Toml)
+}
+
+type Builder = config::ConfigBuilder<config::builder::DefaultState>;
+
+fn layer(builder: Builder) -> Result<Map<String, Value>, config::ConfigError> {
+    builder.build()?.cache.into_table()
+}
+
+/// The dotted names of every value in a table.
+fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
+    fn walk(prefix: &str, table: &Map<String, Value>, into: &mut BTreeSet<String>) {
+        for (key, value) in table {
+            let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match &value.kind {
+                ValueKind::Table(inner) => walk(&name, inner, into),
+                _ => {
+                    into.insert(name);
+                }
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    walk("", table, &mut names);
+    names
+}
+
+/// A list given as one string, as the environment gives it, is split at its commas.
+fn split_lists(table: &mut Map<String, Value>) {
+    let Some(fonts) = table.get_mut("fonts") else { return };
+    let ValueKind::Table(fonts) = &mut fonts.kind else { return };
+    let split = |value: &mut Value| {
+        if let ValueKind::String(text) = &value.kind {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let parts = parts.map(|part| Value::from(part)).collect::<Vec<_>>();
+            value.kind = ValueKind::Array(parts);
+        }
+    };
+    if let Some(more) = fonts.get_mut("more") {
+        split(more);
+    }
+    if let Some(Value { kind: ValueKind::Table(roles), .. }) = fonts.get_mut("roles") {
+        roles.values_mut().for_each(split);
+    }
+}
+
+/// One section, or a line in `wrong` that names the key and where its value came from.
+fn section<T: DeserializeOwned>(
+    table: &Map<String, Value>,
+    name: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
+    let value = table.get(name).cloned().unwrap_or_else(|| Value::from(Map::<String, Value>::new()));
+    match value.try_deserialize() {
+        Ok(section) => Some(section),
+        Err(error) => {
+            wrong.push(format!("[{name}] {error}"));
+            None
+        }
+    }
+}
+
+fn unknown(key: &str, origin: &str, known: &BTreeSet<String>) -> String {
+    let mut line = format!("{origin}: there is no setting {key}");
+    let near = known.iter().max_by(|a, b| {
+        strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
+    });
+    if let Some(near) = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
+        let _ = write!(line, "; did you mean {near}?");
+    }
+    line
+}
+
+fn report(wrong: Vec<String>) -> ConfigError {
+    ConfigError(wrong.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
+}

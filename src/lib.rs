@@ -1,0 +1,26 @@
+//! banshi (版式, "fixed layout"): a report job becomes the official PDF, kept and announced.
+//!
+//! # The road
+//!
+//! ```text
+//! job → checked report → pages → PDF → stored → event → acknowledged
+//! ```
+//!
+//! 1. [`transport`] hands over a `Delivery`: the bytes of a job, not yet acknowledged.
+//! 2. [`job`] reads it: the envelope, the limits, the [`report`]. Every problem is found at
+//!    once; [`problem`] has the two kinds of error, the job's fault and the world's.
+//! 3. [`typesetter`] sets the report with the Typst templates, in a child process.
+//! 4. [`store`] keeps the PDF and then the manifest, the commit point.
+//! 5. [`event`] says what happened, made from the manifest alone.
+//! 6. [`transport`] confirms the event, and only then is the job acknowledged.
+//!
+//! [`worker`] is the only module that knows this order; every other module is a part it calls.
+//! The modules below stand in the order of the road, and a module imports only those above it
+//! ([`config`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
+//! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
+
+pub mod config;
+pub mod problem;
+pub mod store;
+pub mod event;
+pub mod transport;

@@ -1,0 +1,318 @@
+//! What can go wrong, and whose fault it is.
+//!
+//! There are two kinds of error in banshi and no third. A [`Rejection`] is the job's fault: it
+//! holds every problem found, each with its place and its fix, and is never retried. An
+//! [`Outage`] is the world's fault (a broker, a store, a disk): it is retried and never reaches
+//! the sender as a fault of theirs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The code of a problem, as the upstream system sees it.
+///
+/// `E-` codes always reject the job. `R-` codes reject it or travel as warnings, as the job's
+/// `on_violation` says. `W-` codes never block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// Not JSON, not UTF-8, nested too deep, or over the size limit.
+    Json,
+    /// A field is missing, unknown, given twice, or of the wrong type or range.
+    Schema,
+    /// No such template or edition.
+    Template,
+    /// The edition does not belong to the year: 2019 serves the reports for 2019 and 2020
+    /// (国办公开办函〔2019〕60号), 2021 those from 2021 on (国办公开办函〔2021〕30号).
+    Edition,
+    /// The `job_id` was used with other content.
+    Conflict,
+    /// A character that no configured font can draw.
+    Glyph,
+    /// The document could not be laid out within the limits of pages and time.
+    Layout,
+    /// 第一项加第二项之和，等于第三项加第四项之和: the sentence that both official forms print in
+    /// table 3, per column.
+    Column,
+    /// Per column of table 3, （七）总计 is the sum of the outcome's rows.
+    Outcome,
+    /// Per row of table 3, 总计 is the sum of the six kinds of applicant.
+    Row,
+    /// Per group of table 4, 总计 is 结果维持 + 结果纠正 + 其他结果 + 尚未审结.
+    Review,
+    /// 二、上年结转 is last year's 四、结转下年度继续办理, per column.
+    Prior,
+    /// 现行有效件数 is last year's + 本年制发 − 本年废止. Real reports break it for good reasons.
+    InForce,
+    /// Section 六 of the 2021 form must state the 信息处理费, even when it is nil.
+    Fee,
+    /// Cells of the tables are blank.
+    Blank,
+    /// 总体情况 of the 2021 form is over 1,000 characters (原则上不超过一千字).
+    Length,
+}
+
+impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Code; 16] = [
+        Code::Json,
+        Code::Schema,
+        Code::Template,
+        Code::Edition,
+        Code::Conflict,
+        Code::Glyph,
+        Code::Layout,
+        Code::Column,
+        Code::Outcome,
+        Code::Row,
+        Code::Review,
+        Code::Prior,
+        Code::InForce,
+        Code::Fee,
+        Code::Blank,
+        Code::Length,
+    ];
+
+    /// The code as it is written in events, manifests and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Json => "E-JSON",
+            Code::Schema => "E-SCHEMA",
+            Code::Template => "E-TEMPLATE",
+            Code::Edition => "E-EDITION",
+            Code::Conflict => "E-CONFLICT",
+            Code::Glyph => "E-GLYPH",
+            Code::Layout => "E-LAYOUT",
+            Code::Column => "R-COLUMN",
+            Code::Outcome => "R-OUTCOME",
+            Code::Row => "R-ROW",
+            Code::Review => "R-REVIEW",
+            Code::Prior => "R-PRIOR",
+            Code::InForce => "W-INFORCE",
+            Code::Fee => "W-FEE",
+            Code::Blank => "W-BLANK",
+            Code::Length => "W-LENGTH",
+        }
+    }
+
+    /// What the code does to a job.
+    pub fn severity(self) -> Severity {
+        match self.as_str().as_bytes()[0] {
+            b'E' => Severity::Error,
+            b'R' => Severity::Rule,
+            _ => Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Code::ALL
+            .into_iter()
+            .find(|code| code.as_str() == text)
+            .ok_or_else(|| serde::de::Error::custom(format!("no such problem code: {text}")))
+    }
+}
+
+/// What a problem does to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Always rejects.
+    Error,
+    /// A reconciliation rule (勾稽关系): rejects or warns, as the job says.
+    Rule,
+    /// Never blocks.
+    Warning,
+}
+
+/// One problem of a job: what, where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem.
+    pub code: Code,
+    /// A JSON Pointer (RFC 6901) into the job, `""` for the job as a whole.
+    pub path: String,
+    /// For people, in English.
+    pub message: String,
+    /// For people, in Chinese, in the words of the official form.
+    pub message_zh: String,
+    /// What should stand there, where that is one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<String>,
+}
+
+impl Problem {
+    /// A problem without expected and actual values.
+    pub fn new(
+        code: Code,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        message_zh: impl Into<String>,
+    ) -> Self {
+        Problem {
+            code,
+            path: path.into(),
+            message: message.into(),
+            message_zh: message_zh.into(),
+            expected: None,
+            actual: None,
+        }
+    }
+
+    /// The same problem with what should stand there and what does.
+    pub fn with(mut self, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
+        self.expected = Some(expected.to_string());
+        self.actual = Some(actual.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        write!(f, "{} {path}: {}\n    {}", self.code, self.message, self.message_zh)
+    }
+}
+
+/// The job's fault: every problem found in it, at least one of which rejects it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the job is rejected: {}", list(.problems))]
+pub struct Rejection {
+    problems: Vec<Problem>,
+}
+
+impl Rejection {
+    /// A rejection for these problems, in the order of their places.
+    ///
+    /// # Panics
+    /// When there are none: a rejection without a reason is a bug.
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        assert!(!problems.is_empty(), "a rejection needs a problem");
+        problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.code.cmp(&b.code)));
+        Rejection { problems }
+    }
+
+    /// The problems, by place.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The problems, by place.
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Rejection::new(vec![problem])
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The part of the world that is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// RabbitMQ, or the spool's folders.
+    Transport,
+    /// The object store.
+    Store,
+    /// The typesetter processes.
+    Typesetter,
+    /// The fonts.
+    Fonts,
+    /// The templates.
+    Templates,
+    /// A local file or folder.
+    Disk,
+}
+
+impl Part {
+    /// The part's name in messages and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Transport => "transport",
+            Part::Store => "store",
+            Part::Typesetter => "typesetter",
+            Part::Fonts => "fonts",
+            Part::Templates => "templates",
+            Part::Disk => "disk",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The world's fault: a part that is out, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{part}: {message}")]
+pub struct Outage {
+    /// Which part.
+    pub part: Part,
+    /// What was tried, and what to do.
+    pub message: String,
+    /// The error underneath.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Outage {
+    /// An outage that banshi found itself.
+    pub fn new(part: Part, message: impl Into<String>) -> Self {
+        Outage { part, message: message.into(), source: None }
+    }
+
+    /// An outage with the error underneath.
+    pub fn because(
+        part: Part,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Outage { part, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// The whole chain of causes in one line.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}
+
+/// Either kind of error, where both can happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The job's fault.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The world's fault.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}

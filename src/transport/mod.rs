@@ -1,0 +1,326 @@
+//! Where jobs come from and events go: RabbitMQ, or folders with the same guarantees.
+//!
+//! Takes nothing, gives [`Delivery`]s; takes [`Event`]s, gives [`Confirmed`]. A delivery is
+//! acknowledged only with a [`Confirmed`] in hand, which nobody but a transport can make. If we
+//! crash here, whatever was not acknowledged is delivered again.
+
+pub mod amqp;
+pub mod spool;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config;
+use crate::event::Event;
+use crate::problem::Outage;
+
+/// The waits between attempts. The last one repeats.
+pub const RETRY_WAITS: [(&str, Duration); 3] = [
+    ("5s", Duration::from_secs(5)),
+    ("30s", Duration::from_secs(30)),
+    ("5m", Duration::from_secs(300)),
+];
+
+/// Which of the waits follows attempt number `attempt` (from 1).
+pub fn retry_wait(attempt: u32) -> (&'static str, Duration) {
+    let index = (attempt.max(1) as usize - 1).min(RETRY_WAITS.len() - 1);
+    RETRY_WAITS[index]
+}
+
+/// The two lanes. An urgent job passes a full bulk lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Lane {
+    /// The January flood.
+    Bulk,
+    /// What cannot wait for it.
+    Urgent,
+}
+
+impl Lane {
+    /// Both lanes, the urgent one first.
+    pub const ALL: [Lane; 2] = [Lane::Urgent, Lane::Bulk];
+
+    /// The routing key of the jobs' exchange.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Bulk => "bulk",
+            Lane::Urgent => "urgent",
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Proof that an event, and with it whatever else had to be said, is safe with the broker or on
+/// the disk. Only a transport makes one; an acknowledgement takes it.
+#[derive(Debug)]
+#[must_use = "a confirmed event is there to acknowledge its job"]
+pub struct Confirmed(());
+
+/// Why a job ends in the dead queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The first problem's code, or the part that was out.
+    pub code: String,
+    /// One line for people.
+    pub message: String,
+    /// `report.rejected` or `report.failed`.
+    pub event: &'static str,
+}
+
+/// A job in hand, not yet acknowledged. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The job's bytes, as sent.
+    pub body: Vec<u8>,
+    /// The lane it came by.
+    pub lane: Lane,
+    /// Whether it may have been worked on before: the manifest is looked for first.
+    pub redelivered: bool,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// `message_id`, which must be the `job_id` when it is there. The spool has none.
+    pub message_id: Option<String>,
+    /// `correlation_id`, copied to the event.
+    pub correlation_id: Option<String>,
+    /// The routing key on the replies' exchange under which a copy of the event is wanted.
+    pub reply_to: Option<String>,
+    /// The W3C trace context.
+    pub traceparent: Option<String>,
+    handle: Handle,
+}
+
+/// The transport's side of a delivery.
+#[derive(Debug)]
+enum Handle {
+    Amqp(amqp::Handle),
+    Spool(spool::Handle),
+}
+
+impl Delivery {
+    /// Publishes an event about this job and waits until it is safe. A copy goes to whoever
+    /// `reply_to` names; that copy is best effort.
+    ///
+    /// # Errors
+    /// When the event may not be safe. The delivery is then to be dropped: it comes again, and
+    /// the event with it, under the same id.
+    pub async fn publish(&self, event: &Event) -> Result<Confirmed, Outage> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.publish(self, event).await?,
+            Handle::Spool(handle) => handle.publish(event).await?,
+        }
+        Ok(Confirmed(()))
+    }
+
+    /// Puts the job, as it was sent, into the dead queue, and waits until it is safe there.
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub async fn bury(&self, event: Confirmed, reason: &Reason) -> Result<Confirmed, Outage> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.bury(self, reason).await?,
+            Handle::Spool(handle) => handle.bury(&self.body, reason).await?,
+        }
+        Ok(event)
+    }
+
+    /// Acknowledges the job: it is done, and the world knows.
+    ///
+    /// # Errors
+    /// When the acknowledgement may not have arrived: the job may come again, harmlessly.
+    pub async fn ack(self, _: Confirmed) -> Result<(), Outage> {
+        match self.handle {
+            Handle::Amqp(handle) => handle.ack().await,
+            Handle::Spool(handle) => handle.ack().await,
+        }
+    }
+
+    /// Sends the job to wait for its next attempt, outside this process, and lets go of it.
+    ///
+    /// # Errors
+    /// When it may not be safe there: the job comes again at once.
+    pub async fn retry(self) -> Result<(), Outage> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.retry(&self).await?,
+            Handle::Spool(handle) => handle.retry(self.attempt).await?,
+        }
+        self.ack(Confirmed(())).await
+    }
+
+    /// Gives the job back untouched, for another worker.
+    pub async fn release(self) {
+        match self.handle {
+            Handle::Amqp(handle) => handle.release().await,
+            Handle::Spool(handle) => handle.release().await,
+        }
+    }
+}
+
+/// Whether jobs can come in, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not yet connected, or not any more, and why.
+    Down(String),
+    /// Jobs come in.
+    Up,
+}
+
+/// The stream of jobs.
+#[derive(Debug)]
+pub enum Intake {
+    /// From RabbitMQ.
+    Amqp(amqp::Intake),
+    /// From a folder.
+    Spool(spool::Intake),
+}
+
+impl Intake {
+    /// Starts taking jobs in. `prefetch` is the number of unacknowledged jobs held per lane. A
+    /// broker that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// What waiting cannot mend: a wrong address, a folder that cannot be made.
+    pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
+        match settings.url.strip_prefix("spool:") {
+            Some(dir) => Ok(Intake::Spool(spool::Intake::open(dir.as_ref(), prefetch).await?)),
+            None => Ok(Intake::Amqp(amqp::Intake::open(settings, prefetch).await?)),
+        }
+    }
+
+    /// The next job; waits for it. `None` after [`Intake::stop`]. Cancel safe.
+    ///
+    /// # Errors
+    /// What waiting cannot mend: a topology that stands with other arguments, refused access.
+    /// Everything else (a broker that went away) is mended inside.
+    pub async fn next(&mut self) -> Result<Option<Delivery>, Outage> {
+        match self {
+            Intake::Amqp(intake) => intake.next().await,
+            Intake::Spool(intake) => intake.next().await,
+        }
+    }
+
+    /// Jobs that wait, in both lanes and between attempts, as the broker or the disk has it now.
+    ///
+    /// # Errors
+    /// When the broker or the disk does not say.
+    pub async fn pending(&self) -> Result<u64, Outage> {
+        match self {
+            Intake::Amqp(intake) => intake.pending().await,
+            Intake::Spool(intake) => intake.pending().await,
+        }
+    }
+
+    /// Whether jobs can come in, as it changes.
+    pub fn state(&self) -> tokio::sync::watch::Receiver<State> {
+        match self {
+            Intake::Amqp(intake) => intake.state(),
+            Intake::Spool(intake) => intake.state(),
+        }
+    }
+
+    /// Takes in no more: jobs not yet handed out go back. Those handed out can still be
+    /// published, acknowledged, retried and released.
+    pub async fn stop(&mut self) {
+        match self {
+            Intake::Amqp(intake) => intake.stop().await,
+            Intake::Spool(intake) => intake.stop().await,
+        }
+    }
+
+    /// Ends the connections. What was not acknowledged goes back.
+    pub async fn close(self) {
+        match self {
+            Intake::Amqp(intake) => intake.close().await,
+            Intake::Spool(intake) => intake.close().await,
+        }
+    }
+}
+
+/// A job in the dead queue.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DeadJob {
+    /// Its `message_id`, or the spool's file name.
+    pub id: String,
+    /// Why it is here.
+    pub code: String,
+    /// One line for people.
+    pub message: String,
+    /// `report.rejected`, `report.failed`, or `crashed` when it killed its workers.
+    pub event: String,
+    /// The lane it came by, when known.
+    pub lane: String,
+    /// The job's bytes, as sent.
+    #[serde(skip)]
+    pub body: Vec<u8>,
+}
+
+/// What is to be done with a job in the dead queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays.
+    Keep,
+    /// It goes back to its lane, as it was sent; removed here when its copy is safe.
+    Replay,
+    /// It is removed.
+    Drop,
+}
+
+/// The sender's and the operator's side: enqueue, and the dead queue.
+#[derive(Debug)]
+pub enum Client {
+    /// RabbitMQ.
+    Amqp(amqp::Client),
+    /// A folder.
+    Spool(spool::Client),
+}
+
+impl Client {
+    /// Connects, once.
+    ///
+    /// # Errors
+    /// When the broker is not there or does not let us in, with the address and what to do.
+    pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
+        match settings.url.strip_prefix("spool:") {
+            Some(dir) => Ok(Client::Spool(spool::Client::open(dir.as_ref()).await?)),
+            None => Ok(Client::Amqp(amqp::Client::open(settings).await?)),
+        }
+    }
+
+    /// Sends a job and waits until it is safe. `id` becomes the `message_id`, or the file's name.
+    ///
+    /// # Errors
+    /// When it may not be safe: a full queue, a broker that went away.
+    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
+        match self {
+            Client::Amqp(client) => client.send(id, body, lane).await,
+            Client::Spool(client) => client.send(id, body).await,
+        }
+    }
+
+    /// Walks through the dead queue once, from its head, and does what `judge` says of each job.
+    /// Nothing is removed before its copy is safe.
+    ///
+    /// # Errors
+    /// When the broker or the disk fails on the way: the rest stays.
+    pub async fn walk_dead(
+        &mut self,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+    ) -> Result<(), Outage> {
+        match self {
+            Client::Amqp(client) => client.walk_dead(judge).await,
+            Client::Spool(client) => client.walk_dead(judge).await,
+        }
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        match self {
+            Client::Amqp(client) => client.close().await,
+            Client::Spool(_) => {}
+        }
+    }
+}
