@@ -238,6 +238,8 @@ pub enum Part {
     Templates,
     /// A local file or folder.
     Disk,
+    /// The administration port.
+    Admin,
 }
 
 impl Part {
@@ -250,6 +252,7 @@ impl Part {
             Part::Fonts => "fonts",
             Part::Templates => "templates",
             Part::Disk => "disk",
+            Part::Admin => "admin",
         }
     }
 }
