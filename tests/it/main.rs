@@ -1,0 +1,10 @@
+//! What banshi promises, a module a promise. The broker is real (`AMQP_URL`, or the private one
+//! that `make test` starts), and so are the stores, the processes and the readers of the PDFs.
+
+mod support;
+
+mod bad_jobs_are_refused;
+mod consistent_reports_pass;
+mod layers;
+mod settings_are_checked;
+mod templates_match_the_code;
