@@ -214,10 +214,7 @@ impl Settings {
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.
-    pub fn load(
-        file: Option<&Path>,
-        env: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Settings, ConfigError> {
+    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Settings, ConfigError> {
         let mut wrong = Vec::new();
         let known = keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
 
@@ -239,7 +236,9 @@ impl Settings {
             }
         }
         for (name, value) in env {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
             let key = rest.replace("__", ".").to_lowercase();
             if !known.contains(&key) {
                 wrong.push(unknown(&key, &name, &known));
@@ -281,9 +280,15 @@ impl Settings {
                 log: log?,
             })
         };
-        let Some(settings) = settings() else { return Err(report(wrong)) };
+        let Some(settings) = settings() else {
+            return Err(report(wrong));
+        };
         settings.check(&mut wrong);
-        if wrong.is_empty() { Ok(settings) } else { Err(report(wrong)) }
+        if wrong.is_empty() {
+            Ok(settings)
+        } else {
+            Err(report(wrong))
+        }
     }
 
     /// What types alone cannot say.
@@ -295,7 +300,9 @@ impl Settings {
         };
         let url = &self.queue.url;
         need(
-            ["amqp://", "amqps://", "spool:"].iter().any(|scheme| url.starts_with(scheme)),
+            ["amqp://", "amqps://", "spool:"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme)),
             "queue.url: want amqp://…, amqps://… or spool:DIR",
         );
         let url = &self.store.url;
@@ -326,7 +333,11 @@ fn layer(builder: Builder) -> Result<Map<String, Value>, config::ConfigError> {
 fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
     fn walk(prefix: &str, table: &Map<String, Value>, into: &mut BTreeSet<String>) {
         for (key, value) in table {
-            let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let name = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             match &value.kind {
                 ValueKind::Table(inner) => walk(&name, inner, into),
                 _ => {
@@ -343,7 +354,9 @@ fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
 /// A list given as one string, as the environment gives it, is split at its commas.
 fn split_lists(table: &mut Map<String, Value>) {
     let Some(fonts) = table.get_mut("fonts") else { return };
-    let ValueKind::Table(fonts) = &mut fonts.kind else { return };
+    let ValueKind::Table(fonts) = &mut fonts.kind else {
+        return;
+    };
     let split = |value: &mut Value| {
         if let ValueKind::String(text) = &value.kind {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -354,18 +367,21 @@ fn split_lists(table: &mut Map<String, Value>) {
     if let Some(more) = fonts.get_mut("more") {
         split(more);
     }
-    if let Some(Value { kind: ValueKind::Table(roles), .. }) = fonts.get_mut("roles") {
+    if let Some(Value {
+        kind: ValueKind::Table(roles),
+        ..
+    }) = fonts.get_mut("roles")
+    {
         roles.values_mut().for_each(split);
     }
 }
 
 /// One section, or a line in `wrong` that names the key and where its value came from.
-fn section<T: DeserializeOwned>(
-    table: &Map<String, Value>,
-    name: &str,
-    wrong: &mut Vec<String>,
-) -> Option<T> {
-    let value = table.get(name).cloned().unwrap_or_else(|| Value::from(Map::<String, Value>::new()));
+fn section<T: DeserializeOwned>(table: &Map<String, Value>, name: &str, wrong: &mut Vec<String>) -> Option<T> {
+    let value = table
+        .get(name)
+        .cloned()
+        .unwrap_or_else(|| Value::from(Map::<String, Value>::new()));
     match value.try_deserialize() {
         Ok(section) => Some(section),
         Err(error) => {
@@ -377,9 +393,9 @@ fn section<T: DeserializeOwned>(
 
 fn unknown(key: &str, origin: &str, known: &BTreeSet<String>) -> String {
     let mut line = format!("{origin}: there is no setting {key}");
-    let near = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-    });
+    let near = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     if let Some(near) = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
         let _ = write!(line, "; did you mean {near}?");
     }
@@ -387,5 +403,11 @@ fn unknown(key: &str, origin: &str, known: &BTreeSet<String>) -> String {
 }
 
 fn report(wrong: Vec<String>) -> ConfigError {
-    ConfigError(wrong.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
+    ConfigError(
+        wrong
+            .iter()
+            .map(|line| format!("  {line}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::job::Identity;
 use crate::problem::Problem;
 use crate::store::Manifest;
 
@@ -42,17 +43,6 @@ impl Kind {
     }
 }
 
-/// What is known of a job when an event is made of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The `job_id`, when it could be read.
-    pub job_id: Option<String>,
-    /// The template's name without its edition, when it could be read.
-    pub template_name: Option<String>,
-    /// The sha256 of the job's canonical JSON, or of its bytes when it is no JSON.
-    pub digest: String,
-}
-
 /// An event, ready to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -74,7 +64,7 @@ impl Event {
         let identity = Identity {
             job_id: Some(manifest.job_id.clone()),
             template_name: manifest.template.name.split('/').next().map(str::to_owned),
-            digest: manifest.job.sha256.clone(),
+            sha256: manifest.job.sha256.clone(),
         };
         let data = json!({
             "job_id": manifest.job_id,
@@ -93,7 +83,13 @@ impl Event {
             "manifest": { "uri": manifest.uri },
             "warnings": manifest.warnings,
         });
-        Event::new(Kind::Completed, &identity, &manifest.source, &manifest.completed_at, data)
+        Event::new(
+            Kind::Completed,
+            &identity,
+            &manifest.source,
+            &manifest.completed_at,
+            data,
+        )
     }
 
     /// `report.rejected`, with every problem.
@@ -106,13 +102,7 @@ impl Event {
     }
 
     /// `report.failed`, with the last error.
-    pub fn failed(
-        identity: &Identity,
-        code: &str,
-        message: &str,
-        attempts: u32,
-        source: &str,
-    ) -> Event {
+    pub fn failed(identity: &Identity, code: &str, message: &str, attempts: u32, source: &str) -> Event {
         let mut data = json!({
             "error": { "code": code, "message": message },
             "attempts": attempts,
@@ -125,11 +115,11 @@ impl Event {
 
     fn new(kind: Kind, identity: &Identity, source: &str, time: &str, data: Value) -> Event {
         let job_id = identity.job_id.as_deref().unwrap_or_default();
-        let name = format!("{job_id}:{}:{}", kind.as_str(), identity.digest);
+        let name = format!("{job_id}:{}:{}", kind.as_str(), identity.sha256);
         let id = Uuid::new_v5(&NAMESPACE, name.as_bytes());
         let mut event = json!({
             "specversion": "1.0",
-            "id": id,
+            "id": id.to_string(),
             "source": source,
             "type": kind.as_str(),
             "time": time,
@@ -151,8 +141,13 @@ impl Event {
 }
 
 /// The moment, as RFC 3339 in UTC. Events and manifests are the only things with a clock.
-#[expect(clippy::disallowed_methods, reason = "an event says when it happened; a PDF never does")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an event says when it happened; a PDF never does"
+)]
 pub fn now() -> String {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("zero is a nanosecond");
+    let now = OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .expect("zero is a nanosecond");
     now.format(&Rfc3339).expect("a UTC time has an RFC 3339 form")
 }

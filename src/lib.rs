@@ -20,7 +20,10 @@
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
 pub mod config;
-pub mod problem;
-pub mod store;
+pub mod digest;
 pub mod event;
+pub mod job;
+pub mod problem;
+pub mod report;
+pub mod store;
 pub mod transport;

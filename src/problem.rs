@@ -158,12 +158,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem without expected and actual values.
-    pub fn new(
-        code: Code,
-        path: impl Into<String>,
-        message: impl Into<String>,
-        message_zh: impl Into<String>,
-    ) -> Self {
+    pub fn new(code: Code, path: impl Into<String>, message: impl Into<String>, message_zh: impl Into<String>) -> Self {
         Problem {
             code,
             path: path.into(),
@@ -243,6 +238,8 @@ pub enum Part {
     Templates,
     /// A local file or folder.
     Disk,
+    /// The administration port.
+    Admin,
 }
 
 impl Part {
@@ -255,6 +252,7 @@ impl Part {
             Part::Fonts => "fonts",
             Part::Templates => "templates",
             Part::Disk => "disk",
+            Part::Admin => "admin",
         }
     }
 }
@@ -281,7 +279,11 @@ pub struct Outage {
 impl Outage {
     /// An outage that banshi found itself.
     pub fn new(part: Part, message: impl Into<String>) -> Self {
-        Outage { part, message: message.into(), source: None }
+        Outage {
+            part,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// An outage with the error underneath.
@@ -290,7 +292,11 @@ impl Outage {
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Outage { part, message: message.into(), source: Some(source.into()) }
+        Outage {
+            part,
+            message: message.into(),
+            source: Some(source.into()),
+        }
     }
 
     /// The whole chain of causes in one line.

@@ -306,10 +306,7 @@ impl Client {
     ///
     /// # Errors
     /// When the broker or the disk fails on the way: the rest stays.
-    pub async fn walk_dead(
-        &mut self,
-        judge: impl FnMut(&DeadJob) -> Verdict,
-    ) -> Result<(), Outage> {
+    pub async fn walk_dead(&mut self, judge: impl FnMut(&DeadJob) -> Verdict) -> Result<(), Outage> {
         match self {
             Client::Amqp(client) => client.walk_dead(judge).await,
             Client::Spool(client) => client.walk_dead(judge).await,

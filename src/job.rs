@@ -1,0 +1,252 @@
+//! The job: what an upstream system sends.
+//!
+//! Takes bytes, gives a [`Job`] with a checked report, or a [`Refusal`] with every problem found.
+//! Never stops at the first problem, never reads a missing figure as zero. If we crash here,
+//! nothing has happened yet.
+
+use std::fmt::Write as _;
+
+use crate::config::Limits;
+use crate::digest;
+use crate::problem::{Code, Problem, Rejection};
+use crate::report::read::{Fields, Node, Place, Problems, bad, nearest, wrong};
+use crate::report::{self, Checked, Editions, OnViolation, Prior, Report};
+
+/// A job whose report is checked.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// `job_id`, the sender's idempotency key.
+    pub id: String,
+    /// `name/edition`.
+    pub template: String,
+    /// The report.
+    pub report: Checked,
+    /// The job's `data` in canonical JSON (RFC 8785), to be attached to the PDF.
+    pub data: String,
+    /// The digest and size of the job.
+    pub identity: Identity,
+    /// Bytes of the job's canonical JSON.
+    pub bytes: u64,
+}
+
+impl Job {
+    /// The report inside the check.
+    pub fn report(&self) -> &Report {
+        self.report.report()
+    }
+}
+
+/// What is known of a job, however broken it is: enough to say what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The `job_id`, when it could be read.
+    pub job_id: Option<String>,
+    /// The template's name without its edition, when it is one.
+    pub template_name: Option<String>,
+    /// The SHA-256 of the job's canonical JSON (RFC 8785), or of its bytes when it is no JSON.
+    /// Two jobs with one `job_id` are the same job when this is the same.
+    pub sha256: String,
+}
+
+/// A job that can never succeed as it is.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Whose job it is, as far as that could be read.
+    pub identity: Identity,
+    /// Why.
+    pub rejection: Rejection,
+}
+
+/// Reads a job. `message_id` is the one it came with, which must be its `job_id`; `editions` are
+/// the templates that there are.
+///
+/// # Errors
+/// Every problem of the job.
+pub fn read(bytes: &[u8], message_id: Option<&str>, limits: &Limits, editions: &Editions) -> Result<Job, Refusal> {
+    let node = match parse(bytes, limits) {
+        Ok(node) => node,
+        Err(problem) => {
+            let sha256 = digest::sha256(bytes);
+            let identity = Identity {
+                job_id: None,
+                template_name: None,
+                sha256,
+            };
+            return Err(Refusal {
+                identity,
+                rejection: problem.into(),
+            });
+        }
+    };
+    let canonical = node.canonical();
+    let mut identity = Identity {
+        job_id: None,
+        template_name: None,
+        sha256: digest::sha256(canonical.as_bytes()),
+    };
+
+    let mut problems = Problems::new();
+    let read = read_job(&node, message_id, limits, editions, &mut identity, &mut problems);
+    let (Some(id), Some((template, report, prior, on_violation, data))) = (identity.job_id.clone(), read) else {
+        problems.retain(|p| p.code.severity() != crate::problem::Severity::Warning);
+        return Err(Refusal {
+            identity,
+            rejection: Rejection::new(problems),
+        });
+    };
+    match report::check(report, &prior, on_violation, problems) {
+        Ok(report) => Ok(Job {
+            id,
+            template,
+            report,
+            data,
+            identity,
+            bytes: canonical.len() as u64,
+        }),
+        Err(rejection) => Err(Refusal { identity, rejection }),
+    }
+}
+
+/// The JSON of a job, within the limits.
+fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Problem> {
+    if bytes.len() > limits.job_bytes {
+        let (bytes, limit) = (bytes.len(), limits.job_bytes);
+        return Err(Problem::new(
+            Code::Json,
+            "",
+            format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
+            format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
+        )
+        .with(limit, bytes));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(
+            Code::Json,
+            "",
+            format!("the job is not UTF-8: byte {at} begins no character; send UTF-8"),
+            format!("任务不是UTF-8编码：第{at}字节起无法解码，请用UTF-8发送"),
+        )
+    })?;
+    // RFC 8259, 8.1 lets a reader ignore the mark that some systems put first.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let node: Node = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::new(
+            Code::Json,
+            "",
+            format!("the job is not JSON: {error}"),
+            format!("任务不是合法的JSON：第{line}行第{column}列有误"),
+        )
+    })?;
+    let depth = node.depth();
+    if depth > limits.depth {
+        let limit = limits.depth;
+        return Err(Problem::new(
+            Code::Json,
+            "",
+            format!("the job is nested {depth} deep; this service takes {limit} (limits.depth)"),
+            format!("任务嵌套{depth}层，超过上限{limit}层（limits.depth）"),
+        )
+        .with(limit, depth));
+    }
+    Ok(node)
+}
+
+type Parts = (String, Report, Prior, OnViolation, String);
+
+fn read_job(
+    node: &Node,
+    message_id: Option<&str>,
+    limits: &Limits,
+    editions: &Editions,
+    identity: &mut Identity,
+    problems: &mut Problems,
+) -> Option<Parts> {
+    let place = Place::new("", "");
+    let mut fields = Fields::of(node, &place, problems)?;
+    if let Some((node, place)) = fields.required("job_id", "", problems) {
+        identity.job_id = read_id(node, &place, message_id, problems);
+    }
+    let template = fields.required("template", "", problems);
+    let data = fields.required("data", "", problems);
+    let prior = fields.optional("prior", "");
+    let on_violation = fields.optional("on_violation", "");
+    fields.finish(problems);
+
+    let on_violation = match on_violation {
+        Some((node, place)) => match node.as_str() {
+            Some("reject") => OnViolation::Reject,
+            Some("warn") => OnViolation::Warn,
+            _ => {
+                wrong(problems, &place, node, "\"reject\" or \"warn\"", "“reject”或“warn”");
+                OnViolation::Reject
+            }
+        },
+        None => OnViolation::Reject,
+    };
+    let (node, place) = template?;
+    let template = read_template(node, &place, editions, problems)?;
+    identity.template_name = template.split('/').next().map(str::to_owned);
+    let form = editions[&template];
+    let prior = match prior {
+        Some((node, place)) => Prior::read(node, &place, form, problems),
+        None => Prior::default(),
+    };
+    let (data, place) = data?;
+    let report = report::read(data, &Place::new(place.pointer, ""), form, limits, problems);
+    Some((template, report, prior, on_violation, data.canonical()))
+}
+
+/// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
+/// name, so nothing else will do.
+fn read_id(node: &Node, place: &Place, message_id: Option<&str>, problems: &mut Problems) -> Option<String> {
+    let fits = |id: &str| {
+        id.len() <= 128
+            && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let Some(id) = node.as_str().filter(|id| fits(id)) else {
+        let en = "1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter or digit";
+        wrong(
+            problems,
+            place,
+            node,
+            en,
+            "1至128个字母、数字、“.”、“_”、“-”，以字母或数字开头",
+        );
+        return None;
+    };
+    if let Some(message_id) = message_id.filter(|message_id| *message_id != id) {
+        let en = format!("the message_id is \"{message_id}\"; it must repeat the job_id or be left out");
+        let zh = format!("消息的message_id为“{message_id}”，应与job_id相同或不填");
+        bad(problems, place, &en, &zh);
+    }
+    Some(id.to_owned())
+}
+
+fn read_template(node: &Node, place: &Place, editions: &Editions, problems: &mut Problems) -> Option<String> {
+    let Some(name) = node.as_str() else {
+        wrong(
+            problems,
+            place,
+            node,
+            "a string, name/edition",
+            "字符串，格式为“名称/版本”",
+        );
+        return None;
+    };
+    if editions.contains_key(name) {
+        return Some(name.to_owned());
+    }
+    let known: Vec<&str> = editions.keys().map(String::as_str).collect();
+    let list = known.join(", ");
+    let mut en = format!("there is no template \"{name}\"; there are: {list}");
+    let mut zh = format!("没有模板“{name}”；现有：{list}");
+    if let Some(near) = nearest(name, known.into_iter()) {
+        let _ = write!(en, "; the nearest is \"{near}\"");
+        let _ = write!(zh, "；最接近的是“{near}”");
+    }
+    problems.push(Problem::new(Code::Template, &place.pointer, en, zh).with(list, name));
+    None
+}

@@ -1,0 +1,838 @@
+//! The report: typed values in the shape of the official form.
+//!
+//! Takes the `data` of a job as JSON, gives a [`Checked`] report. Never guesses: a missing figure
+//! is a problem, never a zero. If we crash here, nothing has happened yet.
+
+pub mod edition_2019;
+pub mod edition_2021;
+pub mod form;
+pub mod read;
+pub mod rules;
+pub mod schema;
+pub mod view;
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use time::Date;
+
+use crate::config::Limits;
+use crate::problem::{Code, Problem, Rejection, Severity};
+
+use form::{APPLICANTS, Figure, Form, Kind, RESULTS, REVIEW_GROUPS, SECTIONS};
+use read::{Fields, Node, Place, Problems, bad, items, text, wrong};
+
+/// The editions of the form that this build knows.
+pub static FORMS: [&Form; 2] = [&edition_2019::FORM, &edition_2021::FORM];
+
+/// The templates that there are: `name/edition`, and the form that each sets.
+pub type Editions = BTreeMap<String, &'static Form>;
+
+/// The largest count, 10^12: beyond it a figure is a mistake.
+pub const MAX_COUNT: i64 = 1_000_000_000_000;
+
+/// A report as it was sent. Only [`Checked`] reports go further.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The edition.
+    pub form: &'static Form,
+    /// 发文机关, in the title and the signature.
+    pub agency: String,
+    /// The reporting year.
+    pub year: u16,
+    /// The title that was chosen instead of the default; `\n` is a chosen line break.
+    pub chosen_title: Option<String>,
+    /// 成文日期.
+    pub issued_on: Option<Date>,
+    /// The text before section 一.
+    pub introduction: Vec<Block>,
+    /// 一、总体情况
+    pub overview: Vec<Block>,
+    /// 二、主动公开政府信息情况
+    pub disclosure: Disclosure,
+    /// 三、收到和处理政府信息公开申请情况
+    pub requests: Requests,
+    /// 四、政府信息公开行政复议、行政诉讼情况
+    pub review: Review,
+    /// 五、存在的主要问题及改进情况
+    pub problems_and_improvements: Vec<Block>,
+    /// 六、其他需要报告的事项
+    pub other_matters: Vec<Block>,
+}
+
+impl Report {
+    /// The title, with its chosen line breaks.
+    pub fn title(&self) -> String {
+        match &self.chosen_title {
+            Some(title) => title.clone(),
+            None => format!("{}{}年政府信息公开工作年度报告", self.agency, self.year),
+        }
+    }
+}
+
+/// A piece of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// A paragraph.
+    Paragraph(String),
+    /// A heading on a line of its own.
+    Heading(String),
+    /// A table. Every row has as many cells as there are columns.
+    Table {
+        /// The heads.
+        columns: Vec<String>,
+        /// The rows.
+        rows: Vec<Vec<String>>,
+        /// Its caption.
+        caption: Option<String>,
+    },
+}
+
+/// A cell of the official tables that holds a whole number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Cell {
+    /// A number, and what the agency says of it in the same cell.
+    Number {
+        /// Counts are not negative; 本年增/减 may be.
+        value: i64,
+        /// As `其中修订16件`.
+        remark: Option<String>,
+    },
+    /// `null`: prints blank, adds as 0.
+    Blank,
+    /// A total that was left out, to be computed.
+    Absent,
+    /// Could not be read; the problem is noted, and no rule looks at it.
+    #[default]
+    Unread,
+}
+
+impl Cell {
+    /// What it adds: `None` when it could not be read.
+    pub fn adds(&self) -> Option<i64> {
+        match self {
+            Cell::Number { value, .. } => Some(*value),
+            Cell::Blank | Cell::Absent => Some(0),
+            Cell::Unread => None,
+        }
+    }
+
+    /// Its number, when it has one.
+    pub fn number(&self) -> Option<i64> {
+        match self {
+            Cell::Number { value, .. } => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+/// A cell of table 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A count or a change.
+    Number(Cell),
+    /// Money, as it was sent.
+    Money(Money),
+    /// `null`, where money stands.
+    BlankMoney,
+}
+
+/// An amount of money: printed as sent, never a float.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Money {
+    /// As sent, `2823.12万`.
+    pub text: String,
+    /// The number before the unit, exactly.
+    pub amount: Decimal,
+    /// 元, 万, 万元, 亿元, or nothing.
+    pub unit: String,
+}
+
+/// 二、主动公开政府信息情况.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Disclosure {
+    /// In the order of [`Form::figures`].
+    pub figures: Vec<Value>,
+    /// Printed under the table.
+    pub notes: Vec<String>,
+}
+
+/// The seven cells of a row of table 3, in the order of [`APPLICANTS`].
+pub type Row = [Cell; 7];
+
+/// 三、收到和处理政府信息公开申请情况.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requests {
+    /// In the order of [`Form::rows`].
+    pub rows: Vec<Row>,
+    /// Printed under the table.
+    pub notes: Vec<String>,
+}
+
+/// The five cells of a group of table 4, in the order of [`RESULTS`].
+pub type Results = [Cell; 5];
+
+/// 四、政府信息公开行政复议、行政诉讼情况.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Review {
+    /// In the order of [`REVIEW_GROUPS`].
+    pub groups: [Results; 3],
+    /// Printed under the table.
+    pub notes: Vec<String>,
+}
+
+/// Last year's figures, as far as the sender has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prior {
+    /// Last year's 四、结转下年度继续办理, in the order of [`APPLICANTS`].
+    pub carried_out: [Option<i64>; 7],
+    /// Last year's 现行有效件数 of 规章.
+    pub rules_in_force: Option<i64>,
+    /// Last year's 现行有效件数 of 行政规范性文件.
+    pub documents_in_force: Option<i64>,
+}
+
+/// What a broken reconciliation rule (勾稽关系) does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnViolation {
+    /// The job is rejected.
+    #[default]
+    Reject,
+    /// The report is set, and the violations travel with it.
+    Warn,
+}
+
+/// A report that keeps the rules, or whose sender chose to publish it as it is; its totals are
+/// computed where they were left out.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    report: Report,
+    warnings: Vec<Problem>,
+}
+
+impl Checked {
+    /// The report.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What was noticed and did not block.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+/// Checks a report against every rule. `problems` are those found on the way here; all of them
+/// come back together.
+///
+/// # Errors
+/// Every problem, when one of them rejects the job.
+pub fn check(
+    mut report: Report,
+    prior: &Prior,
+    on_violation: OnViolation,
+    mut problems: Problems,
+) -> Result<Checked, Rejection> {
+    rules::check(&report, prior, &mut problems);
+    let rejects = |problem: &Problem| match problem.code.severity() {
+        Severity::Error => true,
+        Severity::Rule => on_violation == OnViolation::Reject,
+        Severity::Warning => false,
+    };
+    if problems.iter().any(rejects) {
+        problems.retain(|problem| problem.code.severity() != Severity::Warning);
+        return Err(Rejection::new(problems));
+    }
+    rules::compute_totals(&mut report);
+    problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.code.cmp(&b.code)));
+    Ok(Checked {
+        report,
+        warnings: problems,
+    })
+}
+
+/// Reads the `data` of a job. What cannot be read is noted in `problems` and stands in the
+/// report as a placeholder, so that the rules still see the rest.
+pub fn read(node: &Node, place: &Place, form: &'static Form, limits: &Limits, problems: &mut Problems) -> Report {
+    let mut report = Report {
+        form,
+        agency: String::new(),
+        year: 0,
+        chosen_title: None,
+        issued_on: None,
+        introduction: Vec::new(),
+        overview: Vec::new(),
+        disclosure: Disclosure::default(),
+        requests: Requests::default(),
+        review: Review::default(),
+        problems_and_improvements: Vec::new(),
+        other_matters: Vec::new(),
+    };
+    let Some(mut fields) = Fields::of(node, place, problems) else {
+        return report;
+    };
+
+    if let Some((node, place)) = fields.required("agency", "发文机关", problems) {
+        report.agency = text(node, &place, false, problems);
+    }
+    if let Some((node, place)) = fields.required("year", "年度", problems) {
+        report.year = read_year(node, &place, form, problems);
+    }
+    if let Some((node, place)) = fields.optional("title", "标题") {
+        report.chosen_title = Some(text(node, &place, true, problems));
+    }
+    if let Some((node, place)) = fields.optional("issued_on", "成文日期") {
+        report.issued_on = read_date(node, &place, problems);
+    }
+    let mut spent = Spent::default();
+    if let Some((node, place)) = fields.optional("introduction", "引言") {
+        report.introduction = read_blocks(node, &place, limits, &mut spent, problems);
+    }
+    for (name, heading) in SECTIONS {
+        let Some((node, place)) = fields.required(name, heading, problems) else {
+            continue;
+        };
+        match name {
+            "proactive_disclosure" => {
+                report.disclosure = read_disclosure(node, &place, form, problems);
+            }
+            "requests" => report.requests = read_requests(node, &place, form, problems),
+            "review_and_litigation" => report.review = read_review(node, &place, problems),
+            _ => {
+                let blocks = read_blocks(node, &place, limits, &mut spent, problems);
+                match name {
+                    "overview" => report.overview = blocks,
+                    "problems_and_improvements" => report.problems_and_improvements = blocks,
+                    _ => report.other_matters = blocks,
+                }
+            }
+        }
+    }
+    fields.finish(problems);
+    spent.check(limits, place, problems);
+    report
+}
+
+fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> u16 {
+    let year = match node {
+        Node::Number(number) => number.as_u64().and_then(|year| u16::try_from(year).ok()),
+        _ => None,
+    };
+    let Some(year) = year.filter(|year| (2008..=2100).contains(year)) else {
+        wrong(problems, place, node, "a year from 2008 to 2100", "2008至2100的年份");
+        return 0;
+    };
+    if !form.years.contains(&year) {
+        let (from, to) = (form.years.start(), form.years.end());
+        let other = FORMS.iter().find(|form| form.years.contains(&year));
+        let (en, zh) = match other {
+            Some(other) => (
+                format!("; the report for {year} uses {}", other.name),
+                format!("；{year}年度报告应使用 {}（{}）", other.name, other.notice),
+            ),
+            None => Default::default(),
+        };
+        problems.push(
+            Problem::new(
+                Code::Edition,
+                &place.pointer,
+                format!("{} serves the years {from} to {to}, not {year}{en}", form.name),
+                format!("{}适用于{from}至{to}年度，不适用于{year}年度{zh}", form.name),
+            )
+            .with(format!("{from}-{to}"), year),
+        );
+    }
+    year
+}
+
+fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> Option<Date> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    let date = node.as_str().and_then(|text| Date::parse(text, form).ok());
+    if date.is_none() {
+        let (en, zh) = ("a date that exists, as \"2021-01-26\"", "真实日期，格式如“2021-01-26”");
+        wrong(problems, place, node, en, zh);
+    }
+    date
+}
+
+/// What the text has used of its limits.
+#[derive(Default)]
+struct Spent {
+    paragraphs: usize,
+    characters: usize,
+}
+
+impl Spent {
+    fn check(&self, limits: &Limits, place: &Place, problems: &mut Problems) {
+        for (spent, limit, key, en, zh) in [
+            (
+                self.paragraphs,
+                limits.paragraphs,
+                "paragraphs",
+                "paragraphs and rows",
+                "个段落和表行",
+            ),
+            (self.characters, limits.characters, "characters", "characters", "个字符"),
+        ] {
+            if spent > limit {
+                problems.push(
+                    Problem::new(
+                        Code::Schema,
+                        &place.pointer,
+                        format!("the text has {spent} {en}; this service takes {limit} (limits.{key})"),
+                        format!("正文共{spent}{zh}，超过上限{limit}（limits.{key}）"),
+                    )
+                    .with(limit, spent),
+                );
+            }
+        }
+    }
+}
+
+fn read_blocks(node: &Node, place: &Place, limits: &Limits, spent: &mut Spent, problems: &mut Problems) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (node, place) in items(node, place, problems) {
+        if spent.paragraphs > limits.paragraphs {
+            // Over the limit already: count on, but collect no problems of what is not wanted.
+            spent.paragraphs += 1;
+            continue;
+        }
+        if let Some(block) = read_block(node, &place, problems) {
+            let texts = block_texts(&block);
+            spent.characters += texts.iter().map(|(_, text)| text.chars().count()).sum::<usize>();
+            spent.paragraphs += match &block {
+                Block::Table { rows, .. } => rows.len() + 1,
+                _ => 1,
+            };
+            blocks.push(block);
+        }
+    }
+    blocks
+}
+
+fn read_block(node: &Node, place: &Place, problems: &mut Problems) -> Option<Block> {
+    const EN: &str = "a paragraph, {\"heading\": …} or {\"table\": …}";
+    const ZH: &str = "段落、{\"heading\": …}或{\"table\": …}";
+    if let Node::String(_) = node {
+        return Some(Block::Paragraph(text(node, place, true, problems)));
+    }
+    let Node::Object(pairs) = node else {
+        wrong(problems, place, node, EN, ZH);
+        return None;
+    };
+    let mut fields = Fields::of(node, place, problems)?;
+    let heading = fields.optional("heading", "");
+    let table = fields.optional("table", "");
+    fields.finish(problems);
+    match (heading, table) {
+        (Some((node, place)), None) => Some(Block::Heading(text(node, &place, false, problems))),
+        (None, Some((node, place))) => read_table(node, &place, problems),
+        (None, None) if !pairs.is_empty() => None, // an unknown field, noted already
+        _ => {
+            let name = place.name();
+            bad(problems, place, &format!("want {EN}"), &format!("{name}应为{ZH}"));
+            None
+        }
+    }
+}
+
+fn read_table(node: &Node, place: &Place, problems: &mut Problems) -> Option<Block> {
+    let mut fields = Fields::of(node, place, problems)?;
+    let columns = fields.required("columns", "表头", problems);
+    let rows = fields.required("rows", "表行", problems);
+    let caption = fields.optional("caption", "表题");
+    fields.finish(problems);
+
+    let caption = caption.map(|(node, place)| text(node, &place, true, problems));
+    let (columns_node, columns_place) = columns?;
+    let columns: Vec<String> = items(columns_node, &columns_place, problems)
+        .into_iter()
+        .map(|(node, place)| table_cell(node, &place, problems))
+        .collect();
+    if columns.is_empty() {
+        bad(problems, &columns_place, "a table needs a column", "表格至少要有一列");
+    }
+    let (rows_node, rows_place) = rows?;
+    let mut cells = Vec::new();
+    for (node, place) in items(rows_node, &rows_place, problems) {
+        let row: Vec<String> = items(node, &place, problems)
+            .into_iter()
+            .map(|(node, place)| table_cell(node, &place, problems))
+            .collect();
+        if row.len() != columns.len() && matches!(node, Node::Array(_)) {
+            let (want, found) = (columns.len(), row.len());
+            problems.push(
+                Problem::new(
+                    Code::Schema,
+                    &place.pointer,
+                    format!("the row has {found} cells, the table {want} columns"),
+                    format!("本行有{found}格，而表头有{want}列"),
+                )
+                .with(want, found),
+            );
+        }
+        cells.push(row);
+    }
+    Some(Block::Table {
+        columns,
+        rows: cells,
+        caption,
+    })
+}
+
+/// A cell of a table in the text: a string, which may be empty, or a whole number.
+fn table_cell(node: &Node, place: &Place, problems: &mut Problems) -> String {
+    match node {
+        Node::String(text) => text.clone(),
+        Node::Number(number) if !number.is_f64() => number.to_string(),
+        other => {
+            wrong(problems, place, other, "a string or a whole number", "字符串或整数");
+            String::new()
+        }
+    }
+}
+
+/// Every text of a block, with the pointer below the block.
+pub fn block_texts(block: &Block) -> Vec<(String, &str)> {
+    match block {
+        Block::Paragraph(text) => vec![(String::new(), text)],
+        Block::Heading(text) => vec![("/heading".to_owned(), text)],
+        Block::Table { columns, rows, caption } => {
+            let heads = columns
+                .iter()
+                .enumerate()
+                .map(|(column, text)| (format!("/table/columns/{column}"), text.as_str()));
+            let cells = rows.iter().enumerate().flat_map(|(row, cells)| {
+                cells
+                    .iter()
+                    .enumerate()
+                    .map(move |(column, text)| (format!("/table/rows/{row}/{column}"), text.as_str()))
+            });
+            let caption = caption.iter().map(|text| ("/table/caption".to_owned(), text.as_str()));
+            heads.chain(cells).chain(caption).collect()
+        }
+    }
+}
+
+fn read_notes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<String> {
+    let Some((node, place)) = fields.optional("notes", "注") else {
+        return Vec::new();
+    };
+    items(node, &place, problems)
+        .into_iter()
+        .map(|(node, place)| text(node, &place, true, problems))
+        .collect()
+}
+
+fn read_disclosure(node: &Node, place: &Place, form: &'static Form, problems: &mut Problems) -> Disclosure {
+    let unread = |figure: &Figure| match figure.kind {
+        Kind::Count | Kind::Change => Value::Number(Cell::Unread),
+        Kind::Amount | Kind::AmountWan => Value::BlankMoney,
+    };
+    // Labels of tables name row and column only; the section would be said in every message.
+    let place = Place::new(&place.pointer, "");
+    let Some(mut fields) = Fields::of(node, &place, problems) else {
+        return Disclosure {
+            figures: form.figures().map(|(.., figure)| unread(figure)).collect(),
+            notes: Vec::new(),
+        };
+    };
+    let mut figures = Vec::new();
+    for band in form.disclosure {
+        let found = fields.required(band.field, band.label, problems);
+        let mut items = found
+            .as_ref()
+            .and_then(|(node, place)| Fields::of(node, place, problems));
+        for item in band.items {
+            let found = items
+                .as_mut()
+                .and_then(|f| f.required(item.field, item.label, problems));
+            let mut cells = found
+                .as_ref()
+                .and_then(|(node, place)| Fields::of(node, place, problems));
+            for figure in band.figures {
+                let found = cells
+                    .as_mut()
+                    .and_then(|f| f.required(figure.field, figure.label, problems));
+                figures.push(match found {
+                    Some((node, place)) => read_figure(node, &place, figure.kind, problems),
+                    None => unread(figure),
+                });
+            }
+            if let Some(cells) = cells {
+                cells.finish(problems);
+            }
+        }
+        if let Some(items) = items {
+            items.finish(problems);
+        }
+    }
+    let notes = read_notes(&mut fields, problems);
+    fields.finish(problems);
+    Disclosure { figures, notes }
+}
+
+fn read_figure(node: &Node, place: &Place, kind: Kind, problems: &mut Problems) -> Value {
+    match kind {
+        Kind::Count => Value::Number(read_count(node, place, problems)),
+        Kind::Change => Value::Number(match node {
+            Node::Null => Cell::Blank,
+            Node::Number(number) => match number.as_i64() {
+                Some(value) if value.abs() <= MAX_COUNT => Cell::Number { value, remark: None },
+                _ => {
+                    let en = "a whole number from -10^12 to 10^12";
+                    wrong(problems, place, node, en, "-10^12至10^12的整数");
+                    Cell::Unread
+                }
+            },
+            other => {
+                wrong(
+                    problems,
+                    place,
+                    other,
+                    "a whole number, as 2 or -18",
+                    "整数，如 2 或 -18",
+                );
+                Cell::Unread
+            }
+        }),
+        Kind::Amount => read_money(node, place, &["元", "万", "万元", "亿元", ""], problems),
+        Kind::AmountWan => read_money(node, place, &[""], problems),
+    }
+}
+
+fn read_money(node: &Node, place: &Place, units: &[&str], problems: &mut Problems) -> Value {
+    let (en, zh) = if units.len() == 1 {
+        (
+            "a decimal string in 万元, as \"24252.311082\"",
+            "以万元为单位的小数字符串，如“24252.311082”",
+        )
+    } else {
+        (
+            "a decimal string with 元, 万, 万元, 亿元 or no unit, as \"2823.12万\"",
+            "小数字符串，单位为元、万、万元、亿元或不写，如“2823.12万”",
+        )
+    };
+    if matches!(node, Node::Null) {
+        return Value::BlankMoney;
+    }
+    let money = node.as_str().and_then(|text| {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let plain = !whole.is_empty() && !part.is_empty() && !part.contains('.');
+        let amount = Decimal::from_str_exact(number).ok().filter(|_| plain)?;
+        let known = units.contains(&unit);
+        known.then(|| Money {
+            text: text.to_owned(),
+            amount,
+            unit: unit.to_owned(),
+        })
+    });
+    match money {
+        Some(money) => Value::Money(money),
+        None => {
+            wrong(problems, place, node, en, zh);
+            Value::BlankMoney
+        }
+    }
+}
+
+/// A count: a whole number, `null`, or a number with a remark.
+fn read_count(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
+    match node {
+        Node::Null => Cell::Blank,
+        Node::Object(_) => {
+            let Some(mut fields) = Fields::of(node, place, problems) else {
+                return Cell::Unread;
+            };
+            let value = fields.required("value", "", problems);
+            let remark = fields.required("remark", "", problems);
+            fields.finish(problems);
+            let remark = remark.map(|(node, place)| text(node, &place, false, problems));
+            match value.map(|(node, place)| read_number(node, &place, problems)) {
+                Some(Some(value)) => Cell::Number { value, remark },
+                _ => Cell::Unread,
+            }
+        }
+        _ => match read_number(node, place, problems) {
+            Some(value) => Cell::Number { value, remark: None },
+            None => Cell::Unread,
+        },
+    }
+}
+
+fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i64> {
+    let number = match node {
+        Node::Number(number) => number.as_i64().filter(|value| (0..=MAX_COUNT).contains(value)),
+        _ => None,
+    };
+    if number.is_none() {
+        let en = "a whole number from 0 to 10^12, null where the agency leaves it blank, or {\"value\", \"remark\"}";
+        let zh = "0至10^12的整数；机关留空的填null；带说明的用{\"value\", \"remark\"}";
+        wrong(problems, place, node, en, zh);
+    }
+    number
+}
+
+fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut Problems) -> Requests {
+    use form::Line;
+    fn walk(
+        fields: &mut Option<Fields<'_>>,
+        lines: &'static [Line],
+        label: &str,
+        rows: &mut Vec<Row>,
+        problems: &mut Problems,
+    ) {
+        for line in lines {
+            match line {
+                Line::Row {
+                    field: "total",
+                    label: own,
+                } => {
+                    // （七）总计 may be left out: it is computed then.
+                    let found = fields.as_mut().and_then(|fields| fields.optional("total", own));
+                    rows.push(match found {
+                        Some((node, place)) => read_row(node, &place, problems),
+                        None if fields.is_some() => std::array::from_fn(|_| Cell::Absent),
+                        None => Row::default(),
+                    });
+                }
+                Line::Row { field, label: own } => {
+                    let label = if label.is_empty() {
+                        (*own).to_owned()
+                    } else {
+                        format!("{label} {own}")
+                    };
+                    let found = fields.as_mut().and_then(|f| f.required(field, &label, problems));
+                    rows.push(match found {
+                        Some((node, place)) => read_row(node, &place, problems),
+                        None => Row::default(),
+                    });
+                }
+                Line::Group {
+                    field,
+                    label: own,
+                    lines,
+                } => {
+                    let label = if *field == "outcome" { "" } else { own };
+                    let found = fields.as_mut().and_then(|f| f.required(field, own, problems));
+                    // Rows name their group themselves.
+                    let found = found.map(|(node, place)| (node, Place::new(place.pointer, "")));
+                    let mut inner = found
+                        .as_ref()
+                        .and_then(|(node, place)| Fields::of(node, place, problems));
+                    walk(&mut inner, lines, label, rows, problems);
+                    if let Some(inner) = inner {
+                        inner.finish(problems);
+                    }
+                }
+            }
+        }
+    }
+    let place = Place::new(&place.pointer, "");
+    let mut fields = Fields::of(node, &place, problems);
+    let mut rows = Vec::new();
+    walk(&mut fields, form.requests, "", &mut rows, problems);
+    let notes = fields.as_mut().map(|f| read_notes(f, problems)).unwrap_or_default();
+    if let Some(fields) = fields {
+        fields.finish(problems);
+    }
+    Requests { rows, notes }
+}
+
+fn read_row(node: &Node, place: &Place, problems: &mut Problems) -> Row {
+    read_cells(node, place, &APPLICANTS, problems)
+}
+
+/// The cells of a row or group; the last one, its total, may be left out.
+fn read_cells<const N: usize>(
+    node: &Node,
+    place: &Place,
+    columns: &[(&'static str, &str); N],
+    problems: &mut Problems,
+) -> [Cell; N] {
+    let Some(mut fields) = Fields::of(node, place, problems) else {
+        return std::array::from_fn(|_| Cell::Unread);
+    };
+    let cells = std::array::from_fn(|column| {
+        let (name, label) = columns[column];
+        let total = column == N - 1;
+        let found = if total {
+            fields.optional(name, label)
+        } else {
+            fields.required(name, label, problems)
+        };
+        match found {
+            Some((node, place)) => read_count(node, &place, problems),
+            None if total => Cell::Absent,
+            None => Cell::Unread,
+        }
+    });
+    fields.finish(problems);
+    cells
+}
+
+fn read_review(node: &Node, place: &Place, problems: &mut Problems) -> Review {
+    let place = Place::new(&place.pointer, "");
+    let mut review = Review::default();
+    let Some(mut fields) = Fields::of(node, &place, problems) else {
+        return review;
+    };
+    let [reconsideration, direct, after] = REVIEW_GROUPS.map(|(_, label)| label);
+    if let Some((node, place)) = fields.required("reconsideration", reconsideration, problems) {
+        review.groups[0] = read_cells(node, &place, &RESULTS, problems);
+    }
+    if let Some((node, place)) = fields.required("litigation", "行政诉讼", problems) {
+        let place = Place::new(place.pointer, "");
+        if let Some(mut litigation) = Fields::of(node, &place, problems) {
+            if let Some((node, place)) = litigation.required("direct", direct, problems) {
+                review.groups[1] = read_cells(node, &place, &RESULTS, problems);
+            }
+            if let Some((node, place)) = litigation.required("after_reconsideration", after, problems) {
+                review.groups[2] = read_cells(node, &place, &RESULTS, problems);
+            }
+            litigation.finish(problems);
+        }
+    }
+    review.notes = read_notes(&mut fields, problems);
+    fields.finish(problems);
+    review
+}
+
+impl Prior {
+    /// Reads the `prior` of a job.
+    pub fn read(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> Prior {
+        let mut prior = Prior::default();
+        let Some(mut fields) = Fields::of(node, place, problems) else {
+            return prior;
+        };
+        if let Some((node, place)) = fields.optional("carried_out", "上年度 四、结转下年度继续办理")
+            && let Some(mut cells) = Fields::of(node, &place, problems)
+        {
+            for (column, (name, label)) in APPLICANTS.into_iter().enumerate() {
+                if let Some((node, place)) = cells.optional(name, label) {
+                    prior.carried_out[column] = read_count(node, &place, problems).number();
+                }
+            }
+            cells.finish(problems);
+        }
+        // 现行有效件数 is a column of the 2021 edition.
+        if form.edition != edition_2019::FORM.edition
+            && let Some((node, place)) = fields.optional("in_force", "上年度 现行有效件数")
+            && let Some(mut cells) = Fields::of(node, &place, problems)
+        {
+            if let Some((node, place)) = cells.optional("rules", "规章") {
+                prior.rules_in_force = read_count(node, &place, problems).number();
+            }
+            if let Some((node, place)) = cells.optional("normative_documents", "行政规范性文件") {
+                prior.documents_in_force = read_count(node, &place, problems).number();
+            }
+            cells.finish(problems);
+        }
+        fields.finish(problems);
+        prior
+    }
+}
