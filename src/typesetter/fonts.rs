@@ -34,11 +34,11 @@ const REGULAR: u16 = 400;
 const LATIN: &str = "[ -~−]";
 
 /// Characters that Chinese text wants a whole em wide and that some faces draw narrow, for their
-/// Latin side: quotes, the middle dot, and signs from the first row of GB 2312.
-const WIDE: &str = "“”‘’·—…×±÷≠≤≥•□▲";
+/// Latin side: quotes, dashes, and signs from the first row of GB 2312.
+const WIDE: &str = "“”‘’—…×±÷≠≤≥≈∞√∑∏•◇◆□■△▲→←↑↓";
 
-/// The least advance, in em, of a full-width character.
-const FULL: f64 = 0.9;
+/// 间隔号, which takes half an em (GB/T 15834).
+const DOT: char = '·';
 
 /// The faces, and the chains of the roles.
 pub struct Fonts {
@@ -141,7 +141,7 @@ impl Fonts {
     }
 
     /// `gongwen/fonts.json`: what stands behind each role.
-    pub(super) fn roles(&self) -> &str {
+    pub fn roles(&self) -> &str {
         &self.roles
     }
 
@@ -411,9 +411,12 @@ fn chains(cast: &[Cast], book: &FontBook, faces: &[Face]) -> Vec<Vec<Link>> {
 
             let mut chain = Vec::<Link>::new();
             if let (Some(own), true) = (families.first(), role.key != "latin") {
-                let full = |family: &str, c| width(family, role.weight, c, book, faces) >= FULL;
-                for c in WIDE.chars().filter(|&c| !full(own, c)) {
-                    let Some(donor) = families.iter().find(|family| full(family, c)) else {
+                let right = |family: &str, c| {
+                    let em = width(family, role.weight, c, book, faces);
+                    if c == DOT { (0.4..=0.6).contains(&em) } else { em >= 0.85 }
+                };
+                for c in WIDE.chars().chain([DOT]).filter(|&c| !right(own, c)) {
+                    let Some(donor) = families.iter().find(|family| right(family, c)) else {
                         continue;
                     };
                     match chain.iter_mut().find(|link| link.family == **donor) {
