@@ -30,7 +30,7 @@ pub mod typesetter;
 pub mod store;
 pub mod event;
 pub mod transport;
-pub mod worker;
+//pub mod worker;
 pub mod commands;
 
 /// The product and its version, as manifests and PDFs name it.

@@ -5,6 +5,7 @@
 //! stored or said: the child is gone, and the job is set again in another.
 
 mod fonts;
+mod manuscript;
 pub mod pool;
 mod templates;
 mod world;
@@ -21,6 +22,7 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
 pub use fonts::Fonts;
+pub use manuscript::title;
 pub use templates::{Edition, REPORT, Templates};
 
 use crate::config;
@@ -89,6 +91,16 @@ pub struct Typesetter {
 }
 
 impl Typesetter {
+    /// A typesetter with the faces and templates of the settings.
+    ///
+    /// # Errors
+    /// As [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`].
+    pub fn load(settings: &config::Settings) -> Result<Self, Outage> {
+        let fonts = Fonts::load(&settings.fonts)?;
+        let templates = Templates::load(settings.templates.folder())?;
+        Typesetter::new(fonts, templates, &settings.render)
+    }
+
     /// A typesetter with these faces and templates.
     ///
     /// # Errors

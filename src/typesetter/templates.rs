@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Outage, Part};
+use crate::report::{Editions, FORMS};
 
 /// The tree at the time of the build: path and content.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
@@ -125,6 +126,35 @@ impl Templates {
     /// The edition of this name.
     pub fn edition(&self, name: &str) -> Option<&Edition> {
         self.editions.iter().find(|edition| edition.name == name)
+    }
+
+    /// The form that each edition sets.
+    ///
+    /// # Errors
+    /// When a `typst.toml` names a form that this build does not know.
+    pub fn forms(&self) -> Result<Editions, Outage> {
+        let known = |edition: &Edition| FORMS.iter().find(|form| form.name == edition.form).copied();
+        self.editions
+            .iter()
+            .map(|edition| match known(edition) {
+                Some(form) => Ok((edition.name.clone(), form)),
+                None => {
+                    let known = FORMS.map(|form| form.name).join(", ");
+                    let (name, form) = (&edition.name, &edition.form);
+                    let message = format!("{name} sets the form \"{form}\", which this build doesn't know; known: {known}");
+                    Err(Outage::new(Part::Templates, message))
+                }
+            })
+            .collect()
+    }
+
+    /// The sample job of an edition: `sample.json` beside its entrypoint.
+    ///
+    /// # Errors
+    /// When the template has none.
+    pub fn sample(&self, edition: &Edition) -> Result<&[u8], Outage> {
+        let path = edition.report().replace(REPORT, "sample.json");
+        self.file(&path).ok_or_else(|| Outage::new(Part::Templates, format!("there is no {path}")))
     }
 
     /// The content of a file of the tree, by its path without a leading slash.
