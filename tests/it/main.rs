@@ -5,6 +5,7 @@ mod support;
 
 mod bad_jobs_are_refused;
 mod consistent_reports_pass;
+mod every_cell_reads_back;
 mod layers;
 mod settings_are_checked;
 mod templates_match_the_code;

@@ -1,8 +1,10 @@
 //! The words that the tests are written in.
 
 pub mod jobs;
+pub mod pdf;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use banshi::config::Settings;
 use banshi::job::{self, Job, Refusal};
@@ -23,6 +25,33 @@ pub fn settings() -> Settings {
 /// The editions that this build knows, under the names of the embedded templates.
 pub fn editions() -> Editions {
     FORMS.iter().map(|form| (form.name.to_owned(), *form)).collect()
+}
+
+/// The `banshi` program that is tested.
+pub const BANSHI: &str = env!("CARGO_BIN_EXE_banshi");
+
+/// A finished PDF, removed with the value.
+pub struct Rendered(tempfile::TempDir);
+
+impl Rendered {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("report.pdf")
+    }
+}
+
+/// The PDF of a job, made by the program in a process of its own.
+pub fn render(job: &Value) -> Rendered {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("job.json"), job.to_string()).expect("a file");
+    let ran = Command::new(BANSHI)
+        .args(["render", "job.json", "-o", "report.pdf"])
+        .env("BANSHI__FONTS__DIR", repository("fonts"))
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    Rendered(folder)
 }
 
 /// Reads and checks a job.
