@@ -7,5 +7,8 @@ mod bad_jobs_are_refused;
 mod consistent_reports_pass;
 mod every_cell_reads_back;
 mod layers;
+mod nothing_is_lost;
+mod same_job_same_bytes;
 mod settings_are_checked;
 mod templates_match_the_code;
+mod text_is_data;

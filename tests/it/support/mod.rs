@@ -1,5 +1,6 @@
 //! The words that the tests are written in.
 
+pub mod deployment;
 pub mod jobs;
 pub mod pdf;
 

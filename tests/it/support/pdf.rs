@@ -29,6 +29,22 @@ pub fn info(pdf: &Path) -> String {
     String::from_utf8_lossy(&output("pdfinfo", &[], pdf)).into_owned()
 }
 
+/// The XMP metadata.
+pub fn metadata(pdf: &Path) -> String {
+    String::from_utf8_lossy(&output("pdfinfo", &["-meta"], pdf)).into_owned()
+}
+
+/// The content of a file that is attached, by its name.
+pub fn attachment(pdf: &Path, name: &str) -> Vec<u8> {
+    let shown = Command::new("qpdf")
+        .arg(format!("--show-attachment={name}"))
+        .arg(pdf)
+        .output()
+        .unwrap_or_else(|error| panic!("qpdf is needed (tests/tools/install test): {error}"));
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    shown.stdout
+}
+
 /// A table cell of the structure tree, at its place in the grid.
 #[derive(Debug, Clone)]
 pub struct Cell {
