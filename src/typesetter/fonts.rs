@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use typst::foundations::Bytes;
 use typst::layout::Abs;
 use typst::text::{
-    Font, FontBook, FontStretch, FontStyle, FontVariant, FontVariations, FontWeight, is_default_ignorable,
+    Font, FontBook, FontStretch, FontStyle, FontVariant, FontVariations, FontWeight,
+    is_default_ignorable,
 };
 use typst::utils::LazyHash;
 
@@ -78,7 +79,13 @@ impl Fonts {
     pub fn load(settings: &config::Fonts) -> Result<Fonts, Outage> {
         let dir = folder(&settings.dir)?;
         let mut folders = vec![dir];
-        folders.extend(settings.more.iter().filter(|folder| folder.is_dir()).cloned());
+        folders.extend(
+            settings
+                .more
+                .iter()
+                .filter(|folder| folder.is_dir())
+                .cloned(),
+        );
         let mut faces = Vec::new();
         for folder in &folders {
             let mut files = Vec::new();
@@ -92,10 +99,16 @@ impl Fonts {
         let cast = cast(&settings.roles, &book, &folders)?;
         let chains = chains(&cast, &book, &faces);
         let drawable = drawable(&cast, &chains, &book);
-        let roles = cast.iter().zip(&chains).filter(|(role, _)| role.key != "fallback");
+        let roles = cast
+            .iter()
+            .zip(&chains)
+            .filter(|(role, _)| role.key != "fallback");
         let roles = roles.map(|(role, chain)| {
             let chain = chain.iter().map(Link::json).collect::<Vec<_>>();
-            (role.key.to_owned(), json!({ "weight": role.weight, "chain": chain }))
+            (
+                role.key.to_owned(),
+                json!({ "weight": role.weight, "chain": chain }),
+            )
         });
         let roles = Value::Object(roles.collect::<Map<_, _>>()).to_string();
         Ok(Fonts {
@@ -160,7 +173,11 @@ impl Fonts {
         let mut hasher = Sha256::new();
         for Face { path, font } in &self.faces {
             let time = fs::metadata(path).and_then(|about| about.modified()).ok();
-            hasher.update(format!("{}\0{}\0{time:?}\0", path.display(), font.data().len()));
+            hasher.update(format!(
+                "{}\0{}\0{time:?}\0",
+                path.display(),
+                font.data().len()
+            ));
         }
         super::hex(&hasher.finalize())
     }
@@ -185,7 +202,10 @@ fn folder(dir: &Path) -> Result<PathBuf, Outage> {
             )),
             Err(error) => Err(Outage::because(
                 Part::Fonts,
-                format!("fonts.dir: can't open {}; name the folder of the faces", dir.display()),
+                format!(
+                    "fonts.dir: can't open {}; name the folder of the faces",
+                    dir.display()
+                ),
                 error,
             )),
         };
@@ -249,7 +269,13 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
 
 /// Maps a file and adds its faces.
 fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
-    let failed = |error| Outage::because(Part::Fonts, format!("can't read the face {}", path.display()), error);
+    let failed = |error| {
+        Outage::because(
+            Part::Fonts,
+            format!("can't read the face {}", path.display()),
+            error,
+        )
+    };
     let file = File::open(&path).map_err(failed)?;
     #[expect(
         unsafe_code,
@@ -266,7 +292,10 @@ fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
         font,
     }));
     if faces.len() == before {
-        let text = format!("{} is no font that can be read; replace or remove it", path.display());
+        let text = format!(
+            "{} is no font that can be read; replace or remove it",
+            path.display()
+        );
         return Err(Outage::new(Part::Fonts, text));
     }
     Ok(())
@@ -322,7 +351,11 @@ fn cast(roles: &config::Roles, book: &FontBook, folders: &[PathBuf]) -> Result<V
         let mut there = there.collect::<Vec<_>>();
         there.dedup_by(|a, b| a.0 == b.0);
         if there.is_empty() && key != "fallback" {
-            let names = wanted.iter().map(|&(name, _)| name).collect::<Vec<_>>().join(", ");
+            let names = wanted
+                .iter()
+                .map(|&(name, _)| name)
+                .collect::<Vec<_>>()
+                .join(", ");
             wrong.push(format!(
                 "fonts.roles.{key} ({what}): none of {names} is there; add a face of one of them \
                  to fonts.dir, or name a family that is there"
@@ -330,7 +363,11 @@ fn cast(roles: &config::Roles, book: &FontBook, folders: &[PathBuf]) -> Result<V
         }
         let weight = there.first().map_or(REGULAR, |&(_, weight)| weight);
         let families = there.into_iter().map(|(family, _)| family).collect();
-        cast.push(Cast { key, weight, families });
+        cast.push(Cast {
+            key,
+            weight,
+            families,
+        });
     }
     if wrong.is_empty() {
         return Ok(cast);
@@ -339,7 +376,11 @@ fn cast(roles: &config::Roles, book: &FontBook, folders: &[PathBuf]) -> Result<V
         .iter()
         .map(|folder| folder.display().to_string())
         .collect::<Vec<_>>();
-    let mut families = book.families().map(|(family, _)| family).collect::<Vec<_>>().join(", ");
+    let mut families = book
+        .families()
+        .map(|(family, _)| family)
+        .collect::<Vec<_>>()
+        .join(", ");
     if families.is_empty() {
         families.push_str("none");
     }
@@ -413,7 +454,11 @@ fn chains(cast: &[Cast], book: &FontBook, faces: &[Face]) -> Vec<Vec<Link>> {
             if let (Some(own), true) = (families.first(), role.key != "latin") {
                 let right = |family: &str, c| {
                     let em = width(family, role.weight, c, book, faces);
-                    if c == DOT { (0.4..=0.6).contains(&em) } else { em >= 0.85 }
+                    if c == DOT {
+                        (0.4..=0.6).contains(&em)
+                    } else {
+                        em >= 0.85
+                    }
                 };
                 for c in WIDE.chars().chain([DOT]).filter(|&c| !right(own, c)) {
                     let Some(donor) = families.iter().find(|family| right(family, c)) else {
@@ -421,7 +466,8 @@ fn chains(cast: &[Cast], book: &FontBook, faces: &[Face]) -> Vec<Vec<Link>> {
                     };
                     match chain.iter_mut().find(|link| link.family == **donor) {
                         Some(Link {
-                            covers: Some(covers), ..
+                            covers: Some(covers),
+                            ..
                         }) => covers.insert(covers.len() - 1, c),
                         _ => chain.push(Link::only(donor, &format!("[{c}]"))),
                     }
@@ -452,13 +498,21 @@ fn width(family: &str, weight: u16, c: char, book: &FontBook, faces: &[Face]) ->
 }
 
 fn variant(weight: u16) -> FontVariant {
-    FontVariant::new(FontStyle::Normal, FontWeight::from_number(weight), FontStretch::NORMAL)
+    FontVariant::new(
+        FontStyle::Normal,
+        FontWeight::from_number(weight),
+        FontStretch::NORMAL,
+    )
 }
 
 /// The characters that every role can draw.
 fn drawable(cast: &[Cast], chains: &[Vec<Link>], book: &FontBook) -> Bits {
     let mut every = Bits::full();
-    for (role, chain) in cast.iter().zip(chains).filter(|(role, _)| role.key != "fallback") {
+    for (role, chain) in cast
+        .iter()
+        .zip(chains)
+        .filter(|(role, _)| role.key != "fallback")
+    {
         let mut any = Bits::empty();
         for link in chain.iter().filter(|link| link.covers.is_none()) {
             let face = book.select(&link.family.to_lowercase(), variant(role.weight));
@@ -492,7 +546,10 @@ impl Bits {
     }
 
     fn keep(&mut self, other: &Bits) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+        self.0
+            .iter_mut()
+            .zip(&other.0)
+            .for_each(|(word, other)| *word &= other);
     }
 
     fn has(&self, c: char) -> bool {

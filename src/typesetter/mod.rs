@@ -76,8 +76,16 @@ pub struct Pdf {
 
 impl std::fmt::Debug for Pdf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Pdf { bytes, pages, fonts } = self;
-        write!(f, "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}", bytes.len())
+        let Pdf {
+            bytes,
+            pages,
+            fonts,
+        } = self;
+        write!(
+            f,
+            "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}",
+            bytes.len()
+        )
     }
 }
 
@@ -105,7 +113,11 @@ impl Typesetter {
     ///
     /// # Errors
     /// When a file of the tree has a name that no template could import, or isn't UTF-8.
-    pub fn new(fonts: Fonts, templates: Templates, render: &config::Render) -> Result<Self, Outage> {
+    pub fn new(
+        fonts: Fonts,
+        templates: Templates,
+        render: &config::Render,
+    ) -> Result<Self, Outage> {
         let shelf = Shelf::new(&templates, &fonts)?;
         let standards = PdfStandards::new(&[PdfStandard::A_3a, PdfStandard::Ua_1])
             .map_err(|error| Outage::new(Part::Typesetter, error.message().as_str()))?;
@@ -215,7 +227,11 @@ impl Typesetter {
                 .iter()
                 .map(|diagnostic| desk.explain(diagnostic))
                 .collect::<Vec<_>>();
-            remarks.extend(lines.iter().map(|line| Remark::new(Grade::Error, line.clone())));
+            remarks.extend(
+                lines
+                    .iter()
+                    .map(|line| Remark::new(Grade::Error, line.clone())),
+            );
             Rejection::new(
                 lines
                     .iter()
@@ -230,9 +246,17 @@ impl Typesetter {
             return Err(Rejection::from(too_long(pages, self.max_pages)).into());
         }
         let mut ink = Ink::default();
-        document.pages().iter().for_each(|page| ink.read(&page.frame));
+        document
+            .pages()
+            .iter()
+            .for_each(|page| ink.read(&page.frame));
         if !ink.missing.is_empty() {
-            let places = |c: char| manuscript.texts.iter().filter(move |(_, text)| text.contains(c));
+            let places = |c: char| {
+                manuscript
+                    .texts
+                    .iter()
+                    .filter(move |(_, text)| text.contains(c))
+            };
             let problems = ink.missing.iter().flat_map(|&c| {
                 let mut paths = places(c).map(|(path, _)| path.as_str()).collect::<Vec<_>>();
                 if paths.is_empty() {
@@ -251,7 +275,8 @@ impl Typesetter {
             tagged: true,
             pretty: false,
         };
-        let bytes = typst_pdf::pdf(&document, &options).map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        let bytes = typst_pdf::pdf(&document, &options)
+            .map_err(|diagnostics| refused(&diagnostics, remarks))?;
         Ok(Pdf {
             bytes,
             pages,
@@ -274,7 +299,10 @@ impl Typesetter {
     }
 
     fn unknown(&self, template: &str) -> Rejection {
-        let known = self.templates.editions().map(|edition| edition.name.as_str());
+        let known = self
+            .templates
+            .editions()
+            .map(|edition| edition.name.as_str());
         let known = known.collect::<Vec<_>>().join(", ");
         Rejection::from(
             Problem::new(
@@ -345,7 +373,12 @@ fn refusal(line: &str, message: &str) -> Problem {
         || message.contains("code point");
     if glyph {
         let text = format!("a character cannot be drawn or archived: {line}");
-        return Problem::new(Code::Glyph, "", text, format!("有字符无法排印或归档：{line}"));
+        return Problem::new(
+            Code::Glyph,
+            "",
+            text,
+            format!("有字符无法排印或归档：{line}"),
+        );
     }
     Problem::new(
         Code::Layout,
@@ -369,7 +402,9 @@ impl Ink {
                 FrameItem::Group(group) => self.read(&group.frame),
                 FrameItem::Text(text) => {
                     let font = text.font.font();
-                    let name = font.post_script_name().unwrap_or_else(|| font.info().family.clone());
+                    let name = font
+                        .post_script_name()
+                        .unwrap_or_else(|| font.info().family.clone());
                     self.fonts.insert(name);
                     for glyph in text.glyphs.iter().filter(|glyph| glyph.id == 0) {
                         self.missing.extend(text.text[glyph.range()].chars());
@@ -402,8 +437,18 @@ impl Remark {
     fn log(&self, manuscript: &Manuscript) {
         let (template, job) = (&manuscript.template, &manuscript.ident);
         match self.grade {
-            Grade::Warn => tracing::warn!(template, job.digest = job, "the engine warns: {}", self.text),
-            Grade::Error => tracing::error!(template, job.digest = job, "the engine refused: {}", self.text),
+            Grade::Warn => tracing::warn!(
+                template,
+                job.digest = job,
+                "the engine warns: {}",
+                self.text
+            ),
+            Grade::Error => tracing::error!(
+                template,
+                job.digest = job,
+                "the engine refused: {}",
+                self.text
+            ),
         }
     }
 }

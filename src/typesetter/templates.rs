@@ -97,7 +97,9 @@ impl Templates {
     /// When the folder can't be read, and for every mistake in the `typst.toml`s at once, each
     /// with its file and its fix.
     pub fn load(dir: Option<&Path>) -> Result<Templates, Outage> {
-        let embedded = EMBEDDED.iter().map(|&(path, bytes)| (path.to_owned(), bytes.into()));
+        let embedded = EMBEDDED
+            .iter()
+            .map(|&(path, bytes)| (path.to_owned(), bytes.into()));
         let mut files = embedded.collect::<BTreeMap<_, _>>();
         if let Some(dir) = dir {
             overlay(dir, "", &mut files)?;
@@ -105,12 +107,17 @@ impl Templates {
         let mut wrong = Vec::new();
         let editions = catalogue(&files, &mut wrong);
         if wrong.is_empty() && editions.is_empty() {
-            wrong.push("no typst.toml declares an edition; add [tool.banshi.editions.EDITION] to one".to_owned());
+            wrong.push(
+                "no typst.toml declares an edition; add [tool.banshi.editions.EDITION] to one"
+                    .to_owned(),
+            );
         }
         if wrong.is_empty() {
             return Ok(Templates { files, editions });
         }
-        let place = dir.map_or_else(String::new, |dir| format!(" (with {} over them)", dir.display()));
+        let place = dir.map_or_else(String::new, |dir| {
+            format!(" (with {} over them)", dir.display())
+        });
         let wrong = wrong.join("\n  ");
         Err(Outage::new(
             Part::Templates,
@@ -133,7 +140,8 @@ impl Templates {
     /// # Errors
     /// When a `typst.toml` names a form that this build does not know.
     pub fn forms(&self) -> Result<Editions, Outage> {
-        let known = |edition: &Edition| FORMS.iter().find(|form| form.name == edition.form).copied();
+        let known =
+            |edition: &Edition| FORMS.iter().find(|form| form.name == edition.form).copied();
         self.editions
             .iter()
             .map(|edition| match known(edition) {
@@ -154,7 +162,8 @@ impl Templates {
     /// When the template has none.
     pub fn sample(&self, edition: &Edition) -> Result<&[u8], Outage> {
         let path = edition.report().replace(REPORT, "sample.json");
-        self.file(&path).ok_or_else(|| Outage::new(Part::Templates, format!("there is no {path}")))
+        self.file(&path)
+            .ok_or_else(|| Outage::new(Part::Templates, format!("there is no {path}")))
     }
 
     /// The content of a file of the tree, by its path without a leading slash.
@@ -164,7 +173,9 @@ impl Templates {
 
     /// Every file of the tree, by path.
     pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(path, bytes)| (path.as_str(), &**bytes))
+        self.files
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), &**bytes))
     }
 
     /// SHA-256 over the whole tree.
@@ -174,7 +185,11 @@ impl Templates {
 }
 
 /// Adds the files below `dir` to the tree, under `prefix`.
-fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [u8]>>) -> Result<(), Outage> {
+fn overlay(
+    dir: &Path,
+    prefix: &str,
+    files: &mut BTreeMap<String, Cow<'static, [u8]>>,
+) -> Result<(), Outage> {
     let failed = |path: &Path, error: std::io::Error| {
         Outage::because(
             Part::Templates,
@@ -184,7 +199,11 @@ fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [
     };
     for entry in fs::read_dir(dir).map_err(|error| failed(dir, error))? {
         let path = entry.map_err(|error| failed(dir, error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with('.') || name == "tests" {
             continue;
         }
@@ -213,10 +232,15 @@ fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [
 }
 
 /// Reads every `PACKAGE/typst.toml`.
-fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<String>) -> Vec<Edition> {
+fn catalogue(
+    files: &BTreeMap<String, Cow<'static, [u8]>>,
+    wrong: &mut Vec<String>,
+) -> Vec<Edition> {
     let mut editions = Vec::new();
     if !files.contains_key("gongwen/typst.toml") {
-        wrong.push(format!("{BASE}/typst.toml is missing: every template stands on {BASE}"));
+        wrong.push(format!(
+            "{BASE}/typst.toml is missing: every template stands on {BASE}"
+        ));
     }
     for (path, bytes) in files {
         let Some(package) = path.strip_suffix("/typst.toml") else {
@@ -256,8 +280,12 @@ fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<Strin
                 ));
                 continue;
             }
-            let right =
-                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            let right = |part: &str| {
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            };
             if form.split('/').count() != 2 || !form.split('/').all(right) {
                 wrong.push(format!(
                     "{here}: form {form:?}; want NAME/EDITION, as \"annual-report/2021\""
@@ -265,8 +293,10 @@ fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<Strin
                 continue;
             }
             let sha256 = sha256.get_or_insert_with(|| {
-                let of =
-                    |path: &str, package: &str| path.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
+                let of = |path: &str, package: &str| {
+                    path.strip_prefix(package)
+                        .is_some_and(|rest| rest.starts_with('/'))
+                };
                 let files = files.iter().map(|(path, bytes)| (path.as_str(), &**bytes));
                 digest(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
             });

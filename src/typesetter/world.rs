@@ -164,7 +164,8 @@ impl World for Desk<'_> {
     fn source(&self, id: FileId) -> FileResult<Source> {
         match self.shelf.files.get(&id) {
             Some(File {
-                source: Some(source), ..
+                source: Some(source),
+                ..
             }) => Ok(source.clone()),
             Some(_) => Err(FileError::NotSource),
             None => Err(absent(id)),
