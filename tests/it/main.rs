@@ -4,6 +4,7 @@
 mod support;
 
 mod bad_jobs_are_refused;
+mod commands;
 mod consistent_reports_pass;
 mod every_cell_reads_back;
 mod layers;
