@@ -29,8 +29,12 @@ fn main() {
 /// that a new file is seen.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     println!("cargo::rerun-if-changed={}", folder.display());
-    let entries = fs::read_dir(folder)
-        .unwrap_or_else(|error| panic!("{} holds the templates and can't be read: {error}", folder.display()));
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| {
+        panic!(
+            "{} holds the templates and can't be read: {error}",
+            folder.display()
+        )
+    });
     for entry in entries {
         let path = entry.expect("a folder can be listed").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -5,25 +5,28 @@
 //! stored or said: the child is gone, and the job is set again in another.
 
 mod fonts;
-pub mod pool;
+mod manuscript;
+mod pool;
 mod templates;
 mod world;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use typst::diag::{SourceDiagnostic, Warned};
 use typst::foundations::Smart;
 use typst::layout::{Frame, FrameItem};
+use typst::text::is_default_ignorable;
 use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
-pub use fonts::Fonts;
-pub use templates::{Edition, REPORT, Templates};
+pub use fonts::{Fonts, Role};
+pub use manuscript::{Manuscript, title};
+pub use pool::{Pool, Program, child};
+pub use templates::{Edition, Templates};
 
-use crate::config;
+use crate::config::{self, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use world::{Desk, Shelf};
 
@@ -32,34 +35,6 @@ pub const ENGINE: &str = "typst 0.15.1";
 
 /// The standards that every PDF keeps, as the manifest names them.
 pub const STANDARD: &str = "PDF/A-3a, PDF/UA-1";
-
-/// The program that made a PDF, as its metadata names it.
-const CREATOR: &str = concat!("banshi ", env!("CARGO_PKG_VERSION"));
-
-/// Everything the typesetter needs of a report: finished values, nothing to compute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manuscript {
-    /// The edition that lays it out: `annual-report/2021`.
-    pub template: String,
-    /// What the PDF's identifier is made from: the digest of the job.
-    pub ident: String,
-    /// The JSON that the template lays out.
-    pub view: String,
-    /// The canonical JSON of the job's `data`, attached as `report.json`.
-    pub data: String,
-    /// JSON Pointer and text of everything that the pages show and that the sender wrote.
-    pub texts: Vec<(String, String)>,
-    /// The document's title, on one line.
-    pub title: String,
-    /// The document's author: the agency.
-    pub author: String,
-    /// What the document is.
-    pub description: String,
-    /// The document's keywords.
-    pub keywords: Vec<String>,
-    /// The document's date: year, month, day.
-    pub date: (i32, u8, u8),
-}
 
 /// A report's PDF.
 #[derive(Clone, PartialEq, Eq)]
@@ -74,8 +49,16 @@ pub struct Pdf {
 
 impl std::fmt::Debug for Pdf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Pdf { bytes, pages, fonts } = self;
-        write!(f, "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}", bytes.len())
+        let Pdf {
+            bytes,
+            pages,
+            fonts,
+        } = self;
+        write!(
+            f,
+            "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}",
+            bytes.len()
+        )
     }
 }
 
@@ -89,11 +72,27 @@ pub struct Typesetter {
 }
 
 impl Typesetter {
+    /// A typesetter with the faces and templates of the settings.
+    ///
+    /// # Errors
+    /// What [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`] say.
+    pub fn load(settings: &Settings) -> Result<Self, Outage> {
+        let (fonts, templates) = (
+            Fonts::load(&settings.fonts)?,
+            Templates::load(&settings.templates)?,
+        );
+        Typesetter::new(fonts, templates, &settings.render)
+    }
+
     /// A typesetter with these faces and templates.
     ///
     /// # Errors
     /// When a file of the tree has a name that no template could import, or isn't UTF-8.
-    pub fn new(fonts: Fonts, templates: Templates, render: &config::Render) -> Result<Self, Outage> {
+    pub fn new(
+        fonts: Fonts,
+        templates: Templates,
+        render: &config::Render,
+    ) -> Result<Self, Outage> {
         let shelf = Shelf::new(&templates, &fonts)?;
         let standards = PdfStandards::new(&[PdfStandard::A_3a, PdfStandard::Ua_1])
             .map_err(|error| Outage::new(Part::Typesetter, error.message().as_str()))?;
@@ -203,7 +202,11 @@ impl Typesetter {
                 .iter()
                 .map(|diagnostic| desk.explain(diagnostic))
                 .collect::<Vec<_>>();
-            remarks.extend(lines.iter().map(|line| Remark::new(Grade::Error, line.clone())));
+            remarks.extend(
+                lines
+                    .iter()
+                    .map(|line| Remark::new(Grade::Error, line.clone())),
+            );
             Rejection::new(
                 lines
                     .iter()
@@ -218,9 +221,17 @@ impl Typesetter {
             return Err(Rejection::from(too_long(pages, self.max_pages)).into());
         }
         let mut ink = Ink::default();
-        document.pages().iter().for_each(|page| ink.read(&page.frame));
+        document
+            .pages()
+            .iter()
+            .for_each(|page| ink.read(&page.frame));
         if !ink.missing.is_empty() {
-            let places = |c: char| manuscript.texts.iter().filter(move |(_, text)| text.contains(c));
+            let places = |c: char| {
+                manuscript
+                    .texts
+                    .iter()
+                    .filter(move |(_, text)| text.contains(c))
+            };
             let problems = ink.missing.iter().flat_map(|&c| {
                 let mut paths = places(c).map(|(path, _)| path.as_str()).collect::<Vec<_>>();
                 if paths.is_empty() {
@@ -232,14 +243,15 @@ impl Typesetter {
         }
         let options = PdfOptions {
             ident: Smart::Custom(manuscript.ident.clone()),
-            creator: Smart::Custom(Some(CREATOR.to_owned())),
+            creator: Smart::Custom(Some(crate::PRODUCT.to_owned())),
             timestamp: None,
             page_ranges: None,
             standards: self.standards.clone(),
             tagged: true,
             pretty: false,
         };
-        let bytes = typst_pdf::pdf(&document, &options).map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        let bytes = typst_pdf::pdf(&document, &options)
+            .map_err(|diagnostics| refused(&diagnostics, remarks))?;
         Ok(Pdf {
             bytes,
             pages,
@@ -262,7 +274,10 @@ impl Typesetter {
     }
 
     fn unknown(&self, template: &str) -> Rejection {
-        let known = self.templates.editions().map(|edition| edition.name.as_str());
+        let known = self
+            .templates
+            .editions()
+            .map(|edition| edition.name.as_str());
         let known = known.collect::<Vec<_>>().join(", ");
         Rejection::from(
             Problem::new(
@@ -296,10 +311,11 @@ fn about(manuscript: &Manuscript, edition: &Edition) -> String {
 /// `E-GLYPH` for a character of the text at `path`.
 fn undrawable(path: &str, c: char) -> Problem {
     let point = format!("U+{:04X}", u32::from(c));
-    // A control character or a lone mark would spoil the message that names it.
-    let shown = c.is_control() || typst::text::is_default_ignorable(c) || c.is_whitespace();
-    let (name, name_zh) = if shown {
-        (point.clone(), point.clone())
+    // What can't be seen, or would spoil the message that names it.
+    let unseen =
+        c.is_control() || c.is_whitespace() || fonts::private(c) || is_default_ignorable(c);
+    let (name, name_zh) = if unseen {
+        (point.clone(), point)
     } else {
         (format!("“{c}” ({point})"), format!("“{c}”（{point}）"))
     };
@@ -333,7 +349,12 @@ fn refusal(line: &str, message: &str) -> Problem {
         || message.contains("code point");
     if glyph {
         let text = format!("a character cannot be drawn or archived: {line}");
-        return Problem::new(Code::Glyph, "", text, format!("有字符无法排印或归档：{line}"));
+        return Problem::new(
+            Code::Glyph,
+            "",
+            text,
+            format!("有字符无法排印或归档：{line}"),
+        );
     }
     Problem::new(
         Code::Layout,
@@ -357,7 +378,9 @@ impl Ink {
                 FrameItem::Group(group) => self.read(&group.frame),
                 FrameItem::Text(text) => {
                     let font = text.font.font();
-                    let name = font.post_script_name().unwrap_or_else(|| font.info().family.clone());
+                    let name = font
+                        .post_script_name()
+                        .unwrap_or_else(|| font.info().family.clone());
                     self.fonts.insert(name);
                     for glyph in text.glyphs.iter().filter(|glyph| glyph.id == 0) {
                         self.missing.extend(text.text[glyph.range()].chars());
@@ -390,8 +413,18 @@ impl Remark {
     fn log(&self, manuscript: &Manuscript) {
         let (template, job) = (&manuscript.template, &manuscript.ident);
         match self.grade {
-            Grade::Warn => tracing::warn!(template, job.digest = job, "the engine warns: {}", self.text),
-            Grade::Error => tracing::error!(template, job.digest = job, "the engine refused: {}", self.text),
+            Grade::Warn => tracing::warn!(
+                template,
+                job.digest = job,
+                "the engine warns: {}",
+                self.text
+            ),
+            Grade::Error => tracing::error!(
+                template,
+                job.digest = job,
+                "the engine refused: {}",
+                self.text
+            ),
         }
     }
 }
@@ -404,14 +437,4 @@ impl Drop for Evict {
     fn drop(&mut self) {
         typst::comemo::evict(1);
     }
-}
-
-/// Bytes as lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes it");
-            text
-        })
 }

@@ -10,16 +10,18 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::config;
+use crate::digest;
 use crate::problem::{Outage, Part};
+use crate::report::{Editions, FORMS};
 
 /// The tree at the time of the build: path and content.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 
 /// The name, beside an entrypoint, of the sample in the tree and of the report itself in the world
 /// that the template sees.
-pub const REPORT: &str = "report.json";
+const REPORT: &str = "report.json";
 
 /// The package that all others stand on.
 const BASE: &str = "gongwen";
@@ -45,14 +47,14 @@ pub struct Edition {
     pub version: String,
     /// The path, in the tree, of the file that lays it out.
     pub entrypoint: String,
-    /// SHA-256 over the paths and contents of its package and of `gongwen`.
+    /// SHA-256 over the `sha256sum` listing of its package and of `gongwen`, sorted by path.
     pub sha256: String,
 }
 
 impl Edition {
     /// The path, in the tree, where the template finds its report.
     pub fn report(&self) -> String {
-        beside(&self.entrypoint)
+        beside(&self.entrypoint, REPORT)
     }
 }
 
@@ -89,14 +91,17 @@ struct Declared {
 }
 
 impl Templates {
-    /// The embedded tree, overlaid file by file by `dir`: a file of the same path replaces, any
+    /// The embedded tree, overlaid file by file by `templates.dir`: a file of the same path replaces, any
     /// other adds.
     ///
     /// # Errors
     /// When the folder can't be read, and for every mistake in the `typst.toml`s at once, each
     /// with its file and its fix.
-    pub fn load(dir: Option<&Path>) -> Result<Templates, Outage> {
-        let embedded = EMBEDDED.iter().map(|&(path, bytes)| (path.to_owned(), bytes.into()));
+    pub fn load(settings: &config::Templates) -> Result<Templates, Outage> {
+        let dir = Some(settings.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty());
+        let embedded = EMBEDDED
+            .iter()
+            .map(|&(path, bytes)| (path.to_owned(), bytes.into()));
         let mut files = embedded.collect::<BTreeMap<_, _>>();
         if let Some(dir) = dir {
             overlay(dir, "", &mut files)?;
@@ -104,12 +109,17 @@ impl Templates {
         let mut wrong = Vec::new();
         let editions = catalogue(&files, &mut wrong);
         if wrong.is_empty() && editions.is_empty() {
-            wrong.push("no typst.toml declares an edition; add [tool.banshi.editions.EDITION] to one".to_owned());
+            wrong.push(
+                "no typst.toml declares an edition; add [tool.banshi.editions.EDITION] to one"
+                    .to_owned(),
+            );
         }
         if wrong.is_empty() {
             return Ok(Templates { files, editions });
         }
-        let place = dir.map_or_else(String::new, |dir| format!(" (with {} over them)", dir.display()));
+        let place = dir.map_or_else(String::new, |dir| {
+            format!(" (with {} over them)", dir.display())
+        });
         let wrong = wrong.join("\n  ");
         Err(Outage::new(
             Part::Templates,
@@ -127,6 +137,42 @@ impl Templates {
         self.editions.iter().find(|edition| edition.name == name)
     }
 
+    /// The form of each edition, for reading jobs.
+    ///
+    /// # Errors
+    /// When an edition names a form that this build doesn't have.
+    pub fn forms(&self) -> Result<Editions, Outage> {
+        let form = |edition: &Edition| {
+            let form = FORMS.into_iter().find(|form| form.name == edition.form);
+            let form = form.ok_or_else(|| {
+                let known = FORMS.map(|form| form.name).join(", ");
+                let text = format!(
+                    "{} is for the form {:?}, which this build doesn't have; there are {known}",
+                    edition.name, edition.form
+                );
+                Outage::new(Part::Templates, text)
+            })?;
+            Ok((edition.name.clone(), form))
+        };
+        self.editions.iter().map(form).collect()
+    }
+
+    /// The sample job of an edition: `sample.json` beside its entrypoint.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn sample(&self, edition: &Edition) -> Result<Vec<u8>, Outage> {
+        let path = beside(&edition.entrypoint, "sample.json");
+        let sample = self.file(&path).map(<[u8]>::to_vec);
+        sample.ok_or_else(|| {
+            let text = format!(
+                "{} has no sample job; add {path} to the templates",
+                edition.name
+            );
+            Outage::new(Part::Templates, text)
+        })
+    }
+
     /// The content of a file of the tree, by its path without a leading slash.
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         self.files.get(path).map(|bytes| &**bytes)
@@ -134,17 +180,23 @@ impl Templates {
 
     /// Every file of the tree, by path.
     pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(path, bytes)| (path.as_str(), &**bytes))
+        self.files
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), &**bytes))
     }
 
     /// SHA-256 over the whole tree.
     pub(super) fn sha256(&self) -> String {
-        digest(self.files())
+        sum(self.files())
     }
 }
 
 /// Adds the files below `dir` to the tree, under `prefix`.
-fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [u8]>>) -> Result<(), Outage> {
+fn overlay(
+    dir: &Path,
+    prefix: &str,
+    files: &mut BTreeMap<String, Cow<'static, [u8]>>,
+) -> Result<(), Outage> {
     let failed = |path: &Path, error: std::io::Error| {
         Outage::because(
             Part::Templates,
@@ -154,7 +206,11 @@ fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [
     };
     for entry in fs::read_dir(dir).map_err(|error| failed(dir, error))? {
         let path = entry.map_err(|error| failed(dir, error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with('.') || name == "tests" {
             continue;
         }
@@ -183,10 +239,15 @@ fn overlay(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Cow<'static, [
 }
 
 /// Reads every `PACKAGE/typst.toml`.
-fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<String>) -> Vec<Edition> {
+fn catalogue(
+    files: &BTreeMap<String, Cow<'static, [u8]>>,
+    wrong: &mut Vec<String>,
+) -> Vec<Edition> {
     let mut editions = Vec::new();
     if !files.contains_key("gongwen/typst.toml") {
-        wrong.push(format!("{BASE}/typst.toml is missing: every template stands on {BASE}"));
+        wrong.push(format!(
+            "{BASE}/typst.toml is missing: every template stands on {BASE}"
+        ));
     }
     for (path, bytes) in files {
         let Some(package) = path.strip_suffix("/typst.toml") else {
@@ -219,15 +280,19 @@ fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<Strin
                 ));
                 continue;
             }
-            let sample = beside(&entrypoint);
+            let sample = beside(&entrypoint, REPORT);
             if !files.contains_key(&sample) {
                 wrong.push(format!(
                     "{here}: {sample} is missing; put a sample report beside the entrypoint"
                 ));
                 continue;
             }
-            let right =
-                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            let right = |part: &str| {
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            };
             if form.split('/').count() != 2 || !form.split('/').all(right) {
                 wrong.push(format!(
                     "{here}: form {form:?}; want NAME/EDITION, as \"annual-report/2021\""
@@ -235,10 +300,12 @@ fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<Strin
                 continue;
             }
             let sha256 = sha256.get_or_insert_with(|| {
-                let of =
-                    |path: &str, package: &str| path.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
+                let of = |path: &str, package: &str| {
+                    path.strip_prefix(package)
+                        .is_some_and(|rest| rest.starts_with('/'))
+                };
                 let files = files.iter().map(|(path, bytes)| (path.as_str(), &**bytes));
-                digest(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
+                sum(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
             });
             editions.push(Edition {
                 name: format!("{package}/{edition}"),
@@ -253,23 +320,16 @@ fn catalogue(files: &BTreeMap<String, Cow<'static, [u8]>>, wrong: &mut Vec<Strin
     editions
 }
 
-/// The report's path beside an entrypoint.
-fn beside(entrypoint: &str) -> String {
+/// The path of a file beside an entrypoint.
+fn beside(entrypoint: &str, name: &str) -> String {
     match entrypoint.rsplit_once('/') {
-        Some((folder, _)) => format!("{folder}/{REPORT}"),
-        None => REPORT.to_owned(),
+        Some((folder, _)) => format!("{folder}/{name}"),
+        None => name.to_owned(),
     }
 }
 
-/// SHA-256 over paths and contents, each with its length before it so that no two trees read the
-/// same.
-fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
-    let mut hasher = Sha256::new();
-    for (path, bytes) in files {
-        hasher.update((path.len() as u64).to_be_bytes());
-        hasher.update(path);
-        hasher.update((bytes.len() as u64).to_be_bytes());
-        hasher.update(bytes);
-    }
-    super::hex(&hasher.finalize())
+/// SHA-256 over the listing of some files, as `sha256sum` prints it.
+fn sum<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let lines = files.map(|(path, bytes)| format!("{}  {path}\n", digest::sha256(bytes)));
+    digest::sha256(lines.collect::<String>().as_bytes())
 }
