@@ -143,6 +143,13 @@ pub struct Templates {
     pub dir: PathBuf,
 }
 
+impl Templates {
+    /// The folder, when there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        Some(self.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty())
+    }
+}
+
 /// The limits of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -20,10 +20,18 @@
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
 pub mod config;
-pub mod digest;
-pub mod event;
-pub mod job;
+pub mod telemetry;
+
 pub mod problem;
+pub mod digest;
 pub mod report;
+pub mod job;
+pub mod typesetter;
 pub mod store;
+pub mod event;
 pub mod transport;
+//pub mod worker;
+pub mod commands;
+
+/// The product and its version, as manifests and PDFs name it.
+pub const PRODUCT: &str = concat!("banshi ", env!("CARGO_PKG_VERSION"));

@@ -16,7 +16,7 @@ use crate::typesetter::{Manuscript, Templates, Typesetter};
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let typesetter = Typesetter::load(settings)?;
     let bytes = read_file(&args.job)?;
-    let job = match job::read(&bytes, None, &settings.limits, &typesetter.editions()?) {
+    let job = match job::read(&bytes, None, &settings.limits, &typesetter.templates().forms()?) {
         Ok(job) => job,
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };
@@ -35,7 +35,7 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
 }
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
-    let templates = Templates::load(&settings.templates)?;
+    let templates = Templates::load(settings.templates.folder())?;
     let editions = templates.forms()?;
     let mut exit = Exit::Done;
     for path in &args.jobs {
@@ -128,5 +128,5 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
 
 /// The forms of the templates, for the commands that check only.
 pub fn editions(settings: &Settings) -> Result<Editions, Outage> {
-    Templates::load(&settings.templates)?.forms()
+    Templates::load(settings.templates.folder())?.forms()
 }

@@ -134,19 +134,19 @@ impl Fonts {
     ///
     /// - private use characters, which mean nothing to anyone else and which PDF/A-3a refuses;
     /// - controls. A tab draws nothing at all, and two figures with a tab between become one;
-    /// - U+FEFF, which PDF/A-3a refuses;
-    /// - controls of direction, which show text in another order than it is written;
-    /// - the other invisible characters, but for the few that have a use in this kind of text.
+    /// - invisible characters, but for those that have a use in this kind of text and those that
+    ///   [`left_out`] of the page do no harm.
     pub fn covers(&self, c: char) -> bool {
         match c {
             // A chosen line break.
             '\n' => true,
-            // Soft hyphen, grapheme joiner, zero width spaces and joiners, left-to-right mark,
-            // word joiner, and the selectors of variants of Han characters.
-            '\u{AD}' | '\u{34F}' | '\u{200B}'..='\u{200E}' | '\u{2060}' => true,
+            // Soft hyphen, grapheme joiner, zero width space and joiners, word joiner, and the
+            // selectors of variants of Han characters.
+            '\u{AD}' | '\u{34F}' | '\u{200B}'..='\u{200D}' | '\u{2060}' => true,
             '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}' => true,
             // Spaces, which shaping makes of the plain one where a face has none.
             '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => true,
+            _ if left_out(c) => true,
             _ if c.is_control() || private(c) || is_default_ignorable(c) => false,
             _ => self.drawable.has(c),
         }
@@ -242,6 +242,15 @@ impl Fonts {
         });
         digest::sha256(lines.collect::<String>().as_bytes())
     }
+}
+
+/// Characters that come in with text from elsewhere, draw nothing, and are left out of page and
+/// metadata (the attached data keeps them): the marks and controls of direction, which would show
+/// figures and names in another order than they were sent in, and the byte order mark, which
+/// PDF/A-3a refuses. Letters that run from right to left do so without them.
+pub(super) fn left_out(c: char) -> bool {
+    matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// Private use: no meaning but what sender and reader agree on.

@@ -1,36 +1,8 @@
 //! What the typesetter gets of a job: finished values, nothing to compute.
 
-use serde::{Deserialize, Serialize};
-
+use super::Manuscript;
 use crate::job::Job;
 use crate::report::{self, Report, Value, block_texts, view};
-
-/// A report ready to be set. It crosses the pipe to a typesetter process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manuscript {
-    /// `name/edition`.
-    pub template: String,
-    /// The job's digest: identifies the document for ever.
-    pub ident: String,
-    /// The report as JSON for its template.
-    pub view: String,
-    /// The job's `data` in canonical JSON, attached to the PDF as `report.json`.
-    pub data: String,
-    /// Every text that the page shows, with the JSON Pointer of where it came from.
-    pub texts: Vec<(String, String)>,
-    /// The title on one line.
-    pub title: String,
-    /// The agency (责任者).
-    pub author: String,
-    /// One sentence on what the document is.
-    pub description: String,
-    /// 主题词.
-    pub keywords: Vec<String>,
-    /// Year, month, day: 成文日期, or the day to which the figures stand (12月31日 of the
-    /// reporting year) when the report has none. PDF/A-3 wants a date for its attachment, and the
-    /// same job must give the same bytes, so it cannot be a clock's.
-    pub date: (i32, u8, u8),
-}
 
 impl Manuscript {
     /// The manuscript of a job.

@@ -10,6 +10,7 @@ mod pool;
 mod templates;
 mod world;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -22,12 +23,13 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
 pub use fonts::{Fonts, Role};
-pub use manuscript::{Manuscript, title};
+pub use manuscript::title;
 pub use pool::{Pool, Program, child};
 pub use templates::{Edition, Templates};
 
 use crate::config::{self, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::report::Editions;
 use world::{Desk, Shelf};
 
 /// The engine and its version.
@@ -35,6 +37,31 @@ pub const ENGINE: &str = "typst 0.15.1";
 
 /// The standards that every PDF keeps, as the manifest names them.
 pub const STANDARD: &str = "PDF/A-3a, PDF/UA-1";
+
+/// Everything the typesetter needs of a report: finished values, nothing to compute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manuscript {
+    /// The edition that lays it out: `annual-report/2021`.
+    pub template: String,
+    /// What the PDF's identifier is made from: the digest of the job.
+    pub ident: String,
+    /// The JSON that the template lays out.
+    pub view: String,
+    /// The canonical JSON of the job's `data`, attached as `report.json`.
+    pub data: String,
+    /// JSON Pointer and text of everything that the pages show and that the sender wrote.
+    pub texts: Vec<(String, String)>,
+    /// The document's title, on one line.
+    pub title: String,
+    /// The document's author: the agency.
+    pub author: String,
+    /// What the document is.
+    pub description: String,
+    /// The document's keywords.
+    pub keywords: Vec<String>,
+    /// The document's date: year, month, day.
+    pub date: (i32, u8, u8),
+}
 
 /// A report's PDF.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,10 +104,8 @@ impl Typesetter {
     /// # Errors
     /// What [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`] say.
     pub fn load(settings: &Settings) -> Result<Self, Outage> {
-        let (fonts, templates) = (
-            Fonts::load(&settings.fonts)?,
-            Templates::load(&settings.templates)?,
-        );
+        let fonts = Fonts::load(&settings.fonts)?;
+        let templates = Templates::load(settings.templates.folder())?;
         Typesetter::new(fonts, templates, &settings.render)
     }
 
@@ -113,6 +138,14 @@ impl Typesetter {
     /// The templates.
     pub fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    /// The form of each edition, for reading jobs.
+    ///
+    /// # Errors
+    /// As [`Templates::forms`].
+    pub fn editions(&self) -> Result<Editions, Outage> {
+        self.templates.forms()
     }
 
     /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
@@ -180,15 +213,8 @@ impl Typesetter {
         if !missing.is_empty() {
             return Err(Rejection::new(missing).into());
         }
-        let about = about(manuscript, edition);
-        let desk = Desk::new(
-            &self.shelf,
-            &self.fonts,
-            edition,
-            &manuscript.view,
-            about,
-            &manuscript.data,
-        )?;
+        let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
+        let desk = Desk::new(&self.shelf, &self.fonts, edition, &view, shown(&about).into(), &manuscript.data)?;
 
         let _evict = Evict;
         let Warned { output, warnings } = typst::compile::<PagedDocument>(&desk);
@@ -289,6 +315,11 @@ impl Typesetter {
             .with(known, template),
         )
     }
+}
+
+/// Text without what is left out of the page.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(fonts::left_out) { text.replace(fonts::left_out, "").into() } else { text.into() }
 }
 
 /// What the frame reads of the document.

@@ -772,7 +772,8 @@ fn get_ready(hello: &[u8]) -> Result<Typesetter, Outage> {
         templates,
         render,
     } = serde_json::from_value(setup).map_err(unclear)?;
-    let typesetter = Typesetter::new(Fonts::load(&fonts)?, Templates::load(&templates)?, &render)?;
+    let templates = Templates::load(templates.folder())?;
+    let typesetter = Typesetter::new(Fonts::load(&fonts)?, templates, &render)?;
     typesetter.check()?;
     Ok(typesetter)
 }

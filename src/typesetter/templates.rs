@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config;
 use crate::digest;
 use crate::problem::{Outage, Part};
 use crate::report::{Editions, FORMS};
@@ -91,14 +90,13 @@ struct Declared {
 }
 
 impl Templates {
-    /// The embedded tree, overlaid file by file by `templates.dir`: a file of the same path replaces, any
+    /// The embedded tree, overlaid file by file by `dir`: a file of the same path replaces, any
     /// other adds.
     ///
     /// # Errors
     /// When the folder can't be read, and for every mistake in the `typst.toml`s at once, each
     /// with its file and its fix.
-    pub fn load(settings: &config::Templates) -> Result<Templates, Outage> {
-        let dir = Some(settings.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty());
+    pub fn load(dir: Option<&Path>) -> Result<Templates, Outage> {
         let embedded = EMBEDDED
             .iter()
             .map(|&(path, bytes)| (path.to_owned(), bytes.into()));
@@ -161,14 +159,10 @@ impl Templates {
     ///
     /// # Errors
     /// When it has none.
-    pub fn sample(&self, edition: &Edition) -> Result<Vec<u8>, Outage> {
+    pub fn sample(&self, edition: &Edition) -> Result<&[u8], Outage> {
         let path = beside(&edition.entrypoint, "sample.json");
-        let sample = self.file(&path).map(<[u8]>::to_vec);
-        sample.ok_or_else(|| {
-            let text = format!(
-                "{} has no sample job; add {path} to the templates",
-                edition.name
-            );
+        self.file(&path).ok_or_else(|| {
+            let text = format!("{} has no sample job; add {path} to the templates", edition.name);
             Outage::new(Part::Templates, text)
         })
     }
