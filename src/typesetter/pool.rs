@@ -13,6 +13,7 @@
 //! [`Reply::Refused`], then a [`Reply::Done`] for each `Set`, each frame JSON; after a `Done` with
 //! a PDF comes one frame more, the file.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -52,7 +53,7 @@ const GONE: Duration = Duration::from_secs(5);
 
 /// What the parent says.
 #[derive(Serialize, Deserialize)]
-enum Order {
+enum Order<'a> {
     /// The first word. The setup is read only once the versions are found to be the same.
     Hello {
         protocol: u32,
@@ -60,7 +61,7 @@ enum Order {
         setup: serde_json::Value,
     },
     /// A report to be set.
-    Set { number: u64, manuscript: Manuscript },
+    Set { number: u64, manuscript: Cow<'a, Manuscript> },
 }
 
 /// What a child says.
@@ -504,7 +505,7 @@ impl Child {
         let asked = self.reports;
         self.order(&Order::Set {
             number: asked,
-            manuscript: manuscript.clone(),
+            manuscript: Cow::Borrowed(manuscript),
         })
         .await?;
         let Reply::Done {
@@ -537,7 +538,7 @@ impl Child {
         Ok(result)
     }
 
-    async fn order(&mut self, order: &Order) -> io::Result<()> {
+    async fn order(&mut self, order: &Order<'_>) -> io::Result<()> {
         let frame = serde_json::to_vec(order)?;
         self.orders.write_all(&length(&frame)?).await?;
         self.orders.write_all(&frame).await?;
