@@ -22,14 +22,14 @@
 pub mod config;
 pub mod telemetry;
 
-pub mod problem;
 pub mod digest;
-pub mod report;
-pub mod job;
-pub mod typesetter;
-pub mod store;
 pub mod event;
+pub mod job;
+pub mod problem;
+pub mod report;
+pub mod store;
 pub mod transport;
+pub mod typesetter;
 //pub mod worker;
 pub mod commands;
 

@@ -42,7 +42,9 @@ pub mod metric {
 pub fn start_log(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.filter)
         .map_err(|error| format!("log.filter: {error}: \"{}\"", log.filter))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
@@ -74,7 +76,9 @@ pub async fn admin(
     };
     Ok(async move {
         if let Some((listener, routes)) = server {
-            let served = axum::serve(listener, routes).with_graceful_shutdown(stop).await;
+            let served = axum::serve(listener, routes)
+                .with_graceful_shutdown(stop)
+                .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the administration port stopped");
             }
@@ -85,7 +89,9 @@ pub async fn admin(
 /// The process's recorder; a second worker in one process (as in tests) shares none.
 fn recorder() -> Option<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder();
-    handle.inspect_err(|error| tracing::debug!(%error, "metrics are recorded elsewhere")).ok()
+    handle
+        .inspect_err(|error| tracing::debug!(%error, "metrics are recorded elsewhere"))
+        .ok()
 }
 
 fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> Router {
@@ -99,7 +105,10 @@ fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> R
         }
     };
     let metrics = move || {
-        let text = metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
+        let text = metrics
+            .as_ref()
+            .map(PrometheusHandle::render)
+            .unwrap_or_default();
         async move { text }
     };
     Router::new()

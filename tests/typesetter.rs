@@ -538,6 +538,18 @@ fn quotes_come_from_a_face_that_has_them_full_width() {
     assert_eq!(fonts.face_of('\u{1F600}'), None);
 }
 
+/// The file that a typographer works with outside banshi says what banshi serves in its place.
+#[test]
+fn the_templates_own_list_of_faces_is_what_the_settings_give() {
+    let mut settings = settings(Path::new("")).fonts;
+    settings.more.clear();
+    let served: serde_json::Value =
+        serde_json::from_str(&Fonts::load(&settings).unwrap().json()).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("typst-templates/gongwen/fonts.json");
+    let listed: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(listed == served, "{} should be\n{served:#}", path.display());
+}
+
 // The pool.
 
 const SLOW: &str = r#"

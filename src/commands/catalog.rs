@@ -16,14 +16,19 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
             let form = forms[&edition.name];
             let (from, to) = (form.years.start(), form.years.end());
             let (name, version, notice) = (&edition.name, &edition.version, form.notice);
-            writeln!(out, "{name}  version {version}  years {from}-{to}  {notice}")?;
+            writeln!(
+                out,
+                "{name}  version {version}  years {from}-{to}  {notice}"
+            )?;
         }
         return Ok(Exit::Done);
     };
     let (Some(edition), Some(form)) = (templates.edition(name), forms.get(name)) else {
         let known: Vec<&str> = forms.keys().map(String::as_str).collect();
         let known = known.join(", ");
-        return Err(Error::Usage(format!("there is no template {name}; there are: {known}")));
+        return Err(Error::Usage(format!(
+            "there is no template {name}; there are: {known}"
+        )));
     };
     if args.schema {
         let schema = serde_json::to_string_pretty(&schema::schema(name, form));
@@ -32,8 +37,15 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
         out.write_all(templates.sample(edition)?)?;
     } else {
         let (version, sha256) = (&edition.version, &edition.sha256);
-        writeln!(out, "{name}\n  version  {version}\n  sha256   {sha256}\n  notice   {}", form.notice)?;
-        writeln!(out, "  --schema prints the JSON Schema of its jobs, --sample a job")?;
+        writeln!(
+            out,
+            "{name}\n  version  {version}\n  sha256   {sha256}\n  notice   {}",
+            form.notice
+        )?;
+        writeln!(
+            out,
+            "  --schema prints the JSON Schema of its jobs, --sample a job"
+        )?;
     }
     Ok(Exit::Done)
 }
@@ -53,7 +65,11 @@ pub fn fonts(settings: &Settings, args: &FontsArgs) -> Result<Exit, Error> {
                 }
             }
         }
-        return Ok(if missing { Exit::JobAtFault } else { Exit::Done });
+        return Ok(if missing {
+            Exit::JobAtFault
+        } else {
+            Exit::Done
+        });
     }
     for role in fonts.roles() {
         let (key, what, family, file) = (role.key, role.what, &role.family, role.file.display());

@@ -38,7 +38,9 @@ impl From<Exit> for ExitCode {
 /// Turns report jobs into the official, archival PDF.
 #[derive(Debug, Parser)]
 #[command(name = "banshi", version, max_term_width = 100)]
-#[command(after_help = "Example:\n  banshi demo\n\nExit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at fault.")]
+#[command(
+    after_help = "Example:\n  banshi demo\n\nExit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at fault."
+)]
 struct Cli {
     /// Settings file [default: banshi.toml, when it is there]
     #[arg(long, global = true, value_name = "FILE")]
@@ -53,19 +55,27 @@ enum Command {
     #[command(after_help = "Example:\n  banshi render report.json -o report.pdf")]
     Render(RenderArgs),
     /// Check jobs against every rule, without typesetting
-    #[command(after_help = "Example:\n  banshi check reports/*.json\n  banshi check --format json report.json | jq .problems")]
+    #[command(
+        after_help = "Example:\n  banshi check reports/*.json\n  banshi check --format json report.json | jq .problems"
+    )]
     Check(CheckArgs),
     /// Serve the queue until SIGTERM or SIGINT
-    #[command(after_help = "Example:\n  BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\nA second signal leaves at once; the jobs in hand go back to the queue.")]
+    #[command(
+        after_help = "Example:\n  BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\nA second signal leaves at once; the jobs in hand go back to the queue."
+    )]
     Worker(WorkerArgs),
     /// Send jobs to the queue, each confirmed by the broker
-    #[command(after_help = "Example:\n  banshi enqueue reports/ late.json\n  cat jobs.ndjson | banshi enqueue --lane urgent -")]
+    #[command(
+        after_help = "Example:\n  banshi enqueue reports/ late.json\n  cat jobs.ndjson | banshi enqueue --lane urgent -"
+    )]
     Enqueue(EnqueueArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
     #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
     Dead(DeadArgs),
     /// List the templates; print a template's JSON Schema or sample job
-    #[command(after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json")]
+    #[command(
+        after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
+    )]
     Templates(TemplatesArgs),
     /// List the font roles, their faces and what they cover
     #[command(after_help = "Example:\n  banshi fonts\n  banshi fonts --text 䶮曌祎")]
@@ -213,12 +223,14 @@ pub fn run() -> ExitCode {
     .into()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 fn environment() -> impl Iterator<Item = (String, String)> {
     // A variable that is not UTF-8 cannot be one of ours.
-    std::env::vars_os().filter_map(|(name, value)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    })
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Why a command could not do what was asked.
@@ -253,7 +265,11 @@ impl From<std::io::Error> for Error {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             Error::BrokenPipe
         } else {
-            Error::Outage(Outage::because(Part::Disk, "cannot write to standard output", error))
+            Error::Outage(Outage::because(
+                Part::Disk,
+                "cannot write to standard output",
+                error,
+            ))
         }
     }
 }
@@ -289,7 +305,9 @@ fn print_problems(problems: &[Problem]) {
 
 /// The runtime of the commands that talk to a broker or a folder.
 fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     runtime
         .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?
         .block_on(future)

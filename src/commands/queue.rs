@@ -17,7 +17,9 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
         list(path, &mut files)?;
     }
     if files.is_empty() {
-        return Err(Error::Usage("no .json or .ndjson file in the folders named".to_owned()));
+        return Err(Error::Usage(
+            "no .json or .ndjson file in the folders named".to_owned(),
+        ));
     }
     block_on(async {
         let mut client = Client::open(&settings.queue).await?;
@@ -42,8 +44,15 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
         progress.finish_and_clear();
         client.close().await;
         let to = args.lane;
-        writeln!(std::io::stdout(), "sent {sent} to the {to} lane, each confirmed; {unreadable} not sent")?;
-        Ok(if unreadable == 0 { Exit::Done } else { Exit::JobAtFault })
+        writeln!(
+            std::io::stdout(),
+            "sent {sent} to the {to} lane, each confirmed; {unreadable} not sent"
+        )?;
+        Ok(if unreadable == 0 {
+            Exit::Done
+        } else {
+            Exit::JobAtFault
+        })
     })
 }
 
@@ -77,7 +86,8 @@ fn is_json(path: &Path) -> bool {
 }
 
 fn is_ndjson(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "ndjson" || end == "jsonl")
+    path.extension()
+        .is_some_and(|end| end == "ndjson" || end == "jsonl")
 }
 
 /// The jobs in a file, each with its place for messages. Standard input is one job when it is one
@@ -142,7 +152,11 @@ async fn list_dead(client: &mut Client, format: Format) -> Result<(), Error> {
     for job in all_dead(client).await? {
         match format {
             Format::Text => {
-                writeln!(out, "{}  {}  {}  {}", job.id, job.event, job.code, job.message)?;
+                writeln!(
+                    out,
+                    "{}  {}  {}  {}",
+                    job.id, job.event, job.code, job.message
+                )?;
             }
             Format::Json => {
                 let line = serde_json::to_string(&job).expect("a dead job is plain data");
@@ -155,7 +169,9 @@ async fn list_dead(client: &mut Client, format: Format) -> Result<(), Error> {
 
 async fn show_dead(client: &mut Client, id: &str) -> Result<(), Error> {
     let jobs = all_dead(client).await?;
-    let Some(job) = jobs.iter().find(|job| job.id == id) else { return Err(no_such(id)) };
+    let Some(job) = jobs.iter().find(|job| job.id == id) else {
+        return Err(no_such(id));
+    };
     eprintln!("{}  {}  {}", job.event, job.code, job.message);
     std::io::stdout().write_all(&job.body)?;
     Ok(())
@@ -189,5 +205,7 @@ async fn judge(
 }
 
 fn no_such(id: &str) -> Error {
-    Error::Usage(format!("there is no job {id} in the dead queue; `banshi dead list` shows what is"))
+    Error::Usage(format!(
+        "there is no job {id} in the dead queue; `banshi dead list` shows what is"
+    ))
 }

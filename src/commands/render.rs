@@ -16,13 +16,21 @@ use crate::typesetter::{Manuscript, Templates, Typesetter};
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let typesetter = Typesetter::load(settings)?;
     let bytes = read_file(&args.job)?;
-    let job = match job::read(&bytes, None, &settings.limits, &typesetter.templates().forms()?) {
+    let job = match job::read(
+        &bytes,
+        None,
+        &settings.limits,
+        &typesetter.templates().forms()?,
+    ) {
         Ok(job) => job,
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };
     print_problems(job.report.warnings());
     let pdf = typesetter.typeset(&Manuscript::of(&job))?;
-    let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.pdf", job.id)));
+    let path = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}.pdf", job.id)));
     write_file(&path, &pdf.bytes)?;
     let (pages, bytes, sha256) = (pdf.pages, pdf.bytes.len(), digest::sha256(&pdf.bytes));
     let plural = if pages == 1 { "" } else { "s" };
@@ -68,7 +76,10 @@ fn say(path: &Path, checked: &Result<Job, Refusal>) -> Result<(), Error> {
         Err(refusal) => {
             let count = refusal.rejection.problems().len();
             let plural = if count == 1 { "" } else { "s" };
-            writeln!(std::io::stdout(), "{name}: rejected, {count} problem{plural}")?;
+            writeln!(
+                std::io::stdout(),
+                "{name}: rejected, {count} problem{plural}"
+            )?;
             print_problems(refusal.rejection.problems());
         }
     }
@@ -109,7 +120,9 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Outage> {
 
 /// Writes a file whole or not at all: beside its place, then renamed into it.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         file.write_all(bytes)?;
@@ -118,7 +131,8 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            file.as_file()
+                .set_permissions(std::fs::Permissions::from_mode(0o644))?;
         }
         file.persist(path)?;
         Ok::<_, std::io::Error>(())

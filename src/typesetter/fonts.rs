@@ -249,8 +249,10 @@ impl Fonts {
 /// figures and names in another order than they were sent in, and the byte order mark, which
 /// PDF/A-3a refuses. Letters that run from right to left do so without them.
 pub(super) fn left_out(c: char) -> bool {
-    matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}')
-        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    matches!(
+        c,
+        '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
+    ) || matches!(c, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// Private use: no meaning but what sender and reader agree on.

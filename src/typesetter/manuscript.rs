@@ -45,7 +45,10 @@ fn texts(report: &Report) -> Vec<(String, String)> {
     for (name, blocks) in [
         ("introduction", &report.introduction),
         ("overview", &report.overview),
-        ("problems_and_improvements", &report.problems_and_improvements),
+        (
+            "problems_and_improvements",
+            &report.problems_and_improvements,
+        ),
         ("other_matters", &report.other_matters),
     ] {
         for (index, block) in blocks.iter().enumerate() {
@@ -73,7 +76,11 @@ fn remarks(report: &Report) -> Vec<(String, String)> {
     use report::form::{APPLICANTS, RESULTS, REVIEW_GROUPS};
     let mut found = Vec::new();
     let mut note = |pointer: String, cell: &Cell| {
-        if let Cell::Number { remark: Some(remark), .. } = cell {
+        if let Cell::Number {
+            remark: Some(remark),
+            ..
+        } = cell
+        {
             found.push((format!("/data/{pointer}/remark"), remark.clone()));
         }
     };

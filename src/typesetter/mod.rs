@@ -214,7 +214,14 @@ impl Typesetter {
             return Err(Rejection::new(missing).into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
-        let desk = Desk::new(&self.shelf, &self.fonts, edition, &view, shown(&about).into(), &manuscript.data)?;
+        let desk = Desk::new(
+            &self.shelf,
+            &self.fonts,
+            edition,
+            &view,
+            shown(&about).into(),
+            &manuscript.data,
+        )?;
 
         let _evict = Evict;
         let Warned { output, warnings } = typst::compile::<PagedDocument>(&desk);
@@ -319,7 +326,11 @@ impl Typesetter {
 
 /// Text without what is left out of the page.
 fn shown(text: &str) -> Cow<'_, str> {
-    if text.contains(fonts::left_out) { text.replace(fonts::left_out, "").into() } else { text.into() }
+    if text.contains(fonts::left_out) {
+        text.replace(fonts::left_out, "").into()
+    } else {
+        text.into()
+    }
 }
 
 /// What the frame reads of the document.

@@ -61,7 +61,10 @@ enum Order<'a> {
         setup: serde_json::Value,
     },
     /// A report to be set.
-    Set { number: u64, manuscript: Cow<'a, Manuscript> },
+    Set {
+        number: u64,
+        manuscript: Cow<'a, Manuscript>,
+    },
 }
 
 /// What a child says.

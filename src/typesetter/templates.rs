@@ -162,7 +162,10 @@ impl Templates {
     pub fn sample(&self, edition: &Edition) -> Result<&[u8], Outage> {
         let path = beside(&edition.entrypoint, "sample.json");
         self.file(&path).ok_or_else(|| {
-            let text = format!("{} has no sample job; add {path} to the templates", edition.name);
+            let text = format!(
+                "{} has no sample job; add {path} to the templates",
+                edition.name
+            );
             Outage::new(Part::Templates, text)
         })
     }

@@ -27,19 +27,35 @@ fn figures() -> impl Strategy<Value = Figures> {
         let form = FORMS[form];
         let rows = prop::collection::vec(prop::array::uniform6(0..100_000_u32), form.rows().len());
         let results = prop::array::uniform3(prop::array::uniform4(0..1000_u32));
-        (rows, results).prop_map(move |(rows, results)| Figures { form, rows, results })
+        (rows, results).prop_map(move |(rows, results)| Figures {
+            form,
+            rows,
+            results,
+        })
     })
 }
 
 /// A job in which every sum is right.
 fn consistent(figures: &Figures) -> Value {
-    let base = if figures.form.edition == "2019" { "zibo-bigdata-2020" } else { "pingtan-2023" };
+    let base = if figures.form.edition == "2019" {
+        "zibo-bigdata-2020"
+    } else {
+        "pingtan-2023"
+    };
     let mut job = corpus(base);
     let places = figures.form.rows();
-    let row = |pointer: &str| places.iter().position(|place| place.pointer == pointer).expect("a row");
+    let row = |pointer: &str| {
+        places
+            .iter()
+            .position(|place| place.pointer == pointer)
+            .expect("a row")
+    };
     let mut rows: Vec<[u64; KINDS]> = figures.rows.iter().map(|row| row.map(u64::from)).collect();
     for kind in 0..KINDS {
-        let summands = places.iter().zip(&rows).filter(|(place, _)| place.is_summand());
+        let summands = places
+            .iter()
+            .zip(&rows)
+            .filter(|(place, _)| place.is_summand());
         let total: u64 = summands.map(|(_, row)| row[kind]).sum();
         rows[row("/outcome/total")][kind] = total;
         let out = total + rows[row("/carried_out")][kind];
@@ -48,14 +64,18 @@ fn consistent(figures: &Figures) -> Value {
         rows[row("/received")][kind] = out - carried_in;
     }
     for (place, row) in places.iter().zip(&rows) {
-        let cells = job.pointer_mut(&format!("/data/requests{}", place.pointer)).expect("a row");
+        let cells = job
+            .pointer_mut(&format!("/data/requests{}", place.pointer))
+            .expect("a row");
         for ((name, _), value) in APPLICANTS.iter().zip(row) {
             cells[*name] = json!(value);
         }
         cells["total"] = json!(row.iter().sum::<u64>());
     }
     for ((pointer, _), results) in REVIEW_GROUPS.iter().zip(&figures.results) {
-        let cells = job.pointer_mut(&format!("/data/review_and_litigation{pointer}")).expect("a group");
+        let cells = job
+            .pointer_mut(&format!("/data/review_and_litigation{pointer}"))
+            .expect("a group");
         for ((name, _), value) in RESULTS.iter().zip(results) {
             cells[*name] = json!(value);
         }
@@ -135,7 +155,11 @@ proptest! {
 
 #[test]
 fn a_blank_total_is_not_checked_and_stands_for_its_sum() {
-    let figures = Figures { form: FORMS[1], rows: vec![[7; KINDS]; FORMS[1].rows().len()], results: [[1; 4]; 3] };
+    let figures = Figures {
+        form: FORMS[1],
+        rows: vec![[7; KINDS]; FORMS[1].rows().len()],
+        results: [[1; 4]; 3],
+    };
     let mut job = consistent(&figures);
     for kind in APPLICANTS.map(|(kind, _)| kind) {
         job["data"]["requests"]["outcome"]["total"][kind] = json!(null);
@@ -143,6 +167,9 @@ fn a_blank_total_is_not_checked_and_stands_for_its_sum() {
     assert_eq!(refused(&job), []);
     // It stands for 21 × 7 in 第三项: one request more received is one too many.
     job["data"]["requests"]["received"]["business"] = json!(7 + 21 * 7 + 1 - 7);
-    let column = (Code::Column, "/data/requests/outcome/total/business".to_owned());
+    let column = (
+        Code::Column,
+        "/data/requests/outcome/total/business".to_owned(),
+    );
     assert!(refused(&job).contains(&column));
 }

@@ -26,7 +26,10 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 fn layer(module: &str) -> Option<u8> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, layer)| *layer)
 }
 
 /// The first names after `crate::` and the first names of every other path in a file.
@@ -60,7 +63,9 @@ impl Names {
             syn::UseTree::Group(group) => {
                 group.items.iter().for_each(|tree| self.tree(tree, first));
             }
-            syn::UseTree::Name(name) if first == Some("crate") => self.ours.push(name.ident.to_string()),
+            syn::UseTree::Name(name) if first == Some("crate") => {
+                self.ours.push(name.ident.to_string())
+            }
             _ => {}
         }
     }
@@ -72,7 +77,10 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let mut names = path.segments.iter().map(|segment| segment.ident.to_string());
+        let mut names = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string());
         if let Some(first) = names.next() {
             self.add(&first, names.next().as_deref());
         }
@@ -100,9 +108,15 @@ fn a_module_imports_only_what_stands_before_it_on_the_road() {
     let mut wrong = Vec::new();
     for file in files {
         let below = file.strip_prefix(&src).expect("below src");
-        let module = below.components().next().expect("a name").as_os_str().to_string_lossy();
+        let module = below
+            .components()
+            .next()
+            .expect("a name")
+            .as_os_str()
+            .to_string_lossy();
         let module = module.trim_end_matches(".rs");
-        let own = layer(module).unwrap_or_else(|| panic!("{module} has no layer: give it one here"));
+        let own =
+            layer(module).unwrap_or_else(|| panic!("{module} has no layer: give it one here"));
         let text = std::fs::read_to_string(&file).expect("a source");
         let mut names = Names::default();
         names.visit_file(&syn::parse_file(&text).expect("Rust"));
@@ -119,7 +133,10 @@ fn a_module_imports_only_what_stands_before_it_on_the_road() {
         }
         if module == "report" {
             let banned = ["tokio", "lapin", "typst", "object_store"];
-            let found = names.others.iter().filter(|name| banned.contains(&name.as_str()));
+            let found = names
+                .others
+                .iter()
+                .filter(|name| banned.contains(&name.as_str()));
             wrong.extend(found.map(|name| format!("{} uses {name}", below.display())));
         }
     }

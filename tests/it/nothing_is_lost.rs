@@ -27,16 +27,28 @@ fn by_job(events: &[Value]) -> BTreeMap<(String, String), &Value> {
 
 fn key(job: &Value, end: &str) -> String {
     let text = |name: &str| job[name].as_str().expect("text").to_owned();
-    format!("{}/{}/{}.{end}", text("template"), job["data"]["year"], text("job_id"))
+    format!(
+        "{}/{}/{}.{end}",
+        text("template"),
+        job["data"]["year"],
+        text("job_id")
+    )
 }
 
 /// A good job's result: the PDF that its event and its manifest describe, and nothing else.
-fn assert_completed(deployment: &Deployment, job: &Value, events: &BTreeMap<(String, String), &Value>) {
+fn assert_completed(
+    deployment: &Deployment,
+    job: &Value,
+    events: &BTreeMap<(String, String), &Value>,
+) {
     let id = job["job_id"].as_str().expect("an id").to_owned();
     let event = events
         .get(&("report.completed".to_owned(), id.clone()))
         .unwrap_or_else(|| panic!("{id} was completed"));
-    let (pdf, manifest) = (deployment.stored(&key(job, "pdf")), deployment.stored(&key(job, "json")));
+    let (pdf, manifest) = (
+        deployment.stored(&key(job, "pdf")),
+        deployment.stored(&key(job, "json")),
+    );
     let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
     assert!(pdf.starts_with(b"%PDF-1.7"));
     for told in [&event["data"], &manifest] {
@@ -52,12 +64,26 @@ fn assert_completed(deployment: &Deployment, job: &Value, events: &BTreeMap<(Str
 
 /// A bad job's end: its problems in an event, its body untouched in the dead queue.
 fn assert_rejected(bad: &Bad, events: &[Value]) {
-    let told = events.iter().filter(|event| event["type"] == json!("report.rejected")).any(|event| {
-        event["data"]["problems"].as_array().expect("problems").iter().any(|problem| {
-            problem["code"] == json!(bad.code) && problem["path"] == json!(bad.path)
-        }) && (bad.path.is_empty() || bad.path == "/job_id" || event["subject"] == json!(bad.name))
-    });
-    assert!(told, "{}: {} at {:?} was told", bad.name, bad.code, bad.path);
+    let told = events
+        .iter()
+        .filter(|event| event["type"] == json!("report.rejected"))
+        .any(|event| {
+            event["data"]["problems"]
+                .as_array()
+                .expect("problems")
+                .iter()
+                .any(|problem| {
+                    problem["code"] == json!(bad.code) && problem["path"] == json!(bad.path)
+                })
+                && (bad.path.is_empty()
+                    || bad.path == "/job_id"
+                    || event["subject"] == json!(bad.name))
+        });
+    assert!(
+        told,
+        "{}: {} at {:?} was told",
+        bad.name, bad.code, bad.path
+    );
 }
 
 /// The corpus and the bad jobs mixed, and the good one's id again with other content.
@@ -69,12 +95,16 @@ async fn mixed(deployment: Deployment) {
         for bad in bad_jobs.by_ref().take(3) {
             deployment.send(bad.name, &bad.body).await;
         }
-        deployment.send(name, corpus(name).to_string().as_bytes()).await;
+        deployment
+            .send(name, corpus(name).to_string().as_bytes())
+            .await;
     }
     deployment.work_until_idle();
     let mut conflict = corpus("zibo-bigdata-2020");
     conflict["data"]["agency"] = json!("淄博市统计局");
-    deployment.send("conflict", conflict.to_string().as_bytes()).await;
+    deployment
+        .send("conflict", conflict.to_string().as_bytes())
+        .await;
     deployment.work_until_idle();
 
     let events = deployment.events().await;
@@ -88,18 +118,35 @@ async fn mixed(deployment: Deployment) {
     assert_eq!(rule.as_array().map(Vec::len), Some(1));
     assert_eq!(rule[0]["code"], json!("R-REVIEW"));
     let conflict_told = &told[&("report.rejected".to_owned(), "zibo-bigdata-2020".to_owned())];
-    assert_eq!(conflict_told["data"]["problems"][0]["code"], json!("E-CONFLICT"));
+    assert_eq!(
+        conflict_told["data"]["problems"][0]["code"],
+        json!("E-CONFLICT")
+    );
 
     // Nothing twice: one event a job, one PDF and one manifest a good one.
     assert_eq!(events.len(), good.len() + bad.len() + 2);
-    assert_eq!(deployment.store().len(), 2 * good.len(), "{:?}", deployment.store());
+    assert_eq!(
+        deployment.store().len(),
+        2 * good.len(),
+        "{:?}",
+        deployment.store()
+    );
     // Nothing left on the way, and every bad body as it was sent.
     assert_eq!(deployment.left().await, Vec::<String>::new());
-    let mut dead: Vec<(String, Vec<u8>)> =
-        deployment.dead().await.into_iter().map(|dead| (dead.code, dead.body)).collect();
-    let mut sent: Vec<(String, Vec<u8>)> =
-        bad.into_iter().map(|bad| (bad.code.to_owned(), bad.body)).collect();
-    sent.push(("R-REVIEW".to_owned(), corpus(BROKEN).to_string().into_bytes()));
+    let mut dead: Vec<(String, Vec<u8>)> = deployment
+        .dead()
+        .await
+        .into_iter()
+        .map(|dead| (dead.code, dead.body))
+        .collect();
+    let mut sent: Vec<(String, Vec<u8>)> = bad
+        .into_iter()
+        .map(|bad| (bad.code.to_owned(), bad.body))
+        .collect();
+    sent.push((
+        "R-REVIEW".to_owned(),
+        corpus(BROKEN).to_string().into_bytes(),
+    ));
     sent.push(("E-CONFLICT".to_owned(), conflict.to_string().into_bytes()));
     dead.sort();
     sent.sort();
@@ -108,7 +155,9 @@ async fn mixed(deployment: Deployment) {
 }
 
 fn codes(jobs: &[(String, Vec<u8>)]) -> Vec<(&str, usize)> {
-    jobs.iter().map(|(code, body)| (code.as_str(), body.len())).collect()
+    jobs.iter()
+        .map(|(code, body)| (code.as_str(), body.len()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,16 +178,23 @@ async fn killed(deployment: Deployment) {
         let mut job = corpus("zibo-bigdata-2020");
         job["job_id"] = json!(format!("killed-{number}"));
         job["data"]["overview"] = json!([format!("第{number}份报告。")]);
-        deployment.send(&format!("killed-{number}"), job.to_string().as_bytes()).await;
+        deployment
+            .send(&format!("killed-{number}"), job.to_string().as_bytes())
+            .await;
         jobs.push(job);
     }
     // Each worker stores a little more, and dies with jobs in hand.
     for stored in [2, 8, 14] {
         let worker = deployment.worker();
-        deployment.until("some are stored", async |it| it.store().len() >= stored).await;
+        deployment
+            .until("some are stored", async |it| it.store().len() >= stored)
+            .await;
         worker.kill();
     }
-    assert!(deployment.store().len() < 2 * JOBS, "the workers were killed in the middle");
+    assert!(
+        deployment.store().len() < 2 * JOBS,
+        "the workers were killed in the middle"
+    );
     deployment.work_until_idle();
 
     let events = deployment.events().await;
@@ -148,7 +204,10 @@ async fn killed(deployment: Deployment) {
         assert_completed(&deployment, job, &told);
     }
     let store = deployment.store();
-    let results: Vec<&String> = store.iter().filter(|key| key.contains("/killed-") && !key.contains('#')).collect();
+    let results: Vec<&String> = store
+        .iter()
+        .filter(|key| key.contains("/killed-") && !key.contains('#'))
+        .collect();
     assert_eq!(results.len(), 2 * JOBS);
     assert_eq!(deployment.left().await, Vec::<String>::new());
     assert!(deployment.dead().await.is_empty());
@@ -170,14 +229,22 @@ async fn stopped(deployment: Deployment) {
     for number in 0..12 {
         let mut job = corpus("zibo-bigdata-2020");
         job["job_id"] = json!(format!("stopped-{number}"));
-        deployment.send(&format!("stopped-{number}"), job.to_string().as_bytes()).await;
+        deployment
+            .send(&format!("stopped-{number}"), job.to_string().as_bytes())
+            .await;
     }
     let worker = deployment.worker();
-    deployment.until("some are stored", async |it| it.store().len() >= 2).await;
+    deployment
+        .until("some are stored", async |it| it.store().len() >= 2)
+        .await;
     let log = worker.log();
     assert_eq!(worker.stop(), Some(0), "{log}");
     // Whatever has a manifest has its event: nothing was abandoned half way.
-    let manifests = deployment.store().iter().filter(|key| key.ends_with(".json")).count();
+    let manifests = deployment
+        .store()
+        .iter()
+        .filter(|key| key.ends_with(".json"))
+        .count();
     let events = deployment.events().await;
     assert_eq!(by_job(&events).len(), manifests);
     assert!(manifests < 12, "it stopped in the middle");
@@ -204,7 +271,12 @@ async fn repeated(deployment: Deployment) {
     deployment.work_until_idle();
     let stored = deployment.stored(&key(&job, "pdf"));
     // Other spacing is the same content.
-    deployment.send("again", serde_json::to_string_pretty(&job).expect("JSON").as_bytes()).await;
+    deployment
+        .send(
+            "again",
+            serde_json::to_string_pretty(&job).expect("JSON").as_bytes(),
+        )
+        .await;
     deployment.work_until_idle();
     assert_eq!(deployment.stored(&key(&job, "pdf")), stored);
     assert_eq!(by_job(&deployment.events().await).len(), 1);
@@ -232,12 +304,24 @@ async fn a_sender_that_asks_gets_a_copy_of_the_event() {
         .with_message_id("zibo-bigdata-2020".into())
         .with_correlation_id("request-42".into())
         .with_reply_to("upstream-7".into());
-    deployment.send_as("zibo", job.to_string().as_bytes(), properties).await;
+    deployment
+        .send_as("zibo", job.to_string().as_bytes(), properties)
+        .await;
     deployment.work_until_idle();
-    let [(reply, properties)] = &deployment.drain("replied").await[..] else { panic!("one reply") };
-    let [event] = &deployment.events().await[..] else { panic!("one event") };
-    assert_eq!(serde_json::from_slice::<Value>(reply).expect("JSON"), *event);
-    assert_eq!(properties.correlation_id().as_ref().map(|id| id.as_str()), Some("request-42"));
+    let [(reply, properties)] = &deployment.drain("replied").await[..] else {
+        panic!("one reply")
+    };
+    let [event] = &deployment.events().await[..] else {
+        panic!("one event")
+    };
+    assert_eq!(
+        serde_json::from_slice::<Value>(reply).expect("JSON"),
+        *event
+    );
+    assert_eq!(
+        properties.correlation_id().as_ref().map(|id| id.as_str()),
+        Some("request-42")
+    );
     tokio::time::sleep(Duration::ZERO).await;
     deployment.remove().await;
 }

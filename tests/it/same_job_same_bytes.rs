@@ -47,7 +47,12 @@ fn the_file_says_what_it_is_and_carries_its_data() {
     let attached: Value = serde_json::from_slice(&attached).expect("report.json is JSON");
     assert_eq!(attached, job["data"]);
     let xmp = pdf::metadata(&rendered.path());
-    for part in ["<pdfaid:part>3</pdfaid:part>", "<pdfaid:conformance>A</pdfaid:conformance>", "<pdfuaid:part>1</pdfuaid:part>", "zh"] {
+    for part in [
+        "<pdfaid:part>3</pdfaid:part>",
+        "<pdfaid:conformance>A</pdfaid:conformance>",
+        "<pdfuaid:part>1</pdfuaid:part>",
+        "zh",
+    ] {
         assert!(xmp.contains(part), "{part} in {xmp}");
     }
 }

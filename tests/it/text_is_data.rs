@@ -51,7 +51,10 @@ fn markup_comes_out_as_it_went_in() {
         assert!(text.contains(&squeezed(expected)), "{expected:?} in {text}");
     }
     let info = pdf::info(&rendered.path());
-    assert!(info.contains("Title:           #panic(\"x\")标题#1"), "{info}");
+    assert!(
+        info.contains("Title:           #panic(\"x\")标题#1"),
+        "{info}"
+    );
 }
 
 #[test]
@@ -78,10 +81,16 @@ fn what_cannot_be_drawn_is_named_with_its_place_and_never_an_empty_box() {
         ("/data/overview/1", "U+0000"),
         ("/data/requests/notes/0", "U+10FFFD"),
     ] {
-        let told = said.lines().any(|line| line.starts_with(&format!("E-GLYPH {path}:")) && line.contains(code));
+        let told = said
+            .lines()
+            .any(|line| line.starts_with(&format!("E-GLYPH {path}:")) && line.contains(code));
         assert!(told, "{path} {code} in {said}");
     }
-    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "no PDF was written");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("a folder").count(),
+        1,
+        "no PDF was written"
+    );
 }
 
 #[test]
@@ -90,6 +99,9 @@ fn marks_of_direction_neither_crash_nor_turn_the_text() {
     let marked = "甲\u{200f}乙\u{202e}丙丁\u{202c}戊\u{2067}己\u{2069}庚";
     job["data"]["overview"] = json!([marked]);
     let text = squeezed(&pdf::text(&render(&job).path()));
-    let plain: String = text.chars().filter(|c| ('\u{4e00}'..'\u{9fff}').contains(c)).collect();
+    let plain: String = text
+        .chars()
+        .filter(|c| ('\u{4e00}'..'\u{9fff}').contains(c))
+        .collect();
     assert!(plain.contains("甲乙丙丁戊己庚"), "{text}");
 }

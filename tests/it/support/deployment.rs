@@ -24,7 +24,11 @@ pub struct Deployment {
 }
 
 enum Queue {
-    Amqp { prefix: String, channel: Channel, _connection: Connection },
+    Amqp {
+        prefix: String,
+        channel: Channel,
+        _connection: Connection,
+    },
     Spool,
 }
 
@@ -53,13 +57,27 @@ impl Deployment {
         let prefix = format!("test-{:08x}", rand::random::<u32>());
         let settings = [("QUEUE__URL", url), ("QUEUE__PREFIX", prefix.clone())];
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let queue = Queue::Amqp { prefix: prefix.clone(), channel, _connection: connection };
+        let queue = Queue::Amqp {
+            prefix: prefix.clone(),
+            channel,
+            _connection: connection,
+        };
         let deployment = Self::new(folder, queue, settings);
-        succeeded(&deployment.banshi(&["worker", "--until-idle"]).output().expect("it starts"));
-        let Queue::Amqp { channel, .. } = &deployment.queue else { unreachable!() };
+        succeeded(
+            &deployment
+                .banshi(&["worker", "--until-idle"])
+                .output()
+                .expect("it starts"),
+        );
+        let Queue::Amqp { channel, .. } = &deployment.queue else {
+            unreachable!()
+        };
         let (heard, events) = (format!("{prefix}.heard"), format!("{prefix}.events"));
         let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
-        channel.queue_declare(heard.clone().into(), durable, none.clone()).await.expect("a queue");
+        channel
+            .queue_declare(heard.clone().into(), durable, none.clone())
+            .await
+            .expect("a queue");
         let bind = QueueBindOptions::default();
         channel
             .queue_bind(heard.into(), events.into(), "#".into(), bind, none)
@@ -82,34 +100,59 @@ impl Deployment {
             ("RENDER__THREADS", "1".to_owned()),
         ];
         let settings = settings.into_iter().chain(common);
-        let settings = settings.map(|(key, value)| (format!("BANSHI__{key}"), value)).collect();
-        Deployment { folder, queue, settings }
+        let settings = settings
+            .map(|(key, value)| (format!("BANSHI__{key}"), value))
+            .collect();
+        Deployment {
+            folder,
+            queue,
+            settings,
+        }
     }
 
     /// The same deployment with another setting, as `RENDER__THREADS`.
     pub fn with(mut self, key: &str, value: &str) -> Self {
-        self.settings.insert(format!("BANSHI__{key}"), value.to_owned());
+        self.settings
+            .insert(format!("BANSHI__{key}"), value.to_owned());
         self
     }
 
     /// The program, with the settings of this deployment.
     pub fn banshi(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BANSHI);
-        command.args(arguments).envs(&self.settings).current_dir(self.folder.path());
+        command
+            .args(arguments)
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
         command
     }
 
     /// A worker that runs until it is stopped or killed.
     pub fn worker(&self) -> Worker {
-        let log = self.folder.path().join(format!("worker-{:08x}.log", rand::random::<u32>()));
+        let log = self
+            .folder
+            .path()
+            .join(format!("worker-{:08x}.log", rand::random::<u32>()));
         let file = std::fs::File::create(&log).expect("a log");
-        let child = self.banshi(&["worker"]).stdin(Stdio::null()).stderr(file).spawn();
-        Worker { child: child.expect("it starts"), log }
+        let child = self
+            .banshi(&["worker"])
+            .stdin(Stdio::null())
+            .stderr(file)
+            .spawn();
+        Worker {
+            child: child.expect("it starts"),
+            log,
+        }
     }
 
     /// A worker that leaves when nothing is left to do.
     pub fn work_until_idle(&self) {
-        succeeded(&self.banshi(&["worker", "--until-idle"]).output().expect("it starts"));
+        succeeded(
+            &self
+                .banshi(&["worker", "--until-idle"])
+                .output()
+                .expect("it starts"),
+        );
     }
 
     /// Puts a job's bytes on the queue, as an upstream system does.
@@ -127,7 +170,9 @@ impl Deployment {
                 std::fs::write(&elsewhere, body).expect("a file");
                 std::fs::rename(&elsewhere, jobs.join(format!("{name}.json"))).expect("renamed in");
             }
-            Queue::Amqp { prefix, channel, .. } => {
+            Queue::Amqp {
+                prefix, channel, ..
+            } => {
                 let properties = properties
                     .with_content_type("application/json".into())
                     .with_delivery_mode(2);
@@ -143,12 +188,23 @@ impl Deployment {
 
     /// A queue that hears the replies of one routing key.
     pub async fn listen_for_replies(&self, key: &str) {
-        let Queue::Amqp { prefix, channel, .. } = &self.queue else { panic!("a spool has no replies") };
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            panic!("a spool has no replies")
+        };
         let (queue, exchange) = (format!("{prefix}.replied"), format!("{prefix}.replies"));
         // Exclusive: it goes with the test's connection.
-        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
         let none = FieldTable::default();
-        channel.queue_declare(queue.clone().into(), options, none.clone()).await.expect("a queue");
+        channel
+            .queue_declare(queue.clone().into(), options, none.clone())
+            .await
+            .expect("a queue");
         let bind = QueueBindOptions::default();
         channel
             .queue_bind(queue.into(), exchange.into(), key.into(), bind, none)
@@ -160,9 +216,17 @@ impl Deployment {
     pub async fn events(&self) -> Vec<Value> {
         let bodies = match &self.queue {
             Queue::Spool => read_folder(&self.folder.path().join("spool/events"), ".json"),
-            Queue::Amqp { .. } => self.drain("heard").await.into_iter().map(|(body, _)| body).collect(),
+            Queue::Amqp { .. } => self
+                .drain("heard")
+                .await
+                .into_iter()
+                .map(|(body, _)| body)
+                .collect(),
         };
-        bodies.iter().map(|body| serde_json::from_slice(body).expect("an event is JSON")).collect()
+        bodies
+            .iter()
+            .map(|body| serde_json::from_slice(body).expect("an event is JSON"))
+            .collect()
     }
 
     /// Everything in the dead queue, taken out.
@@ -172,11 +236,16 @@ impl Deployment {
                 let folder = self.folder.path().join("spool/dead");
                 let mut dead = Vec::new();
                 for name in names(&folder) {
-                    let Some(stem) = name.strip_suffix(".reason.json") else { continue };
+                    let Some(stem) = name.strip_suffix(".reason.json") else {
+                        continue;
+                    };
                     let reason = std::fs::read(folder.join(&name)).expect("a reason");
                     let reason: Value = serde_json::from_slice(&reason).expect("JSON");
                     let body = std::fs::read(folder.join(format!("{stem}.json"))).expect("a job");
-                    dead.push(Dead { body, code: reason["code"].as_str().expect("a code").to_owned() });
+                    dead.push(Dead {
+                        body,
+                        code: reason["code"].as_str().expect("a code").to_owned(),
+                    });
                 }
                 dead
             }
@@ -209,7 +278,14 @@ impl Deployment {
             }
             Queue::Amqp { .. } => {
                 let mut left = Vec::new();
-                for queue in ["jobs.bulk", "jobs.urgent", "retry.5s", "retry.30s", "retry.5m", "unrouted"] {
+                for queue in [
+                    "jobs.bulk",
+                    "jobs.urgent",
+                    "retry.5s",
+                    "retry.30s",
+                    "retry.5m",
+                    "unrouted",
+                ] {
                     let found = self.drain(queue).await;
                     left.extend(found.iter().map(|_| queue.to_owned()));
                 }
@@ -220,11 +296,20 @@ impl Deployment {
 
     /// Takes everything out of a queue.
     pub async fn drain(&self, queue: &str) -> Vec<(Vec<u8>, BasicProperties)> {
-        let Queue::Amqp { prefix, channel, .. } = &self.queue else { panic!("a spool has no queue") };
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            panic!("a spool has no queue")
+        };
         let queue = format!("{prefix}.{queue}");
         let mut found = Vec::new();
         let options = BasicGetOptions { no_ack: true };
-        while let Some(message) = channel.basic_get(queue.clone().into(), options).await.expect("a queue") {
+        while let Some(message) = channel
+            .basic_get(queue.clone().into(), options)
+            .await
+            .expect("a queue")
+        {
             found.push((message.delivery.data, message.delivery.properties));
         }
         found
@@ -241,7 +326,11 @@ impl Deployment {
         fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) {
             for name in names(folder) {
                 let (path, key) = (folder.join(&name), format!("{prefix}{name}"));
-                if path.is_dir() { walk(&path, &format!("{key}/"), keys) } else { keys.push(key) }
+                if path.is_dir() {
+                    walk(&path, &format!("{key}/"), keys)
+                } else {
+                    keys.push(key)
+                }
             }
         }
         let mut keys = Vec::new();
@@ -260,19 +349,44 @@ impl Deployment {
 
     /// Removes what was declared at the broker.
     pub async fn remove(self) {
-        let Queue::Amqp { prefix, channel, .. } = &self.queue else { return };
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            return;
+        };
         for queue in [
-            "jobs.bulk", "jobs.urgent", "retry.5s", "retry.30s", "retry.5m", "dead", "unrouted",
-            "events.log", "heard",
+            "jobs.bulk",
+            "jobs.urgent",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dead",
+            "unrouted",
+            "events.log",
+            "heard",
         ] {
             let options = QueueDeleteOptions::default();
-            channel.queue_delete(format!("{prefix}.{queue}").into(), options).await.expect("deleted");
+            channel
+                .queue_delete(format!("{prefix}.{queue}").into(), options)
+                .await
+                .expect("deleted");
         }
         for exchange in [
-            "jobs", "unrouted", "retry.5s", "retry.30s", "retry.5m", "dlx", "events", "replies",
+            "jobs",
+            "unrouted",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dlx",
+            "events",
+            "replies",
         ] {
             let options = ExchangeDeleteOptions::default();
-            channel.exchange_delete(format!("{prefix}.{exchange}").into(), options).await.expect("deleted");
+            channel
+                .exchange_delete(format!("{prefix}.{exchange}").into(), options)
+                .await
+                .expect("deleted");
         }
     }
 }
@@ -293,7 +407,10 @@ impl Worker {
     /// SIGTERM, and its exit code once it has left.
     pub fn stop(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
         assert!(sent.success());
         self.child.wait().expect("it leaves").code()
     }
@@ -313,20 +430,31 @@ impl Drop for Worker {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how `make test` names its broker")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how `make test` names its broker"
+)]
 fn amqp_url() -> String {
     std::env::var("AMQP_URL").expect("AMQP_URL names a RabbitMQ; `make test` starts one")
 }
 
 /// A program must have ended well.
 pub fn succeeded(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
-    let mut names: Vec<_> = entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| name(entry).to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }

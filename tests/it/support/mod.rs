@@ -25,7 +25,10 @@ pub fn settings() -> Settings {
 
 /// The editions that this build knows, under the names of the embedded templates.
 pub fn editions() -> Editions {
-    FORMS.iter().map(|form| (form.name.to_owned(), *form)).collect()
+    FORMS
+        .iter()
+        .map(|form| (form.name.to_owned(), *form))
+        .collect()
 }
 
 /// The `banshi` program that is tested.
@@ -51,7 +54,11 @@ pub fn render(job: &Value) -> Rendered {
         .current_dir(folder.path())
         .output()
         .expect("the program starts");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
     Rendered(folder)
 }
 
@@ -70,5 +77,8 @@ pub fn refused(job: &Value) -> Vec<(Code, String)> {
 
 /// Code and place of each problem.
 pub fn places(problems: &[Problem]) -> Vec<(Code, String)> {
-    problems.iter().map(|problem| (problem.code, problem.path.clone())).collect()
+    problems
+        .iter()
+        .map(|problem| (problem.code, problem.path.clone()))
+        .collect()
 }

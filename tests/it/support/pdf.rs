@@ -15,7 +15,11 @@ fn output(program: &str, arguments: &[&str], pdf: &Path) -> Vec<u8> {
         .stderr(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{program} is needed (tests/tools/install test): {error}"));
-    assert!(ran.status.success(), "{program} {arguments:?} {} failed", pdf.display());
+    assert!(
+        ran.status.success(),
+        "{program} {arguments:?} {} failed",
+        pdf.display()
+    );
     ran.stdout
 }
 
@@ -41,7 +45,11 @@ pub fn attachment(pdf: &Path, name: &str) -> Vec<u8> {
         .arg(pdf)
         .output()
         .unwrap_or_else(|error| panic!("qpdf is needed (tests/tools/install test): {error}"));
-    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    assert!(
+        shown.status.success(),
+        "{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
     shown.stdout
 }
 
@@ -80,13 +88,19 @@ impl Table {
 
     /// Every label of a data cell.
     fn labels(&self, cell: &Cell) -> Vec<&str> {
-        let named = self.cells.iter().filter(|other| cell.headers.contains(&other.id));
+        let named = self
+            .cells
+            .iter()
+            .filter(|other| cell.headers.contains(&other.id));
         let at_left = self.cells.iter().filter(|other| {
             other.header
                 && other.column + other.columns <= cell.column
                 && (other.row..other.row + other.rows).contains(&cell.row)
         });
-        named.chain(at_left).map(|header| header.text.as_str()).collect()
+        named
+            .chain(at_left)
+            .map(|header| header.text.as_str())
+            .collect()
     }
 
     /// Whether a data cell has this label.
@@ -110,12 +124,17 @@ pub fn tables(pdf: &Path) -> Vec<Table> {
     for line in tree.lines() {
         let line = line.trim_start();
         if line.starts_with("Table") {
-            tables.last_mut().into_iter().for_each(|table| place(table, &mut taken));
+            tables
+                .last_mut()
+                .into_iter()
+                .for_each(|table| place(table, &mut taken));
             tables.push(Table::default());
             (row, taken, open) = (0, BTreeSet::new(), false);
             continue;
         }
-        let Some(table) = tables.last_mut() else { continue };
+        let Some(table) = tables.last_mut() else {
+            continue;
+        };
         if line == "TR" {
             place(table, &mut taken);
             row = table.cells.last().map_or(0, |cell| cell.row + 1);
@@ -141,9 +160,14 @@ pub fn tables(pdf: &Path) -> Vec<Table> {
             } else if let Some(columns) = line.strip_prefix("/ColSpan ") {
                 cell.columns = columns.parse().expect("a number");
             } else if let Some(ids) = line.strip_prefix("/Headers ") {
-                let ids = ids.split(['[', ']', '(', ')', ' ']).filter(|id| !id.is_empty());
+                let ids = ids
+                    .split(['[', ']', '(', ')', ' '])
+                    .filter(|id| !id.is_empty());
                 cell.headers = ids.map(str::to_owned).collect();
-            } else if let Some(text) = line.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            } else if let Some(text) = line
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'))
+            {
                 cell.text.push_str(text);
             } else if line.starts_with(|c: char| c.is_ascii_uppercase()) && !inside_a_cell(line) {
                 open = false;
@@ -157,13 +181,23 @@ pub fn tables(pdf: &Path) -> Vec<Table> {
 }
 
 fn inside_a_cell(line: &str) -> bool {
-    ["P ", "Span", "Div"].iter().any(|tag| line.starts_with(tag))
+    ["P ", "Span", "Div"]
+        .iter()
+        .any(|tag| line.starts_with(tag))
 }
 
 /// Gives the last cell its column: the first that no cell spans into.
 fn place(table: &mut Table, taken: &mut BTreeSet<(usize, usize)>) {
-    let Some(cell) = table.cells.last_mut().filter(|cell| cell.column == usize::MAX) else { return };
-    cell.column = (0..).find(|column| !taken.contains(&(cell.row, *column))).expect("a column");
+    let Some(cell) = table
+        .cells
+        .last_mut()
+        .filter(|cell| cell.column == usize::MAX)
+    else {
+        return;
+    };
+    cell.column = (0..)
+        .find(|column| !taken.contains(&(cell.row, *column)))
+        .expect("a column");
     for row in cell.row..cell.row + cell.rows {
         for column in cell.column..cell.column + cell.columns {
             taken.insert((row, column));
