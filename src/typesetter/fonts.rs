@@ -135,7 +135,7 @@ impl Fonts {
     /// - private use characters, which mean nothing to anyone else and which PDF/A-3a refuses;
     /// - controls. A tab draws nothing at all, and two figures with a tab between become one;
     /// - invisible characters, but for those that have a use in this kind of text and those that
-    ///   [`left_out`] of the page do no harm.
+    ///   are left out of the page without harm.
     pub fn covers(&self, c: char) -> bool {
         match c {
             // A chosen line break.
