@@ -53,7 +53,33 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
 pub fn fonts(settings: &Settings, args: &FontsArgs) -> Result<Exit, Error> {
     let fonts = Fonts::load(&settings.fonts)?;
     let mut out = std::io::stdout();
-    let _ = args;
-    let _ = fonts;
+    if let Some(text) = &args.text {
+        let mut missing = false;
+        for c in text.chars() {
+            let code = u32::from(c);
+            match fonts.face_of(c) {
+                Some(face) => writeln!(out, "{c}  U+{code:04X}  {face}")?,
+                None => {
+                    missing = true;
+                    writeln!(out, "{c}  U+{code:04X}  no face draws it: E-GLYPH")?;
+                }
+            }
+        }
+        return Ok(if missing {
+            Exit::JobAtFault
+        } else {
+            Exit::Done
+        });
+    }
+    for role in fonts.roles() {
+        let (key, what, family, file) = (role.key, role.what, &role.family, role.file.display());
+        let covered = fonts.coverage(family);
+        writeln!(out, "{key:<9} {what}  {family}")?;
+        writeln!(out, "          {file}")?;
+        for (set, share) in covered {
+            writeln!(out, "          {set}: {share}")?;
+        }
+    }
+    writeln!(out, "sha256 of all faces: {}", fonts.sha256())?;
     Ok(Exit::Done)
 }

@@ -195,7 +195,7 @@ struct FontsArgs {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Typesetter = cli.command {
-        todo!();
+        return crate::typesetter::child();
     }
     let settings = match Settings::load(cli.config.as_deref(), environment()) {
         Ok(settings) => settings,

@@ -12,7 +12,6 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use typst::foundations::Bytes;
 use typst::layout::Abs;
 use typst::text::{
@@ -22,6 +21,7 @@ use typst::text::{
 use typst::utils::LazyHash;
 
 use crate::config;
+use crate::digest;
 use crate::problem::{Outage, Part};
 
 /// How deep the folders of faces are searched.
@@ -30,9 +30,8 @@ const DEPTH: usize = 4;
 /// The weight of a role whose family names none.
 const REGULAR: u16 = 400;
 
-/// What the latin role draws in every other role: ASCII and the minus sign, which Chinese faces
-/// draw too wide for a number.
-const LATIN: &str = "[ -~−]";
+/// The minus sign, which Chinese faces draw too wide for a number: Latin like ASCII.
+const MINUS: char = '−';
 
 /// Characters that Chinese text wants a whole em wide and that some faces draw narrow, for their
 /// Latin side: quotes, dashes, and signs from the first row of GB 2312.
@@ -41,11 +40,24 @@ const WIDE: &str = "“”‘’—…×±÷≠≤≥≈∞√∑∏•◇◆□
 /// 间隔号, which takes half an em (GB/T 15834).
 const DOT: char = '·';
 
+/// What `banshi fonts` counts a face's characters in.
+const SETS: [(&str, std::ops::RangeInclusive<u32>); 9] = [
+    ("Han, GBK and basic block", 0x4E00..=0x9FA5),
+    ("Han, extension A", 0x3400..=0x4DBF),
+    ("Han, extension B", 0x2_0000..=0x2_A6DF),
+    ("Han, extension C", 0x2_A700..=0x2_B739),
+    ("Han, extension D", 0x2_B740..=0x2_B81D),
+    ("Han, extension E", 0x2_B820..=0x2_CEA1),
+    ("Han, extension F", 0x2_CEB0..=0x2_EBE0),
+    ("Han, extension G", 0x3_0000..=0x3_134A),
+    ("Han, extension I", 0x2_EBF0..=0x2_EE5D),
+];
+
 /// The faces, and the chains of the roles.
 pub struct Fonts {
     faces: Vec<Face>,
     book: LazyHash<FontBook>,
-    roles: String,
+    roles: Vec<Role>,
     drawable: Bits,
     digest: OnceLock<String>,
 }
@@ -56,18 +68,19 @@ struct Face {
     font: Font,
 }
 
-/// A role of the configuration.
-struct Role<'a> {
-    key: &'static str,
-    what: &'static str,
-    wanted: &'a [String],
-}
-
-/// A role with the families that are there.
-struct Cast {
-    key: &'static str,
+/// A role and what stands behind it.
+pub struct Role {
+    /// Its key in the settings, as `fangsong`.
+    pub key: &'static str,
+    /// Its name and use, as `仿宋, the text`.
+    pub what: &'static str,
+    /// The first of its families that is there.
+    pub family: String,
+    /// The file of the face that it is set in.
+    pub file: PathBuf,
     weight: u16,
     families: Vec<String>,
+    chain: Vec<Link>,
 }
 
 impl Fonts {
@@ -96,55 +109,96 @@ impl Fonts {
             }
         }
         let book = FontBook::from_fonts(faces.iter().map(|face| &face.font));
-        let cast = cast(&settings.roles, &book, &folders)?;
-        let chains = chains(&cast, &book, &faces);
-        let drawable = drawable(&cast, &chains, &book);
-        let roles = cast
+        let mut roles = cast(&settings.roles, &book, &faces, &folders)?;
+        let chains = roles
             .iter()
-            .zip(&chains)
-            .filter(|(role, _)| role.key != "fallback");
-        let roles = roles.map(|(role, chain)| {
-            let chain = chain.iter().map(Link::json).collect::<Vec<_>>();
-            (
-                role.key.to_owned(),
-                json!({ "weight": role.weight, "chain": chain }),
-            )
-        });
-        let roles = Value::Object(roles.collect::<Map<_, _>>()).to_string();
+            .map(|role| chain(role, &roles, &book, &faces))
+            .collect::<Vec<_>>();
+        roles
+            .iter_mut()
+            .zip(chains)
+            .for_each(|(role, chain)| role.chain = chain);
+        let drawable = drawable(&roles, &book);
+        let book = LazyHash::new(book);
         Ok(Fonts {
             faces,
-            book: LazyHash::new(book),
+            book,
             roles,
             drawable,
             digest: OnceLock::new(),
         })
     }
 
-    /// Whether every role can draw the character. Invisible characters that layout or shaping
-    /// takes up, as a line feed or a zero width space, need no glyph.
+    /// Whether every role can draw the character, or nothing needs to be drawn. What the engine,
+    /// PDF/A-3a or a reader would make something else of is not covered, even when a face has it:
     ///
-    /// Private use characters are not covered even when a face has them: they mean nothing to
-    /// anyone else, and PDF/A-3a refuses them.
+    /// - private use characters, which mean nothing to anyone else and which PDF/A-3a refuses;
+    /// - controls. A tab draws nothing at all, and two figures with a tab between become one;
+    /// - invisible characters, but for those that have a use in this kind of text and those that
+    ///   are left out of the page without harm.
     pub fn covers(&self, c: char) -> bool {
         match c {
-            '\n' | '\t' => true,
-            _ if c.is_control() || private(c) => false,
-            _ => is_default_ignorable(c) || self.drawable.has(c),
+            // A chosen line break.
+            '\n' => true,
+            // Soft hyphen, grapheme joiner, zero width space and joiners, word joiner, and the
+            // selectors of variants of Han characters.
+            '\u{AD}' | '\u{34F}' | '\u{200B}'..='\u{200D}' | '\u{2060}' => true,
+            '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}' => true,
+            // Spaces, which shaping makes of the plain one where a face has none.
+            '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => true,
+            _ if left_out(c) => true,
+            _ if c.is_control() || private(c) || is_default_ignorable(c) => false,
+            _ => self.drawable.has(c),
         }
     }
 
-    /// SHA-256 over the digests of all faces, in their order, as lower-case hexadecimal. Reads
-    /// every face to its end the first time.
+    /// The family that draws the character in the text, 仿宋's role; none, when no face has it.
+    pub fn face_of(&self, c: char) -> Option<&str> {
+        let role = self.roles.first().filter(|_| self.covers(c))?;
+        let has = |link: &&Link| {
+            self.book
+                .select(&link.family.to_lowercase(), variant(role.weight))
+                .and_then(|face| self.book.info(face))
+                .is_some_and(|info| link.takes(c) && info.coverage.contains(c.into()))
+        };
+        role.chain.iter().find(has).map(|link| link.family.as_str())
+    }
+
+    /// The roles that have a face, with what stands behind them.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.iter().filter(|role| !role.family.is_empty())
+    }
+
+    /// How much of each set of Han characters a family has, where it has any: name of the set and
+    /// `N of M`.
+    pub fn coverage(&self, family: &str) -> impl Iterator<Item = (&'static str, String)> {
+        let infos = self.book.select_family(&family.to_lowercase());
+        let infos = infos
+            .filter_map(|face| self.book.info(face))
+            .collect::<Vec<_>>();
+        SETS.into_iter().filter_map(move |(name, set)| {
+            let all = set.end() - set.start() + 1;
+            let has = |&c: &u32| infos.iter().any(|info| info.coverage.contains(c));
+            let count = set.filter(has).count();
+            (count > 0).then(|| (name, format!("{count} of {all}")))
+        })
+    }
+
+    /// SHA-256 over the digests of all faces in their order, each a line of lower-case
+    /// hexadecimal. Reads every face to its end the first time.
     pub fn sha256(&self) -> &str {
         self.digest.get_or_init(|| {
-            let mut all = Sha256::new();
-            let mut seen = BTreeSet::new();
-            for Face { path, font } in &self.faces {
-                if seen.insert(path) {
-                    all.update(Sha256::digest(font.data()));
-                }
-            }
-            super::hex(&all.finalize())
+            // The faces of a collection stand in one file, and one after another.
+            let mut files = self
+                .faces
+                .iter()
+                .map(|Face { path, font }| (path, font))
+                .collect::<Vec<_>>();
+            files.dedup_by_key(|(path, _)| *path);
+            let lines = files
+                .into_iter()
+                .map(|(_, font)| digest::sha256(font.data()) + "\n");
+            digest::sha256(lines.collect::<String>().as_bytes())
         })
     }
 
@@ -153,9 +207,21 @@ impl Fonts {
         self.book.families().map(|(family, _)| family).collect()
     }
 
-    /// `gongwen/fonts.json`: what stands behind each role.
-    pub fn roles(&self) -> &str {
-        &self.roles
+    /// `gongwen/fonts.json`: what stands behind each role, as the templates read it.
+    pub fn json(&self) -> String {
+        let roles = self.roles.iter().filter(|role| role.key != "fallback");
+        let roles = roles.map(
+            |Role {
+                 key, weight, chain, ..
+             }| {
+                let chain = chain.iter().map(Link::json).collect::<Vec<_>>();
+                (
+                    (*key).to_owned(),
+                    json!({ "weight": weight, "chain": chain }),
+                )
+            },
+        );
+        Value::Object(roles.collect::<Map<_, _>>()).to_string()
     }
 
     /// What the engine selects from.
@@ -170,21 +236,27 @@ impl Fonts {
 
     /// Path, size and time of every file: cheap, and changes when a face is replaced.
     pub(super) fn fingerprint(&self) -> String {
-        let mut hasher = Sha256::new();
-        for Face { path, font } in &self.faces {
+        let lines = self.faces.iter().map(|Face { path, font }| {
             let time = fs::metadata(path).and_then(|about| about.modified()).ok();
-            hasher.update(format!(
-                "{}\0{}\0{time:?}\0",
-                path.display(),
-                font.data().len()
-            ));
-        }
-        super::hex(&hasher.finalize())
+            format!("{}\0{}\0{time:?}\n", path.display(), font.data().len())
+        });
+        digest::sha256(lines.collect::<String>().as_bytes())
     }
 }
 
+/// Characters that come in with text from elsewhere, draw nothing, and are left out of page and
+/// metadata (the attached data keeps them): the marks and controls of direction, which would show
+/// figures and names in another order than they were sent in, and the byte order mark, which
+/// PDF/A-3a refuses. Letters that run from right to left do so without them.
+pub(super) fn left_out(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
+    ) || matches!(c, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
 /// Private use: no meaning but what sender and reader agree on.
-fn private(c: char) -> bool {
+pub(super) fn private(c: char) -> bool {
     matches!(u32::from(c), 0xE000..=0xF8FF | 0xF_0000..=0xF_FFFF | 0x10_0000..=0x10_FFFF)
 }
 
@@ -301,55 +373,32 @@ fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
     Ok(())
 }
 
-/// The families of each role that are there, the first one first.
-fn cast(roles: &config::Roles, book: &FontBook, folders: &[PathBuf]) -> Result<Vec<Cast>, Outage> {
+/// The families of each role that are there, the first one first. Without chains yet: a chain has
+/// the other roles' families too.
+fn cast(
+    roles: &config::Roles,
+    book: &FontBook,
+    faces: &[Face],
+    folders: &[PathBuf],
+) -> Result<Vec<Role>, Outage> {
     let roles = [
-        Role {
-            key: "fangsong",
-            what: "仿宋, the text",
-            wanted: &roles.fangsong,
-        },
-        Role {
-            key: "kaiti",
-            what: "楷体, the second level",
-            wanted: &roles.kaiti,
-        },
-        Role {
-            key: "heiti",
-            what: "黑体, the first level",
-            wanted: &roles.heiti,
-        },
-        Role {
-            key: "songti",
-            what: "宋体, tables and page numbers",
-            wanted: &roles.songti,
-        },
-        Role {
-            key: "biaosong",
-            what: "小标宋, the title",
-            wanted: &roles.biaosong,
-        },
-        Role {
-            key: "latin",
-            what: "西文, digits and Latin",
-            wanted: &roles.latin,
-        },
-        Role {
-            key: "fallback",
-            what: "rare characters",
-            wanted: &roles.fallback,
-        },
+        ("fangsong", "仿宋, the text", &roles.fangsong),
+        ("kaiti", "楷体, the second level", &roles.kaiti),
+        ("heiti", "黑体, the first level", &roles.heiti),
+        ("songti", "宋体, tables and page numbers", &roles.songti),
+        ("biaosong", "小标宋, the title", &roles.biaosong),
+        ("latin", "西文, digits and Latin", &roles.latin),
+        ("fallback", "生僻字, rare characters", &roles.fallback),
     ];
     let mut wrong = Vec::new();
     let mut cast = Vec::new();
-    for Role { key, what, wanted } in roles {
+    for (key, what, wanted) in roles {
         let wanted = wanted.iter().map(|name| weighted(name)).collect::<Vec<_>>();
         let there = wanted.iter().filter_map(|&(name, weight)| {
             let index = book.select_family(&name.to_lowercase()).next()?;
             Some((book.info(index)?.family.clone(), weight))
         });
-        let mut there = there.collect::<Vec<_>>();
-        there.dedup_by(|a, b| a.0 == b.0);
+        let there = there.collect::<Vec<_>>();
         if there.is_empty() && key != "fallback" {
             let names = wanted
                 .iter()
@@ -361,12 +410,17 @@ fn cast(roles: &config::Roles, book: &FontBook, folders: &[PathBuf]) -> Result<V
                  to fonts.dir, or name a family that is there"
             ));
         }
-        let weight = there.first().map_or(REGULAR, |&(_, weight)| weight);
-        let families = there.into_iter().map(|(family, _)| family).collect();
-        cast.push(Cast {
+        let (family, weight) = there.first().cloned().unwrap_or((String::new(), REGULAR));
+        let face = book.select(&family.to_lowercase(), variant(weight));
+        let face = face.and_then(|face| faces.get(face));
+        cast.push(Role {
             key,
+            what,
+            family,
+            file: face.map(|face| face.path.clone()).unwrap_or_default(),
             weight,
-            families,
+            families: there.into_iter().map(|(family, _)| family).collect(),
+            chain: Vec::new(),
         });
     }
     if wrong.is_empty() {
@@ -407,77 +461,85 @@ fn weighted(name: &str) -> (&str, u16) {
 /// A family in a chain, for all characters or some.
 struct Link {
     family: String,
-    covers: Option<String>,
+    covers: Covers,
+}
+
+/// Which characters a family is asked for.
+enum Covers {
+    All,
+    /// ASCII and the minus sign.
+    Latin,
+    /// These.
+    Only(String),
 }
 
 impl Link {
-    fn all(family: &str) -> Self {
-        Link {
-            family: family.to_owned(),
-            covers: None,
-        }
-    }
-
-    fn only(family: &str, covers: &str) -> Self {
-        Link {
-            family: family.to_owned(),
-            covers: Some(covers.to_owned()),
+    fn takes(&self, c: char) -> bool {
+        match &self.covers {
+            Covers::All => true,
+            Covers::Latin => matches!(c, ' '..='~' | MINUS),
+            Covers::Only(these) => these.contains(c),
         }
     }
 
     fn json(&self) -> Value {
         match &self.covers {
-            None => json!({ "name": self.family }),
-            Some(covers) => json!({ "name": self.family, "covers": covers }),
+            Covers::All => json!({ "name": self.family }),
+            Covers::Latin => json!({ "name": self.family, "covers": format!("[ -~{MINUS}]") }),
+            // None of them means anything in a character class.
+            Covers::Only(these) => json!({ "name": self.family, "covers": format!("[{these}]") }),
         }
     }
 }
 
-/// The chain of each role: what its own face draws too narrow from the first face that doesn't,
+/// The chain of a role: what its own face draws too narrow from the first face that doesn't,
 /// digits and Latin from the latin role, then its own families, 宋体, 黑体, every other role's,
 /// and the rare characters' last. So every chain has every family, and a character that any of
 /// them has is drawn in every role.
-fn chains(cast: &[Cast], book: &FontBook, faces: &[Face]) -> Vec<Vec<Link>> {
-    let first = |key: &str| cast.iter().find(|role| role.key == key);
-    let latin = first("latin").and_then(|role| role.families.first());
-    cast.iter()
-        .map(|role| {
-            let mut families = role.families.iter().collect::<Vec<_>>();
-            let others = ["songti", "heiti"].into_iter().filter_map(first);
-            let others = others.chain(cast.iter().filter(|role| role.key != "fallback"));
-            let others = others.chain(first("fallback"));
-            families.extend(others.flat_map(|role| &role.families));
-            let mut seen = BTreeSet::new();
-            families.retain(|&family| seen.insert(family));
+fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Link> {
+    let of = |key: &str| roles.iter().find(|role| role.key == key);
+    let mut families = role.families.iter().collect::<Vec<_>>();
+    let others = ["songti", "heiti"].into_iter().filter_map(of);
+    let others = others.chain(roles.iter().filter(|role| role.key != "fallback"));
+    let others = others.chain(of("fallback"));
+    families.extend(others.flat_map(|role| &role.families));
+    let mut seen = BTreeSet::new();
+    families.retain(|&family| seen.insert(family));
 
-            let mut chain = Vec::<Link>::new();
-            if let (Some(own), true) = (families.first(), role.key != "latin") {
-                let right = |family: &str, c| {
-                    let em = width(family, role.weight, c, book, faces);
-                    if c == DOT {
-                        (0.4..=0.6).contains(&em)
-                    } else {
-                        em >= 0.85
-                    }
-                };
-                for c in WIDE.chars().chain([DOT]).filter(|&c| !right(own, c)) {
-                    let Some(donor) = families.iter().find(|family| right(family, c)) else {
-                        continue;
-                    };
-                    match chain.iter_mut().find(|link| link.family == **donor) {
-                        Some(Link {
-                            covers: Some(covers),
-                            ..
-                        }) => covers.insert(covers.len() - 1, c),
-                        _ => chain.push(Link::only(donor, &format!("[{c}]"))),
-                    }
-                }
-                chain.extend(latin.map(|latin| Link::only(latin, LATIN)));
+    let mut chain = Vec::<Link>::new();
+    let link = |family: &String, covers| Link {
+        family: family.clone(),
+        covers,
+    };
+    if role.key != "latin" {
+        let right = |family: &str, c| {
+            let em = width(family, role.weight, c, book, faces);
+            if c == DOT {
+                (0.4..=0.6).contains(&em)
+            } else {
+                em >= 0.85
             }
-            chain.extend(families.into_iter().map(|family| Link::all(family)));
-            chain
-        })
-        .collect()
+        };
+        for c in WIDE
+            .chars()
+            .chain([DOT])
+            .filter(|&c| !right(&role.family, c))
+        {
+            let Some(&donor) = families.iter().find(|family| right(family, c)) else {
+                continue;
+            };
+            match chain.iter_mut().find(|link| link.family == *donor) {
+                Some(Link {
+                    covers: Covers::Only(these),
+                    ..
+                }) => these.push(c),
+                _ => chain.push(link(donor, Covers::Only(c.to_string()))),
+            }
+        }
+        chain.extend(of("latin").map(|latin| link(&latin.family, Covers::Latin)));
+    }
+    chain.extend(families.into_iter().map(|family| link(family, Covers::All)));
+    chain
 }
 
 /// The advance of a character in em, 0 when the family doesn't have it.
@@ -506,15 +568,15 @@ fn variant(weight: u16) -> FontVariant {
 }
 
 /// The characters that every role can draw.
-fn drawable(cast: &[Cast], chains: &[Vec<Link>], book: &FontBook) -> Bits {
+fn drawable(roles: &[Role], book: &FontBook) -> Bits {
     let mut every = Bits::full();
-    for (role, chain) in cast
-        .iter()
-        .zip(chains)
-        .filter(|(role, _)| role.key != "fallback")
-    {
+    for role in roles.iter().filter(|role| role.key != "fallback") {
         let mut any = Bits::empty();
-        for link in chain.iter().filter(|link| link.covers.is_none()) {
+        for link in role
+            .chain
+            .iter()
+            .filter(|link| matches!(link.covers, Covers::All))
+        {
             let face = book.select(&link.family.to_lowercase(), variant(role.weight));
             if let Some(info) = face.and_then(|face| book.info(face)) {
                 info.coverage.iter().for_each(|c| any.add(c));

@@ -6,27 +6,30 @@
 
 mod fonts;
 mod manuscript;
-pub mod pool;
+mod pool;
 mod templates;
 mod world;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use typst::diag::{SourceDiagnostic, Warned};
 use typst::foundations::Smart;
 use typst::layout::{Frame, FrameItem};
+use typst::text::is_default_ignorable;
 use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
-pub use fonts::Fonts;
+pub use fonts::{Fonts, Role};
 pub use manuscript::title;
-pub use templates::{Edition, REPORT, Templates};
+pub use pool::{Pool, Program, child};
+pub use templates::{Edition, Templates};
 
-use crate::config;
+use crate::config::{self, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::report::Editions;
 use world::{Desk, Shelf};
 
 /// The engine and its version.
@@ -34,9 +37,6 @@ pub const ENGINE: &str = "typst 0.15.1";
 
 /// The standards that every PDF keeps, as the manifest names them.
 pub const STANDARD: &str = "PDF/A-3a, PDF/UA-1";
-
-/// The program that made a PDF, as its metadata names it.
-const CREATOR: &str = concat!("banshi ", env!("CARGO_PKG_VERSION"));
 
 /// Everything the typesetter needs of a report: finished values, nothing to compute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,8 +102,8 @@ impl Typesetter {
     /// A typesetter with the faces and templates of the settings.
     ///
     /// # Errors
-    /// As [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`].
-    pub fn load(settings: &config::Settings) -> Result<Self, Outage> {
+    /// What [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`] say.
+    pub fn load(settings: &Settings) -> Result<Self, Outage> {
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
         Typesetter::new(fonts, templates, &settings.render)
@@ -138,6 +138,14 @@ impl Typesetter {
     /// The templates.
     pub fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    /// The form of each edition, for reading jobs.
+    ///
+    /// # Errors
+    /// As [`Templates::forms`].
+    pub fn editions(&self) -> Result<Editions, Outage> {
+        self.templates.forms()
     }
 
     /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
@@ -205,13 +213,13 @@ impl Typesetter {
         if !missing.is_empty() {
             return Err(Rejection::new(missing).into());
         }
-        let about = about(manuscript, edition);
+        let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
         let desk = Desk::new(
             &self.shelf,
             &self.fonts,
             edition,
-            &manuscript.view,
-            about,
+            &view,
+            shown(&about).into(),
             &manuscript.data,
         )?;
 
@@ -268,7 +276,7 @@ impl Typesetter {
         }
         let options = PdfOptions {
             ident: Smart::Custom(manuscript.ident.clone()),
-            creator: Smart::Custom(Some(CREATOR.to_owned())),
+            creator: Smart::Custom(Some(crate::PRODUCT.to_owned())),
             timestamp: None,
             page_ranges: None,
             standards: self.standards.clone(),
@@ -316,6 +324,15 @@ impl Typesetter {
     }
 }
 
+/// Text without what is left out of the page.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(fonts::left_out) {
+        text.replace(fonts::left_out, "").into()
+    } else {
+        text.into()
+    }
+}
+
 /// What the frame reads of the document.
 fn about(manuscript: &Manuscript, edition: &Edition) -> String {
     let authors = Some(&manuscript.author).filter(|author| !author.is_empty());
@@ -336,10 +353,11 @@ fn about(manuscript: &Manuscript, edition: &Edition) -> String {
 /// `E-GLYPH` for a character of the text at `path`.
 fn undrawable(path: &str, c: char) -> Problem {
     let point = format!("U+{:04X}", u32::from(c));
-    // A control character or a lone mark would spoil the message that names it.
-    let shown = c.is_control() || typst::text::is_default_ignorable(c) || c.is_whitespace();
-    let (name, name_zh) = if shown {
-        (point.clone(), point.clone())
+    // What can't be seen, or would spoil the message that names it.
+    let unseen =
+        c.is_control() || c.is_whitespace() || fonts::private(c) || is_default_ignorable(c);
+    let (name, name_zh) = if unseen {
+        (point.clone(), point)
     } else {
         (format!("“{c}” ({point})"), format!("“{c}”（{point}）"))
     };
@@ -461,14 +479,4 @@ impl Drop for Evict {
     fn drop(&mut self) {
         typst::comemo::evict(1);
     }
-}
-
-/// Bytes as lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes it");
-            text
-        })
 }

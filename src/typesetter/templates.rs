@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::problem::{Outage, Part};
 use crate::report::{Editions, FORMS};
 
@@ -20,7 +20,7 @@ const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates
 
 /// The name, beside an entrypoint, of the sample in the tree and of the report itself in the world
 /// that the template sees.
-pub const REPORT: &str = "report.json";
+const REPORT: &str = "report.json";
 
 /// The package that all others stand on.
 const BASE: &str = "gongwen";
@@ -46,14 +46,14 @@ pub struct Edition {
     pub version: String,
     /// The path, in the tree, of the file that lays it out.
     pub entrypoint: String,
-    /// SHA-256 over the paths and contents of its package and of `gongwen`.
+    /// SHA-256 over the `sha256sum` listing of its package and of `gongwen`, sorted by path.
     pub sha256: String,
 }
 
 impl Edition {
     /// The path, in the tree, where the template finds its report.
     pub fn report(&self) -> String {
-        beside(&self.entrypoint)
+        beside(&self.entrypoint, REPORT)
     }
 }
 
@@ -135,35 +135,39 @@ impl Templates {
         self.editions.iter().find(|edition| edition.name == name)
     }
 
-    /// The form that each edition sets.
+    /// The form of each edition, for reading jobs.
     ///
     /// # Errors
-    /// When a `typst.toml` names a form that this build does not know.
+    /// When an edition names a form that this build doesn't have.
     pub fn forms(&self) -> Result<Editions, Outage> {
-        let known =
-            |edition: &Edition| FORMS.iter().find(|form| form.name == edition.form).copied();
-        self.editions
-            .iter()
-            .map(|edition| match known(edition) {
-                Some(form) => Ok((edition.name.clone(), form)),
-                None => {
-                    let known = FORMS.map(|form| form.name).join(", ");
-                    let (name, form) = (&edition.name, &edition.form);
-                    let message = format!("{name} sets the form \"{form}\", which this build doesn't know; known: {known}");
-                    Err(Outage::new(Part::Templates, message))
-                }
-            })
-            .collect()
+        let form = |edition: &Edition| {
+            let form = FORMS.into_iter().find(|form| form.name == edition.form);
+            let form = form.ok_or_else(|| {
+                let known = FORMS.map(|form| form.name).join(", ");
+                let text = format!(
+                    "{} is for the form {:?}, which this build doesn't have; there are {known}",
+                    edition.name, edition.form
+                );
+                Outage::new(Part::Templates, text)
+            })?;
+            Ok((edition.name.clone(), form))
+        };
+        self.editions.iter().map(form).collect()
     }
 
     /// The sample job of an edition: `sample.json` beside its entrypoint.
     ///
     /// # Errors
-    /// When the template has none.
+    /// When it has none.
     pub fn sample(&self, edition: &Edition) -> Result<&[u8], Outage> {
-        let path = edition.report().replace(REPORT, "sample.json");
-        self.file(&path)
-            .ok_or_else(|| Outage::new(Part::Templates, format!("there is no {path}")))
+        let path = beside(&edition.entrypoint, "sample.json");
+        self.file(&path).ok_or_else(|| {
+            let text = format!(
+                "{} has no sample job; add {path} to the templates",
+                edition.name
+            );
+            Outage::new(Part::Templates, text)
+        })
     }
 
     /// The content of a file of the tree, by its path without a leading slash.
@@ -180,7 +184,7 @@ impl Templates {
 
     /// SHA-256 over the whole tree.
     pub(super) fn sha256(&self) -> String {
-        digest(self.files())
+        sum(self.files())
     }
 }
 
@@ -273,7 +277,7 @@ fn catalogue(
                 ));
                 continue;
             }
-            let sample = beside(&entrypoint);
+            let sample = beside(&entrypoint, REPORT);
             if !files.contains_key(&sample) {
                 wrong.push(format!(
                     "{here}: {sample} is missing; put a sample report beside the entrypoint"
@@ -298,7 +302,7 @@ fn catalogue(
                         .is_some_and(|rest| rest.starts_with('/'))
                 };
                 let files = files.iter().map(|(path, bytes)| (path.as_str(), &**bytes));
-                digest(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
+                sum(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
             });
             editions.push(Edition {
                 name: format!("{package}/{edition}"),
@@ -313,23 +317,16 @@ fn catalogue(
     editions
 }
 
-/// The report's path beside an entrypoint.
-fn beside(entrypoint: &str) -> String {
+/// The path of a file beside an entrypoint.
+fn beside(entrypoint: &str, name: &str) -> String {
     match entrypoint.rsplit_once('/') {
-        Some((folder, _)) => format!("{folder}/{REPORT}"),
-        None => REPORT.to_owned(),
+        Some((folder, _)) => format!("{folder}/{name}"),
+        None => name.to_owned(),
     }
 }
 
-/// SHA-256 over paths and contents, each with its length before it so that no two trees read the
-/// same.
-fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
-    let mut hasher = Sha256::new();
-    for (path, bytes) in files {
-        hasher.update((path.len() as u64).to_be_bytes());
-        hasher.update(path);
-        hasher.update((bytes.len() as u64).to_be_bytes());
-        hasher.update(bytes);
-    }
-    super::hex(&hasher.finalize())
+/// SHA-256 over the listing of some files, as `sha256sum` prints it.
+fn sum<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let lines = files.map(|(path, bytes)| format!("{}  {path}\n", digest::sha256(bytes)));
+    digest::sha256(lines.collect::<String>().as_bytes())
 }

@@ -64,7 +64,7 @@ impl Shelf {
             );
         }
         let roles = File {
-            bytes: Bytes::from_string(fonts.roles().to_owned()),
+            bytes: Bytes::from_string(fonts.json()),
             source: None,
         };
         files.insert(id("gongwen/fonts.json")?, roles);
@@ -130,7 +130,12 @@ impl<'a> Desk<'a> {
             line.push_str("; hint: ");
             line.push_str(&hint.v);
         }
-        for step in &diagnostic.trace {
+        let frame = Some(self.shelf.frame);
+        for step in diagnostic
+            .trace
+            .iter()
+            .filter(|step| step.span.id() != frame)
+        {
             line.push_str(&format!("; {}", step.v));
         }
         line
