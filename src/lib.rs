@@ -21,6 +21,7 @@
 
 pub mod config;
 pub mod digest;
+pub mod disk;
 pub mod event;
 pub mod job;
 pub mod problem;
