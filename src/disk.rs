@@ -104,9 +104,7 @@ pub fn fix(kind: ErrorKind) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => "mount it writable, or name another folder",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
         ErrorKind::NotFound => "it is missing: mount or make it, or name another folder",
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "a file is in the way: move it, or name another folder"
-        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a file is in the way: move it, or name another folder",
         ErrorKind::Unsupported => "use a filesystem with hard links and locks",
         _ => "check the disk",
     }

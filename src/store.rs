@@ -13,7 +13,7 @@
 //! the loser replaced the PDF with its own, a manifest or an event already sent would name a
 //! digest that is no longer there.
 //!
-//! # What object_store does on a disk
+//! # What `object_store` does on a disk
 //!
 //! `PutMode::Create` with `with_fsync(true)`, read in its 0.14.2: write `NAME#1` beside the
 //! target, fsync it, hard-link it to the target, fsync the folder, unlink `NAME#1`. So a half file
@@ -135,8 +135,15 @@ impl Store {
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
             Outage::because(Part::Store, format!("cannot open the store {}", root.display()), error)
         })?;
-        let folder = Folder { root, made: Arc::default(), _alive: alive };
-        Ok(Store { objects: Box::new(objects.with_fsync(true)), place: Place::Folder(folder) })
+        let folder = Folder {
+            root,
+            made: Arc::default(),
+            _alive: alive,
+        };
+        Ok(Store {
+            objects: Box::new(objects.with_fsync(true)),
+            place: Place::Folder(folder),
+        })
     }
 
     /// Credentials, region and endpoint come from the `AWS_*` variables that every S3 tool reads.
@@ -173,8 +180,14 @@ impl Store {
                 let message = format!("cannot use the store s3://{rest}; check the AWS_* variables");
                 Outage::because(Part::Store, message, error)
             })?;
-        let place = Place::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        Ok(Store { objects: Box::new(objects), place })
+        let place = Place::Bucket {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        };
+        Ok(Store {
+            objects: Box::new(objects),
+            place,
+        })
     }
 
     /// The address of an object, for people and for events.
@@ -212,7 +225,9 @@ impl Store {
     /// When the store does not answer, or what is there is no manifest.
     pub async fn find(&self, key: &Key) -> Result<Option<Manifest>, Outage> {
         let path = key.manifest();
-        let Some(bytes) = self.read(&path).await? else { return Ok(None) };
+        let Some(bytes) = self.read(&path).await? else {
+            return Ok(None);
+        };
         match serde_json::from_slice(&bytes) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) => {
@@ -338,7 +353,10 @@ impl Store {
     /// Said to be there, and then not found: S3 answers a put that crosses another one with 409,
     /// and the other one may yet fail. Or somebody removes objects.
     fn vanished(&self, path: &str) -> Outage {
-        Outage::new(Part::Store, format!("{} was there and is gone; trying again finds out", self.uri(path)))
+        Outage::new(
+            Part::Store,
+            format!("{} was there and is gone; trying again finds out", self.uri(path)),
+        )
     }
 
     /// Runs a disk's part of the work where it holds nobody up.
@@ -357,7 +375,7 @@ impl Store {
         }
     }
 
-    /// What an error of the store means to us. object_store retries what it can by itself and
+    /// What an error of the store means to us. `object_store` retries what it can by itself and
     /// leaves the rest to its caller; nothing that a store says is ever the job's fault.
     fn sort(&self, verb: &str, path: &str, error: Error) -> Answer {
         let fix = match &error {
@@ -410,7 +428,7 @@ enum Answer {
     Outage(Outage),
 }
 
-/// What a folder needs beyond object_store; see the module's head.
+/// What a folder needs beyond `object_store`; see the module's head.
 #[derive(Debug)]
 struct Folder {
     root: PathBuf,
@@ -430,7 +448,12 @@ impl Folder {
     /// only who can have it exclusively sweeps. Otherwise the leftovers wait: they cost space
     /// and nothing else.
     fn enter(root: &Path) -> io::Result<File> {
-        let alive = File::options().read(true).write(true).create(true).truncate(false).open(root.join(ALIVE))?;
+        let alive = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(root.join(ALIVE))?;
         match alive.try_lock() {
             Ok(()) => {
                 match sweep(root) {
@@ -447,7 +470,7 @@ impl Folder {
         Ok(alive)
     }
 
-    /// Makes the folder of an object, once. Where an administrator removes it later, object_store
+    /// Makes the folder of an object, once. Where an administrator removes it later, `object_store`
     /// makes it again.
     fn make(&self, path: &str) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
         let (dir, root, made) = (self.dir(path), self.root.clone(), Arc::clone(&self.made));
@@ -492,9 +515,11 @@ fn sweep(root: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Whether object_store stages under such a name: a name of ours, `#` and digits.
+/// Whether `object_store` stages under such a name: a name of ours, `#` and digits.
 fn is_staged(name: &str) -> bool {
-    let Some((target, number)) = name.rsplit_once('#') else { return false };
+    let Some((target, number)) = name.rsplit_once('#') else {
+        return false;
+    };
     let ours = target.ends_with(".pdf") || target.ends_with(".json") || target == MARKER;
     ours && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -573,9 +598,11 @@ fn file_uri(path: &Path) -> String {
     uri
 }
 
-/// What object_store takes for a yes in a variable.
+/// What `object_store` takes for a yes in a variable.
 fn is_yes(text: &str) -> bool {
-    ["1", "true", "on", "yes", "y"].iter().any(|yes| text.eq_ignore_ascii_case(yes))
+    ["1", "true", "on", "yes", "y"]
+        .iter()
+        .any(|yes| text.eq_ignore_ascii_case(yes))
 }
 
 /// What is written beside each PDF. The event is made from it alone.

@@ -14,7 +14,10 @@ use banshi::problem::{Code, Failure, Outage, Part};
 use banshi::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id};
 
 fn open(dir: &Path) -> Store {
-    Store::open(&config::Store { url: format!("file:{}", dir.display()) }).expect("the store opens")
+    Store::open(&config::Store {
+        url: format!("file:{}", dir.display()),
+    })
+    .expect("the store opens")
 }
 
 fn key(job_id: &str) -> Key {
@@ -25,7 +28,10 @@ fn key(job_id: &str) -> Key {
 fn manifest(job_id: &str, content: &str) -> Manifest {
     Manifest {
         job_id: job_id.to_owned(),
-        job: Content { sha256: sha256(content.as_bytes()), bytes: content.len() as u64 },
+        job: Content {
+            sha256: sha256(content.as_bytes()),
+            bytes: content.len() as u64,
+        },
         template: TemplateFacts {
             name: "annual-report/2021".to_owned(),
             version: "1.0.0".to_owned(),
@@ -43,7 +49,10 @@ fn manifest(job_id: &str, content: &str) -> Manifest {
             standard: "PDF/A-3a, PDF/UA-1".to_owned(),
         },
         uri: String::new(),
-        fonts: FontFacts { embedded: vec!["FangSong".to_owned()], sha256: sha256(b"fonts") },
+        fonts: FontFacts {
+            embedded: vec!["FangSong".to_owned()],
+            sha256: sha256(b"fonts"),
+        },
         warnings: Vec::new(),
         engine: "typst 0.15.1".to_owned(),
         product: "banshi 0.1.0".to_owned(),
@@ -80,18 +89,32 @@ fn files(dir: &Path) -> BTreeSet<String> {
 }
 
 async fn put(store: &Store, job_id: &str, content: &str, build: &str) -> Result<Stored, Failure> {
-    store.put(&key(job_id), &pdf(content, build), manifest(job_id, content)).await
+    store
+        .put(&key(job_id), &pdf(content, build), manifest(job_id, content))
+        .await
 }
 
 fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
-    let Err(Failure::Rejected(rejection)) = result else { panic!("want E-CONFLICT, have {result:?}") };
-    let [problem] = rejection.problems() else { panic!("one problem: {rejection:?}") };
+    let Err(Failure::Rejected(rejection)) = result else {
+        panic!("want E-CONFLICT, have {result:?}")
+    };
+    let [problem] = rejection.problems() else {
+        panic!("one problem: {rejection:?}")
+    };
     assert_eq!((problem.code, problem.path.as_str()), (Code::Conflict, "/job_id"));
-    assert!(problem.message.contains(job_id) && problem.message_zh.contains(job_id), "{problem}");
+    assert!(
+        problem.message.contains(job_id) && problem.message_zh.contains(job_id),
+        "{problem}"
+    );
 }
 
 fn assert_outage<T: std::fmt::Debug>(result: Result<T, Failure>, says: &str) {
-    let Err(Failure::Outage(Outage { part: Part::Store, message, .. })) = &result else {
+    let Err(Failure::Outage(Outage {
+        part: Part::Store,
+        message,
+        ..
+    })) = &result
+    else {
         panic!("want an outage, have {result:?}")
     };
     assert!(message.contains(says), "{message:?} should say {says:?}");
@@ -109,8 +132,14 @@ async fn what_is_put_is_there_and_the_manifest_says_where() {
     assert_eq!(manifest.artifact.sha256, sha256(&bytes));
     assert_eq!(manifest.artifact.bytes, bytes.len() as u64);
     let root = dir.path().canonicalize().unwrap();
-    assert_eq!(manifest.artifact.uri, format!("file://{}/annual-report/2021/2023/a-1.pdf", root.display()));
-    assert_eq!(manifest.uri, format!("file://{}/annual-report/2021/2023/a-1.json", root.display()));
+    assert_eq!(
+        manifest.artifact.uri,
+        format!("file://{}/annual-report/2021/2023/a-1.pdf", root.display())
+    );
+    assert_eq!(
+        manifest.uri,
+        format!("file://{}/annual-report/2021/2023/a-1.json", root.display())
+    );
     assert_eq!(store.find(&key("a-1")).await.unwrap().as_ref(), Some(manifest));
     assert_eq!(store.find(&key("a-2")).await.unwrap(), None);
     assert_eq!(files(dir.path()).len(), 2, "nothing else is left there");
@@ -121,9 +150,15 @@ async fn the_same_job_twice_is_one_stored_result() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let first = put(&store, "a", "one", "us").await.unwrap();
-    let later = Manifest { completed_at: "2024-02-01T00:00:00Z".to_owned(), ..manifest("a", "one") };
+    let later = Manifest {
+        completed_at: "2024-02-01T00:00:00Z".to_owned(),
+        ..manifest("a", "one")
+    };
     let second = store.put(&key("a"), &pdf("one", "us"), later).await.unwrap();
-    assert_eq!(first, second, "the first manifest stays, so that its event repeats to the byte");
+    assert_eq!(
+        first, second,
+        "the first manifest stays, so that its event repeats to the byte"
+    );
     let recalled = store.recall(&key("a"), &manifest("a", "one").job).await.unwrap();
     assert_eq!(recalled, Some(first));
 }
@@ -135,7 +170,10 @@ async fn another_build_of_the_same_job_gets_the_stored_result() {
     let first = put(&store, "a", "one", "us").await.unwrap();
     let second = put(&store, "a", "one", "a later build").await.unwrap();
     assert_eq!(first, second);
-    assert_eq!(fs::read(path_of(dir.path(), &key("a").pdf())).unwrap(), pdf("one", "us"));
+    assert_eq!(
+        fs::read(path_of(dir.path(), &key("a").pdf())).unwrap(),
+        pdf("one", "us")
+    );
 }
 
 #[tokio::test]
@@ -143,12 +181,22 @@ async fn other_content_under_the_same_id_is_a_conflict_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     put(&store, "a", "one", "us").await.map(drop).unwrap();
-    let before: Vec<_> =
-        files(dir.path()).into_iter().map(|file| fs::read(path_of(dir.path(), &file)).unwrap()).collect();
+    let before: Vec<_> = files(dir.path())
+        .into_iter()
+        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
+        .collect();
     assert_conflict(put(&store, "a", "two", "us").await, "a");
-    assert_conflict(store.recall(&key("a"), &manifest("a", "two").job).await.map(Option::unwrap), "a");
-    let after: Vec<_> =
-        files(dir.path()).into_iter().map(|file| fs::read(path_of(dir.path(), &file)).unwrap()).collect();
+    assert_conflict(
+        store
+            .recall(&key("a"), &manifest("a", "two").job)
+            .await
+            .map(Option::unwrap),
+        "a",
+    );
+    let after: Vec<_> = files(dir.path())
+        .into_iter()
+        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
+        .collect();
     assert_eq!(before, after);
 }
 
@@ -162,7 +210,11 @@ async fn a_killed_workers_pdf_of_the_same_job_is_adopted() {
         fs::write(&file, pdf("one", build)).unwrap();
         let stored = put(&store, job_id, "one", "us").await.unwrap();
         assert_eq!(fs::read(file).unwrap(), pdf("one", build), "never overwritten");
-        assert_eq!(stored.manifest().artifact.sha256, sha256(&pdf("one", build)), "it names what is there");
+        assert_eq!(
+            stored.manifest().artifact.sha256,
+            sha256(&pdf("one", build)),
+            "it names what is there"
+        );
         assert_eq!(stored.manifest().artifact.bytes, pdf("one", build).len() as u64);
     }
 }
@@ -194,9 +246,16 @@ async fn of_eight_workers_with_one_job_one_manifest_wins_and_all_have_it() {
             let job_id = format!("job-{round}");
             let racers = (0..8).map(|racer| {
                 let (store, job_id) = (Arc::clone(&stores[racer % 2]), job_id.clone());
-                let build = if same_build { "us".to_owned() } else { format!("build {racer}") };
+                let build = if same_build {
+                    "us".to_owned()
+                } else {
+                    format!("build {racer}")
+                };
                 let completed_at = format!("2024-01-31T08:00:0{racer}Z");
-                let manifest = Manifest { completed_at, ..manifest(&job_id, "one") };
+                let manifest = Manifest {
+                    completed_at,
+                    ..manifest(&job_id, "one")
+                };
                 async move { store.put(&key(&job_id), &pdf("one", &build), manifest).await.unwrap() }
             });
             let stored = futures_util::future::join_all(racers).await;
@@ -250,7 +309,10 @@ async fn nobody_ever_sees_half_a_file() {
         seen
     });
     for round in 0..10 {
-        put(&store, &format!("job-{round}"), &big, "us").await.map(drop).unwrap();
+        put(&store, &format!("job-{round}"), &big, "us")
+            .await
+            .map(drop)
+            .unwrap();
     }
     end.send(()).unwrap();
     assert!(watcher.join().unwrap() > 10);
@@ -265,7 +327,10 @@ async fn a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault()
     fs::write(&file, pdf("one", "somebody")).unwrap();
     assert_outage(put(&store, "a", "one", "us").await, "restore it");
     fs::remove_file(&file).unwrap();
-    put(&store, "a", "one", "us").await.map(drop).expect("a lost PDF is set again, and is the same");
+    put(&store, "a", "one", "us")
+        .await
+        .map(drop)
+        .expect("a lost PDF is set again, and is the same");
 }
 
 #[tokio::test]
@@ -275,7 +340,10 @@ async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault() {
     put(&store, "a", "one", "us").await.map(drop).unwrap();
     fs::write(path_of(dir.path(), &key("a").manifest()), "{}").unwrap();
     assert_outage(put(&store, "a", "one", "us").await, "a.json is no manifest");
-    assert_outage(store.recall(&key("a"), &manifest("a", "one").job).await, "a.json is no manifest");
+    assert_outage(
+        store.recall(&key("a"), &manifest("a", "one").job).await,
+        "a.json is no manifest",
+    );
 }
 
 #[tokio::test]
@@ -306,13 +374,31 @@ fn addresses_are_absolute_and_encoded() {
     let store = open(&dir.path().join("档案 50%#1"));
     let root = dir.path().canonicalize().unwrap();
     let encoded = "%E6%A1%A3%E6%A1%88%2050%25%231";
-    assert_eq!(store.uri("a/b.pdf"), format!("file://{}/{encoded}/a/b.pdf", root.display()));
-    let store = Store::open(&config::Store { url: format!("file://{}", dir.path().display()) }).unwrap();
+    assert_eq!(
+        store.uri("a/b.pdf"),
+        format!("file://{}/{encoded}/a/b.pdf", root.display())
+    );
+    let store = Store::open(&config::Store {
+        url: format!("file://{}", dir.path().display()),
+    })
+    .unwrap();
     assert_eq!(store.uri("b.pdf"), format!("file://{}/b.pdf", root.display()));
-    let store = Store::open(&config::Store { url: "s3://bucket/a/prefix/".to_owned() }).unwrap();
-    assert_eq!(store.uri(&key("x").pdf()), "s3://bucket/a/prefix/annual-report/2021/2023/x.pdf");
-    let store = Store::open(&config::Store { url: "s3://bucket".to_owned() }).unwrap();
-    assert_eq!(store.uri(&key("x").manifest()), "s3://bucket/annual-report/2021/2023/x.json");
+    let store = Store::open(&config::Store {
+        url: "s3://bucket/a/prefix/".to_owned(),
+    })
+    .unwrap();
+    assert_eq!(
+        store.uri(&key("x").pdf()),
+        "s3://bucket/a/prefix/annual-report/2021/2023/x.pdf"
+    );
+    let store = Store::open(&config::Store {
+        url: "s3://bucket".to_owned(),
+    })
+    .unwrap();
+    assert_eq!(
+        store.uri(&key("x").manifest()),
+        "s3://bucket/annual-report/2021/2023/x.json"
+    );
 }
 
 #[test]
@@ -361,7 +447,10 @@ fn a_pdfs_id_is_the_first_of_its_last_trailer() {
         ("trailer <</ID [(abc=) (def)]>>", Some("abc=")),
         ("/ID[<00ff> <01>]", Some("00ff")),
         ("/ID [(old) (1)] ... /ID\n[ (new) (2)] %%EOF", Some("new")),
-        ("/ID [(right) (1)] a stream with /ID in it, /ID [7 and /ID [(open", Some("right")),
+        (
+            "/ID [(right) (1)] a stream with /ID in it, /ID [7 and /ID [(open",
+            Some("right"),
+        ),
         (r"/ID [(a\)b(c)d) (e)]", Some(r"a\)b(c)d")),
         ("/ID [() ()]", None),
         ("/IDTree 3 0 R", None),
@@ -379,12 +468,20 @@ fn a_pdfs_id_is_the_first_of_its_last_trailer() {
 fn child_that_keeps_reports() {
     let mut dir = String::new();
     std::io::stdin().lock().read_line(&mut dir).unwrap();
-    let Some((dir, start)) = dir.trim_end().rsplit_once(' ') else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Some((dir, start)) = dir.trim_end().rsplit_once(' ') else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let store = open(Path::new(dir));
     for number in start.parse::<usize>().unwrap().. {
         let job_id = format!("job-{number}");
-        runtime.block_on(put(&store, &job_id, &content(number), "us")).map(drop).unwrap();
+        runtime
+            .block_on(put(&store, &job_id, &content(number), "us"))
+            .map(drop)
+            .unwrap();
     }
 }
 
@@ -394,7 +491,9 @@ fn content(number: usize) -> String {
 
 fn child(dir: &Path, start: usize) -> Child {
     let name = "child_that_keeps_reports";
-    let name = module_path!().split_once("::").map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
+    let name = module_path!()
+        .split_once("::")
+        .map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &name, "--ignored", "--nocapture"])
         .stdin(Stdio::piped())
@@ -415,7 +514,10 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
             break;
         }
         let mut child = child(dir.path(), next);
-        let (pdf, json) = (key(&format!("job-{next}")).pdf(), key(&format!("job-{next}")).manifest());
+        let (pdf, json) = (
+            key(&format!("job-{next}")).pdf(),
+            key(&format!("job-{next}")).manifest(),
+        );
         while !path_of(dir.path(), &pdf).exists() && !path_of(dir.path(), &json).exists() {
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -435,7 +537,10 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
             next += 1;
         }
     }
-    assert!(between > 0, "no kill hit the moment between PDF and manifest; {next} jobs");
+    assert!(
+        between > 0,
+        "no kill hit the moment between PDF and manifest; {next} jobs"
+    );
     let left = files(dir.path());
     assert_eq!(left.len(), 2 * next, "{left:?}");
     println!("{next} jobs, {between} killed between PDF and manifest, {staged} staged files swept");

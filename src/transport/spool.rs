@@ -84,7 +84,11 @@ struct Spool {
 impl Spool {
     fn make(dir: &Path) -> Result<Spool, Outage> {
         let outage = |error| disk::outage(Part::Transport, "open the spool", dir, error);
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         disk::make_root(dir).map_err(outage)?;
         let root = dir.canonicalize().map_err(outage)?;
         for folder in FOLDERS {
@@ -116,7 +120,13 @@ struct Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ticket { due, attempt, tries, token, name } = self;
+        let Ticket {
+            due,
+            attempt,
+            tries,
+            token,
+            name,
+        } = self;
         write!(f, "{due:013}.{attempt}.{tries}.{token}.{name}.json")
     }
 }
@@ -138,7 +148,13 @@ impl Ticket {
     fn fresh(file: &OsStr, token: String) -> Ticket {
         let file = file.to_string_lossy();
         let name = safe_name(file.strip_suffix(".json").unwrap_or(&file));
-        Ticket { due: 0, attempt: 1, tries: 0, token, name }
+        Ticket {
+            due: 0,
+            attempt: 1,
+            tries: 0,
+            token,
+            name,
+        }
     }
 
     fn is_fresh(&self) -> bool {
@@ -177,7 +193,13 @@ impl Home {
             Ok(lock)
         });
         let lock = lock.map_err(|error| disk::outage(Part::Transport, "open the spool", &claimed, error))?;
-        let home = Home { dir: claimed.join(&name), spool, name, count: AtomicU64::new(0), _lock: lock };
+        let home = Home {
+            dir: claimed.join(&name),
+            spool,
+            name,
+            count: AtomicU64::new(0),
+            _lock: lock,
+        };
         let probe = home.dir.join(".probe");
         disk::put_new(&home.temp(), &probe, b"")
             .and_then(|_| fs::remove_file(&probe))
@@ -212,7 +234,11 @@ impl Home {
         let tries = ticket.tries + 1;
         if tries >= MAX_TRIES {
             let message = format!("came back {tries} times without a verdict: its workers died or dropped it");
-            let reason = Reason { code: CRASHED.to_owned(), message, event: CRASHED };
+            let reason = Reason {
+                code: CRASHED.to_owned(),
+                message,
+                event: CRASHED,
+            };
             self.bury(path, &ticket.name, &reason)?;
             tracing::error!(job.file = %ticket.name, "buried {}: {}", ticket.name, reason.message);
             return remove(path);
@@ -223,7 +249,14 @@ impl Home {
             // which kills its workers does not take the same neighbours along every time.
             _ => retry_wait(tries - 1).1.mul_f64(rand::random_range(0.5..1.5)),
         };
-        self.wait(path, Ticket { due: unix_millis() + millis(wait), tries, ..ticket.clone() })
+        self.wait(
+            path,
+            Ticket {
+                due: unix_millis() + millis(wait),
+                tries,
+                ..ticket.clone()
+            },
+        )
     }
 
     /// Moves a job back as it was, and says where to.
@@ -258,7 +291,9 @@ impl Home {
         for entry in fs::read_dir(self.folder(CLAIMED))? {
             let entry = entry?;
             let name = entry.file_name();
-            let ours = name.to_str().is_none_or(|name| name.starts_with('.') || name == self.name);
+            let ours = name
+                .to_str()
+                .is_none_or(|name| name.starts_with('.') || name == self.name);
             if ours || !entry.file_type()?.is_dir() {
                 continue;
             }
@@ -270,7 +305,13 @@ impl Home {
     }
 
     fn inherit(&self, dir: &Path) -> io::Result<()> {
-        let lock = match File::options().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK)) {
+        let lock = match File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(LOCK))
+        {
             Ok(lock) => lock,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -353,7 +394,11 @@ impl Claim {
     fn retry(&self, attempt: u32) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
         let due = unix_millis() + millis(retry_wait(attempt).1);
-        let ticket = Ticket { due, attempt: attempt.saturating_add(1), ..self.ticket.clone() };
+        let ticket = Ticket {
+            due,
+            attempt: attempt.saturating_add(1),
+            ..self.ticket.clone()
+        };
         self.home.wait(&self.path, ticket)?;
         self.settle();
         disk::sync_dir(&self.home.folder(RETRY))?;
@@ -431,7 +476,10 @@ impl Handle {
     /// When it may not be safe there.
     pub async fn bury(&self, _: &[u8], reason: &Reason) -> Result<(), Outage> {
         let reason = reason.clone();
-        self.run("bury", move |claim| claim.home.bury(&claim.path, &claim.ticket.name, &reason)).await
+        self.run("bury", move |claim| {
+            claim.home.bury(&claim.path, &claim.ticket.name, &reason)
+        })
+        .await
     }
 
     /// Removes the job.
@@ -488,7 +536,10 @@ impl Found {
             correlation_id: None,
             reply_to: None,
             traceparent: None,
-            handle: super::Handle::Spool(Handle { claim: Arc::new(claim), _permit: permit }),
+            handle: super::Handle::Spool(Handle {
+                claim: Arc::new(claim),
+                _permit: permit,
+            }),
         }
     }
 }
@@ -497,8 +548,8 @@ impl Found {
 #[derive(Debug)]
 struct Finder {
     home: Arc<Home>,
-    /// In `retry/`, the first to be due at the front.
-    retries: VecDeque<Ticket>,
+    /// In `retry/`, the first to be due at the front, with their names as they really are.
+    retries: VecDeque<(Ticket, OsString)>,
     /// In `jobs/`, the oldest at the front.
     jobs: VecDeque<OsString>,
     /// When dead workers and `retry/` were last looked at.
@@ -515,8 +566,7 @@ impl Finder {
             self.looked = Some(Instant::now());
         }
         let now = unix_millis();
-        while let Some(ticket) = self.retries.pop_front_if(|ticket| ticket.is_due(now)) {
-            let file = OsString::from(ticket.to_string());
+        while let Some((ticket, file)) = self.retries.pop_front_if(|(ticket, _)| ticket.is_due(now)) {
             if let Some(found) = self.claim(RETRY, &file, ticket)? {
                 return Ok(Some(found));
             }
@@ -542,8 +592,9 @@ impl Finder {
         self.home.sweep().map_err(outage(&self.home.folder(CLAIMED)))?;
         let mut waiting = Oldest::default();
         for entry in fs::read_dir(&retry).map_err(outage(&retry))? {
-            if let Some(ticket) = Ticket::parse(&entry.map_err(outage(&retry))?.file_name()) {
-                waiting.add(ticket);
+            let file = entry.map_err(outage(&retry))?.file_name();
+            if let Some(ticket) = Ticket::parse(&file) {
+                waiting.add((ticket, file));
             }
         }
         self.retries = waiting.sorted();
@@ -577,7 +628,11 @@ impl Finder {
     fn claim(&mut self, folder: &str, file: &OsStr, ticket: Ticket) -> Result<Option<Found>, Outage> {
         let home = &self.home;
         let from = home.folder(folder).join(file);
-        let ticket = Ticket { due: 0, token: home.token(), ..ticket };
+        let ticket = Ticket {
+            due: 0,
+            token: home.token(),
+            ..ticket
+        };
         let path = home.dir.join(ticket.to_string());
         let outage = |error| disk::outage(Part::Transport, "claim", &from, error);
         match fs::rename(&from, &path) {
@@ -589,7 +644,13 @@ impl Finder {
         match read_job(&path) {
             Ok(body) => {
                 let (handed_out, settled) = (AtomicBool::new(false), AtomicBool::new(false));
-                let claim = Claim { home: Arc::clone(home), path, ticket, handed_out, settled };
+                let claim = Claim {
+                    home: Arc::clone(home),
+                    path,
+                    ticket,
+                    handed_out,
+                    settled,
+                };
                 Ok(Some(Found { claim, body }))
             }
             Err(error) => {
@@ -780,7 +841,9 @@ impl Client {
     /// # Errors
     /// As [`Intake::open`].
     pub async fn open(dir: &Path) -> Result<Client, Outage> {
-        Ok(Client { home: Arc::new(open(dir).await?) })
+        Ok(Client {
+            home: Arc::new(open(dir).await?),
+        })
     }
 
     /// Drops a job into `jobs/`. One of that name with other content stays, and this one is named
@@ -809,7 +872,9 @@ impl Client {
         let names = blocking(move || list_dead(&home)).await?;
         for name in names {
             let (home, dead_name) = (Arc::clone(&self.home), name.clone());
-            let Some(job) = blocking(move || read_dead(&home, &dead_name)).await? else { continue };
+            let Some(job) = blocking(move || read_dead(&home, &dead_name)).await? else {
+                continue;
+            };
             let verdict = judge(&job);
             if verdict != Verdict::Keep {
                 let home = Arc::clone(&self.home);
@@ -883,9 +948,7 @@ async fn open(dir: &Path) -> Result<Home, Outage> {
     blocking(move || Home::make(&dir)).await
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
-) -> Result<T, Outage> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Outage> + Send + 'static) -> Result<T, Outage> {
     spawn_blocking(work).await.unwrap_or_else(|error| Err(stopping(error)))
 }
 
@@ -979,7 +1042,47 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a wait outlives this process, so it cannot be an Instant; no PDF sees it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait outlives this process, so it cannot be an Instant; no PDF sees it"
+)]
 fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis)
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a sender calls a file, what we call it is one name that reads back.
+        #[test]
+        fn a_ticket_reads_back(due: u64, attempt in 1_u32.., tries: u32, name: String) {
+            let name = safe_name(&name);
+            prop_assert!(!name.contains('/') && !name.starts_with('.') && !name.ends_with(REASON) && !name.is_empty());
+            let token = "4194304-0a1b2c3d-18446744073709551615".to_owned();
+            let ticket = Ticket { due, attempt, tries, token, name };
+            let file = ticket.to_string();
+            prop_assert!(file.len() <= 255, "{}", file.len());
+            prop_assert_eq!(Ticket::parse(OsStr::new(&file)), Some(ticket));
+        }
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_none() {
+        for file in [
+            "",
+            "a.json",
+            "1.1.0.w-1.a",
+            "1.0.0.w-1.a.json",
+            "x.1.0.w-1.a.json",
+            "1.1.-1.w-1.a.json",
+        ] {
+            assert_eq!(Ticket::parse(OsStr::new(file)), None, "{file}");
+        }
+    }
 }
