@@ -95,7 +95,10 @@ pub struct Store {
 #[derive(Debug)]
 enum Place {
     Folder(Folder),
-    Bucket { bucket: String, prefix: String },
+    Bucket {
+        bucket: String,
+        prefix: object_store::path::Path,
+    },
 }
 
 impl Store {
@@ -180,9 +183,12 @@ impl Store {
                 let message = format!("cannot use the store s3://{rest}; check the AWS_* variables");
                 Outage::because(Part::Store, message, error)
             })?;
+        // Parsed, not converted: an object's name is as it is written here, 汉字 included.
+        let prefix = object_store::path::Path::parse(prefix)
+            .map_err(|error| Outage::because(Part::Store, format!("store.url \"s3://{rest}\": wrong prefix"), error))?;
         let place = Place::Bucket {
             bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
+            prefix,
         };
         Ok(Store {
             objects: Box::new(objects),
@@ -371,7 +377,10 @@ impl Store {
     fn location(&self, path: &str) -> object_store::path::Path {
         match &self.place {
             Place::Folder(_) => path.into(),
-            Place::Bucket { prefix, .. } => format!("{prefix}/{path}").into(),
+            Place::Bucket { prefix, .. } => prefix
+                .parts()
+                .chain(object_store::path::Path::from(path).parts())
+                .collect(),
         }
     }
 

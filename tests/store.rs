@@ -384,12 +384,12 @@ fn addresses_are_absolute_and_encoded() {
     .unwrap();
     assert_eq!(store.uri("b.pdf"), format!("file://{}/b.pdf", root.display()));
     let store = Store::open(&config::Store {
-        url: "s3://bucket/a/prefix/".to_owned(),
+        url: "s3://bucket/档案/prefix/".to_owned(),
     })
     .unwrap();
     assert_eq!(
         store.uri(&key("x").pdf()),
-        "s3://bucket/a/prefix/annual-report/2021/2023/x.pdf"
+        "s3://bucket/档案/prefix/annual-report/2021/2023/x.pdf"
     );
     let store = Store::open(&config::Store {
         url: "s3://bucket".to_owned(),
@@ -410,6 +410,7 @@ fn an_address_that_makes_no_sense_is_an_outage_that_says_so() {
         ("gopher://x", "file:DIR"),
         ("file://host/dir", "file:///DIR"),
         ("s3://", "s3://bucket/prefix"),
+        ("s3://bucket/a//b", "wrong prefix"),
         (&format!("file:{}", file.display()), "a file is in the way"),
         ("file:/proc/banshi", "/proc/banshi"),
     ] {
