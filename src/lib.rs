@@ -23,6 +23,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod digest;
+pub mod disk;
 pub mod event;
 pub mod job;
 pub mod problem;

@@ -1,0 +1,132 @@
+//! Files that outlast a power cut.
+//!
+//! Takes bytes or a file and the place for it, gives a file that is whole or not there at all.
+//! Never overwrites, except where the name says so. If we crash here, a staged file stays behind
+//! under a name that nobody reads, and whoever owns that folder sweeps it.
+//!
+//! A file is safe when its bytes are synced *and* the folder that names it is: a file linked but
+//! not yet synced is seen by everyone and gone after a power cut. That is why finding a file that
+//! another process put there is no proof, and every function below syncs the folder then, too.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use crate::problem::{Outage, Part};
+
+/// Makes a folder inside `root`, and syncs every folder from it up to `root`.
+///
+/// # Errors
+/// When one cannot be made or synced.
+pub fn make_dir(dir: &Path, root: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    // Not only those made just now: another process may have made one and not come to sync it.
+    for folder in dir.ancestors() {
+        sync_dir(folder)?;
+        if folder == root {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder wherever it is, with those above it, and syncs what it made.
+///
+/// # Errors
+/// When it cannot be made or synced.
+pub fn make_root(dir: &Path) -> io::Result<()> {
+    let standing = dir.ancestors().find(|folder| folder.exists()).unwrap_or(dir);
+    make_dir(dir, standing)
+}
+
+/// Makes the names in a folder safe.
+///
+/// # Errors
+/// When the folder cannot be opened or synced.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Writes a file that was not there, by way of `staged`, which must be on the same filesystem.
+/// `false` when a file of that name is there already: it is left as it is.
+///
+/// # Errors
+/// When it may not be safe. Nothing is then left at `staged`.
+pub fn put_new(staged: &Path, target: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let linked = stage(staged, bytes).and_then(|()| link_new(staged, target));
+    unstage(staged, linked)
+}
+
+/// Writes a file, in the place of one that may be there.
+///
+/// # Errors
+/// As [`put_new`].
+pub fn replace(staged: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    match stage(staged, bytes).and_then(|()| fs::rename(staged, target)) {
+        Ok(()) => sync_parent(target),
+        Err(error) => unstage(staged, Err(error)),
+    }
+}
+
+/// Gives a file that is synced a second name, unless that name is taken (`false`), and syncs the
+/// folder of that name.
+///
+/// # Errors
+/// When the second name may not be safe.
+pub fn link_new(from: &Path, to: &Path) -> io::Result<bool> {
+    let new = match fs::hard_link(from, to) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    sync_parent(to)?;
+    Ok(new)
+}
+
+/// Syncs the folder that a file is in.
+///
+/// # Errors
+/// As [`sync_dir`].
+pub fn sync_parent(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Says what could not be done, where, and what to do about it.
+pub fn outage(part: Part, what: &str, path: &Path, error: io::Error) -> Outage {
+    let fix = fix(error.kind());
+    Outage::because(part, format!("cannot {what} {}; {fix}", path.display()), error)
+}
+
+/// What to do about an error of a disk.
+pub fn fix(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => "let the user that banshi runs as read and write there",
+        ErrorKind::ReadOnlyFilesystem => "mount it writable, or name another folder",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
+        ErrorKind::NotFound => "it is missing: mount or make it, or name another folder",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a file is in the way: move it, or name another folder",
+        ErrorKind::Unsupported => "use a filesystem with hard links and locks",
+        _ => "check the disk",
+    }
+}
+
+/// Writes and syncs a file under a name that nobody reads.
+///
+/// # Errors
+/// When it cannot; there may then be half a file.
+pub fn stage(staged: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(staged)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Removes a staged file, whatever became of it. What it was for decides the result.
+///
+/// # Errors
+/// That of the result, or when the file could not be removed.
+pub fn unstage<T>(staged: &Path, result: io::Result<T>) -> io::Result<T> {
+    match fs::remove_file(staged) {
+        Err(error) if result.is_ok() && error.kind() != ErrorKind::NotFound => Err(error),
+        _ => result,
+    }
+}

@@ -1,0 +1,864 @@
+//! What the spool promises: everything that a transport promises, with folders, and with real
+//! processes killed in the middle.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use banshi::config;
+use banshi::digest::sha256;
+use banshi::event::Event;
+use banshi::job::Identity;
+use banshi::problem::{Code, Outage, Part, Problem};
+use banshi::transport::{Client, DeadJob, Delivery, Intake, Lane, Reason, State, Verdict};
+use futures_util::FutureExt;
+use tempfile::TempDir;
+
+/// A spool in a folder of its own.
+struct Spool(TempDir);
+
+impl Spool {
+    fn new() -> Spool {
+        Spool(tempfile::tempdir().unwrap())
+    }
+
+    fn settings(&self) -> config::Queue {
+        settings(self.0.path())
+    }
+
+    async fn intake(&self, prefetch: u16) -> Intake {
+        Intake::open(&self.settings(), prefetch).await.unwrap()
+    }
+
+    async fn client(&self) -> Client {
+        Client::open(&self.settings()).await.unwrap()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// Drops a job in as a sender does, `age` seconds old.
+    fn drop_in(&self, name: &str, body: &str, age: u64) {
+        fs::create_dir_all(self.path("jobs")).unwrap();
+        let (temp, file) = (self.path("jobs/.sending"), self.path("jobs").join(name));
+        fs::write(&temp, body).unwrap();
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 - age);
+        fs::File::options()
+            .write(true)
+            .open(&temp)
+            .unwrap()
+            .set_modified(then)
+            .unwrap();
+        fs::rename(temp, file).unwrap();
+    }
+
+    /// The files in a folder of the spool, workers' locks left out.
+    fn list(&self, folder: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            match folder == "claimed" {
+                true => names.extend(self.list(&format!("claimed/{name}"))),
+                false if name != ".lock" => names.push(name),
+                false => {}
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// What is where: jobs, claimed, retry, dead.
+    fn counts(&self) -> [usize; 4] {
+        ["jobs", "claimed", "retry", "dead"].map(|folder| self.list(folder).len())
+    }
+
+    /// Makes every job that waits due now.
+    fn hurry(&self) {
+        for name in self.list("retry") {
+            let due = name.split_once('.').unwrap().1;
+            let hurried = fs::rename(
+                self.path("retry").join(&name),
+                self.path("retry").join(format!("0.{due}")),
+            );
+            // A worker may have been faster.
+            assert!(hurried.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |()| true));
+        }
+    }
+}
+
+fn settings(dir: &Path) -> config::Queue {
+    let mut settings = config::Settings::load(None, []).unwrap().queue;
+    settings.url = format!("spool:{}", dir.display());
+    settings
+}
+
+async fn next(intake: &mut Intake) -> Delivery {
+    let next = tokio::time::timeout(Duration::from_secs(10), intake.next());
+    next.await
+        .expect("a job within 10 s")
+        .unwrap()
+        .expect("the intake is open")
+}
+
+async fn nothing_comes(intake: &mut Intake) {
+    let next = tokio::time::timeout(Duration::from_millis(1500), intake.next());
+    assert!(next.await.is_err(), "a job came that should not");
+}
+
+fn text(delivery: &Delivery) -> &str {
+    std::str::from_utf8(&delivery.body).unwrap()
+}
+
+/// An event about a job, the same for the same job.
+fn event(body: &[u8]) -> Event {
+    let identity = Identity {
+        job_id: None,
+        template_name: None,
+        sha256: sha256(body),
+    };
+    Event::rejected(&identity, &[Problem::new(Code::Json, "", "no", "不行")], "test")
+}
+
+async fn finish(delivery: Delivery) {
+    let confirmed = delivery.publish(&event(&delivery.body)).await.unwrap();
+    delivery.ack(confirmed).await.unwrap();
+}
+
+fn reason() -> Reason {
+    Reason {
+        code: "E-JSON".to_owned(),
+        message: "not JSON".to_owned(),
+        event: "report.rejected",
+    }
+}
+
+async fn dead(client: &mut Client) -> Vec<DeadJob> {
+    let mut jobs = Vec::new();
+    client
+        .walk_dead(|job| {
+            jobs.push(job.clone());
+            Verdict::Keep
+        })
+        .await
+        .unwrap();
+    jobs
+}
+
+#[tokio::test]
+async fn a_job_dropped_in_arrives_as_it_was_sent() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(2).await;
+    assert_eq!(*intake.state().borrow(), State::Up);
+    spool.drop_in("任意 name!.json", "{\"no\": JSON \u{0}", 0);
+    let delivery = next(&mut intake).await;
+    assert_eq!(text(&delivery), "{\"no\": JSON \u{0}");
+    assert_eq!(
+        (delivery.attempt, delivery.redelivered, delivery.lane),
+        (1, false, Lane::Bulk)
+    );
+    assert_eq!(delivery.message_id, None, "a file's name is not a job's id");
+    assert_eq!(
+        (&delivery.correlation_id, &delivery.reply_to, &delivery.traceparent),
+        (&None, &None, &None)
+    );
+    assert_eq!(spool.counts(), [0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn an_acknowledged_job_is_gone_and_its_event_is_there() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(2).await;
+    spool.drop_in("a.json", "one", 0);
+    finish(next(&mut intake).await).await;
+    assert_eq!(spool.counts(), [0; 4]);
+    let event = event(b"one");
+    assert_eq!(spool.list("events"), [format!("{}.json", event.id)]);
+    assert_eq!(
+        fs::read(spool.path("events").join(format!("{}.json", event.id))).unwrap(),
+        event.body
+    );
+}
+
+#[tokio::test]
+async fn an_event_repeated_is_one_event_and_the_first_stays() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(2).await;
+    spool.drop_in("a.json", "one", 0);
+    let delivery = next(&mut intake).await;
+    let first = event(b"one");
+    let later = Event {
+        body: b"said later".to_vec(),
+        ..first.clone()
+    };
+    drop(delivery.publish(&first).await.unwrap());
+    drop(delivery.publish(&later).await.unwrap());
+    let file = spool.path("events").join(format!("{}.json", first.id));
+    assert_eq!(fs::read(file).unwrap(), first.body);
+    assert_eq!(spool.list("events").len(), 1);
+}
+
+#[tokio::test]
+async fn the_oldest_job_comes_first_and_of_one_age_by_name() {
+    let spool = Spool::new();
+    for (name, age) in [("c.json", 10), ("b.json", 10), ("a.json", 5), ("z.json", 20)] {
+        spool.drop_in(name, name, age);
+    }
+    let mut intake = spool.intake(9).await;
+    let mut held = Vec::new();
+    for want in ["z.json", "b.json", "c.json", "a.json"] {
+        held.push(next(&mut intake).await);
+        assert_eq!(text(held.last().unwrap()), want);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_job_is_left_alone() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(2).await;
+    let jobs = spool.path("jobs");
+    fs::write(jobs.join(".hidden.json"), "").unwrap();
+    fs::write(jobs.join("half.json.part"), "").unwrap();
+    fs::write(jobs.join("README"), "").unwrap();
+    fs::create_dir(jobs.join("folder.json")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", jobs.join("link.json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", jobs.join("broken.json")).unwrap();
+    fs::write(spool.path("retry/what.json"), "").unwrap();
+    let before = (spool.list("jobs"), spool.list("retry"));
+    assert_eq!(intake.pending().await.unwrap(), 0);
+    nothing_comes(&mut intake).await;
+    assert_eq!((spool.list("jobs"), spool.list("retry")), before);
+}
+
+#[tokio::test]
+async fn names_cannot_lead_out_or_overflow_and_the_job_still_comes() {
+    use std::os::unix::ffi::OsStrExt;
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    let jobs = spool.path("jobs");
+    let long = format!("{}.json", "长".repeat(83));
+    let odd = [
+        b"new\nline.json".as_slice(),
+        b"\xff\xfe.json",
+        b"1.2.3.4.5.json",
+        b"a.reason.json",
+        long.as_bytes(),
+    ];
+    for name in odd {
+        fs::write(jobs.join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    let mut bodies = BTreeSet::new();
+    for _ in odd {
+        let delivery = next(&mut intake).await;
+        assert_eq!(delivery.attempt, 1);
+        bodies.insert(delivery.body.clone());
+        let confirmed = delivery.publish(&event(&delivery.body)).await.unwrap();
+        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        delivery.ack(confirmed).await.unwrap();
+    }
+    assert_eq!(bodies, odd.map(<[u8]>::to_vec).into());
+    let dead = dead(&mut spool.client().await).await;
+    assert_eq!(dead.len(), odd.len(), "{dead:?}");
+    assert!(
+        dead.iter().all(|job| job.code == "E-JSON" && job.id.len() <= 120),
+        "{dead:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_job_is_in_one_hand() {
+    let spool = Spool::new();
+    let mut intakes = [spool.intake(50).await, spool.intake(50).await];
+    for number in 0..40 {
+        spool.drop_in(&format!("{number}.json"), &number.to_string(), 0);
+    }
+    let [one, two] = &mut intakes;
+    let mut held = Vec::new();
+    while held.len() < 40 {
+        tokio::select! {
+            delivery = next(one) => held.push(delivery),
+            delivery = next(two) => held.push(delivery),
+        }
+    }
+    assert_eq!(held.iter().map(text).collect::<BTreeSet<_>>().len(), 40);
+    nothing_comes(one).await;
+    nothing_comes(two).await;
+}
+
+#[tokio::test]
+async fn no_more_than_the_prefetch_is_held() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(2).await;
+    for number in 0..3 {
+        spool.drop_in(&format!("{number}.json"), "", 0);
+    }
+    let held = [next(&mut intake).await, next(&mut intake).await];
+    nothing_comes(&mut intake).await;
+    assert_eq!(spool.counts(), [1, 2, 0, 0], "the third is free for others");
+    let [first, _second] = held;
+    finish(first).await;
+    next(&mut intake).await;
+}
+
+#[tokio::test]
+async fn a_dropped_job_comes_again_and_says_so() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    drop(next(&mut intake).await);
+    assert_eq!(spool.counts(), [0, 0, 1, 0]);
+    let again = next(&mut intake).await;
+    assert_eq!((text(&again), again.attempt, again.redelivered), ("one", 1, true));
+}
+
+#[tokio::test]
+async fn a_job_dropped_every_time_ends_among_the_dead() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    for _ in 0..10 {
+        drop(next(&mut intake).await);
+        spool.hurry();
+    }
+    let dead = dead(&mut spool.client().await).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (dead[0].code.as_str(), dead[0].event.as_str(), dead[0].body.as_slice()),
+        ("crashed", "crashed", &b"one"[..])
+    );
+    assert_eq!(spool.counts(), [0, 0, 0, 2]);
+}
+
+#[tokio::test]
+async fn a_released_job_is_put_back_untouched() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    for _ in 0..15 {
+        next(&mut intake).await.release().await;
+        assert_eq!(spool.list("jobs"), ["a.json"]);
+    }
+    let delivery = next(&mut intake).await;
+    assert_eq!((delivery.attempt, delivery.redelivered), (1, false));
+    spool.drop_in("a.json", "another of that name, meanwhile", 0);
+    delivery.release().await;
+    assert_eq!(spool.list("jobs"), ["a.2.json", "a.json"], "neither replaces the other");
+}
+
+#[tokio::test]
+async fn a_retried_job_waits_on_the_disk_and_comes_with_its_attempt() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    for attempt in 1..=4 {
+        let delivery = next(&mut intake).await;
+        assert_eq!((delivery.attempt, delivery.redelivered), (attempt, attempt > 1));
+        delivery.retry().await.unwrap();
+        assert_eq!(spool.counts(), [0, 0, 1, 0]);
+        let waiting = spool.list("retry").remove(0);
+        let due: u128 = waiting.split('.').next().unwrap().parse().unwrap();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let wait = [5_000, 30_000, 300_000, 300_000][attempt as usize - 1];
+        assert!(
+            (now + wait - 2000..now + wait + 1).contains(&due),
+            "{due} is not {wait} after {now}"
+        );
+        // Another worker takes it over as it is, and one that gives it back changes nothing.
+        intake.close().await;
+        intake = spool.intake(1).await;
+        spool.hurry();
+        next(&mut intake).await.release().await;
+    }
+    assert_eq!(next(&mut intake).await.attempt, 5);
+}
+
+#[tokio::test]
+async fn a_retried_job_comes_back_by_itself_and_not_before_its_time() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    let start = Instant::now();
+    next(&mut intake).await.retry().await.unwrap();
+    next(&mut intake).await;
+    let waited = start.elapsed();
+    assert!(
+        waited >= Duration::from_secs(5) && waited < Duration::from_secs(8),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_wait_written_by_a_clock_gone_wrong_is_no_wait() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    fs::write(spool.path("retry/9999999999999.3.0.w-1.a.json"), "one").unwrap();
+    let delivery = next(&mut intake).await;
+    assert_eq!((delivery.attempt, text(&delivery)), (3, "one"));
+}
+
+#[tokio::test]
+async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    spool.drop_in("a.json", "one", 0);
+    let delivery = next(&mut intake).await;
+    let confirmed = delivery.publish(&event(b"one")).await.unwrap();
+    let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+    assert_eq!(
+        spool.counts(),
+        [0, 1, 0, 2],
+        "it is safe there before it is let go here"
+    );
+    delivery.ack(confirmed).await.unwrap();
+    assert_eq!(spool.counts(), [0, 0, 0, 2]);
+    assert_eq!(fs::read_to_string(spool.path("dead/a.json")).unwrap(), "one");
+    let text = fs::read(spool.path("dead/a.reason.json")).unwrap();
+    let text: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        text,
+        serde_json::json!({"code": "E-JSON", "message": "not JSON", "event": "report.rejected"})
+    );
+}
+
+#[tokio::test]
+async fn a_job_buried_again_is_one_dead_job_and_two_of_one_name_are_two() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(1).await;
+    for body in ["one", "one", "two", "two", "one"] {
+        spool.drop_in("a.json", body, 0);
+        let delivery = next(&mut intake).await;
+        let confirmed = delivery.publish(&event(body.as_bytes())).await.unwrap();
+        // A worker killed before the acknowledgement buries it again.
+        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        delivery.ack(confirmed).await.unwrap();
+    }
+    assert_eq!(
+        spool.list("dead"),
+        ["a.2.json", "a.2.reason.json", "a.json", "a.reason.json"]
+    );
+    let dead = dead(&mut spool.client().await).await;
+    let mut dead: Vec<_> = dead.iter().map(|job| (job.id.as_str(), job.body.as_slice())).collect();
+    dead.sort_unstable();
+    assert_eq!(dead, [("a", &b"one"[..]), ("a.2", &b"two"[..])]);
+}
+
+#[tokio::test]
+async fn a_next_given_up_halfway_loses_nothing() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(200).await;
+    for number in 0..200 {
+        spool.drop_in(&format!("{number}.json"), &number.to_string(), 0);
+    }
+    let mut held = Vec::new();
+    let mut given_up = 0;
+    let start = Instant::now();
+    while held.len() < 200 && start.elapsed() < Duration::from_secs(20) {
+        tokio::select! {
+            biased;
+            delivery = intake.next() => held.push(delivery.unwrap().unwrap()),
+            () = tokio::task::yield_now() => given_up += 1,
+        }
+    }
+    assert_eq!(held.iter().map(text).collect::<BTreeSet<_>>().len(), 200);
+    assert!(
+        held.iter().all(|delivery| !delivery.redelivered),
+        "none was given back on the way"
+    );
+    assert!(given_up > 50, "{given_up}");
+}
+
+#[tokio::test]
+async fn a_stopped_intake_gives_nothing_and_what_it_gave_can_be_finished() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    for number in 0..4 {
+        spool.drop_in(&format!("{number}.json"), &number.to_string(), 0);
+    }
+    let first = next(&mut intake).await;
+    let second = next(&mut intake).await;
+    // One is claimed when the caller turns away.
+    while let Some(delivery) = intake.next().now_or_never() {
+        delivery.unwrap().unwrap().release().await;
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    intake.stop().await;
+    assert_eq!(
+        spool.counts(),
+        [2, 2, 0, 0],
+        "what was not handed out is back as it was"
+    );
+    assert!(intake.next().await.unwrap().is_none());
+    finish(first).await;
+    second.retry().await.unwrap();
+    assert_eq!(intake.pending().await.unwrap(), 3);
+    intake.close().await;
+    assert_eq!(spool.counts(), [2, 0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_closed_intake_holds_nothing() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    spool.drop_in("a.json", "one", 0);
+    spool.drop_in("b.json", "two", 0);
+    let held = next(&mut intake).await;
+    let mut late = next(&mut intake).await;
+    if text(&late) != "two" {
+        late = held;
+    } else {
+        drop(held);
+    }
+    intake.close().await;
+    assert_eq!(spool.counts(), [0, 0, 2, 0]);
+    let confirmed = late.publish(&event(b"two")).await;
+    // The job is no longer ours: it may come again, and the caller is told.
+    if let Ok(confirmed) = confirmed {
+        late.ack(confirmed).await.unwrap_err();
+    }
+    assert_eq!(spool.counts(), [0, 0, 2, 0]);
+    assert_eq!(
+        fs::read_dir(spool.path("claimed")).unwrap().count(),
+        0,
+        "and its folder is gone"
+    );
+    let mut intake = spool.intake(9).await;
+    assert!(next(&mut intake).await.redelivered);
+}
+
+#[tokio::test]
+async fn pending_counts_what_waits() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    for number in 0..5 {
+        spool.drop_in(&format!("{number}.json"), "", 0);
+    }
+    assert_eq!(intake.pending().await.unwrap(), 5);
+    let held = next(&mut intake).await;
+    next(&mut intake).await.retry().await.unwrap();
+    assert_eq!(
+        intake.pending().await.unwrap(),
+        4,
+        "those between attempts too, those in hand not"
+    );
+    drop(held);
+    assert_eq!(intake.pending().await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_is_said_and_waited_for() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    let mut state = intake.state();
+    spool.drop_in("a.json", "one", 0);
+    let (here, away) = (spool.path("jobs"), spool.path("elsewhere"));
+    fs::rename(&here, &away).unwrap();
+    nothing_comes(&mut intake).await;
+    match &*state.borrow_and_update() {
+        State::Down(why) => assert!(why.contains(here.to_str().unwrap()), "{why}"),
+        State::Up => panic!("it should say that it is down"),
+    }
+    fs::rename(&away, &here).unwrap();
+    assert_eq!(text(&next(&mut intake).await), "one");
+    assert_eq!(*state.borrow_and_update(), State::Up);
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_is_an_outage_that_names_it() {
+    let spool = Spool::new();
+    fs::write(spool.path("file"), "").unwrap();
+    for (dir, fix) in [
+        (spool.path("file"), "a file is in the way"),
+        (PathBuf::from("/proc/banshi"), ""),
+    ] {
+        let assert = |Outage { part, message, .. }| {
+            assert_eq!(part, Part::Transport);
+            assert!(
+                message.contains(dir.to_str().unwrap()) && message.contains(fix),
+                "{message}"
+            );
+        };
+        assert(Intake::open(&settings(&dir), 1).await.unwrap_err());
+        assert(Client::open(&settings(&dir)).await.unwrap_err());
+    }
+}
+
+#[tokio::test]
+async fn a_large_folder_is_worked_off_in_order() {
+    // More than the listing that is held in memory; in memory itself where there is such a place,
+    // as each acknowledgement is a sync.
+    let fast = Path::new("/dev/shm");
+    let dir = if fast.is_dir() {
+        tempfile::tempdir_in(fast)
+    } else {
+        tempfile::tempdir()
+    };
+    let spool = Spool(dir.unwrap());
+    let mut intake = spool.intake(9).await;
+    let count = 12_000;
+    for number in 0..count {
+        spool.drop_in(&format!("{:05}.json", (number * 7919) % count), "", 0);
+    }
+    assert_eq!(intake.pending().await.unwrap(), count);
+    for _ in 0..count {
+        let delivery = next(&mut intake).await;
+        let confirmed = delivery.publish(&event(b"the same")).await.unwrap();
+        delivery.ack(confirmed).await.unwrap();
+    }
+    assert_eq!(spool.counts(), [0; 4]);
+}
+
+// The sender's and the operator's side.
+
+#[tokio::test]
+async fn a_job_sent_is_there_whole_and_never_replaces_another() {
+    let spool = Spool::new();
+    let mut client = spool.client().await;
+    client.send("a", b"one", Lane::Bulk).await.unwrap();
+    client.send("a", b"one", Lane::Urgent).await.unwrap();
+    client.send("a", b"two", Lane::Bulk).await.unwrap();
+    client.send("a", b"two", Lane::Bulk).await.unwrap();
+    assert_eq!(spool.list("jobs"), ["a.2.json", "a.json"]);
+    assert_eq!(fs::read(spool.path("jobs/a.json")).unwrap(), b"one");
+    assert_eq!(fs::read(spool.path("jobs/a.2.json")).unwrap(), b"two");
+    client.close().await;
+    assert_eq!(
+        fs::read_dir(spool.path("claimed")).unwrap().count(),
+        0,
+        "the sender leaves nothing else"
+    );
+}
+
+#[tokio::test]
+async fn an_id_cannot_lead_out_of_the_folder() {
+    let spool = Spool::new();
+    let mut client = spool.client().await;
+    let long = "长".repeat(500);
+    let ids = ["../../etc/x", "/tmp/y", ".hidden", "", "a\0b\nc", "x.reason", &long];
+    for (number, id) in ids.iter().enumerate() {
+        client
+            .send(id, number.to_string().as_bytes(), Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    assert_eq!(spool.list("jobs").len(), ids.len());
+    let mut intake = spool.intake(9).await;
+    assert_eq!(intake.pending().await.unwrap(), ids.len() as u64);
+    for _ in ids {
+        finish(next(&mut intake).await).await;
+    }
+}
+
+#[tokio::test]
+async fn the_dead_are_kept_replayed_or_dropped_as_told() {
+    let spool = Spool::new();
+    let mut intake = spool.intake(9).await;
+    let mut client = spool.client().await;
+    for (age, name) in ["keep", "replay", "drop"].iter().enumerate() {
+        spool.drop_in(&format!("{name}.json"), name, 10 - age as u64);
+        let delivery = next(&mut intake).await;
+        delivery.retry().await.unwrap();
+        spool.hurry();
+        let delivery = next(&mut intake).await;
+        let confirmed = delivery.publish(&event(name.as_bytes())).await.unwrap();
+        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        delivery.ack(confirmed).await.unwrap();
+    }
+    spool.drop_in("replay.json", "another of that name", 0);
+    let mut seen = Vec::new();
+    client
+        .walk_dead(|job| {
+            seen.push(job.id.clone());
+            assert_eq!((job.code.as_str(), job.message.as_str()), ("E-JSON", "not JSON"));
+            assert_eq!((job.event.as_str(), job.lane.as_str()), ("report.rejected", "bulk"));
+            assert_eq!(job.body, job.id.as_bytes());
+            match job.id.as_str() {
+                "replay" => Verdict::Replay,
+                "drop" => Verdict::Drop,
+                _ => Verdict::Keep,
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(seen, ["keep", "replay", "drop"], "from the oldest");
+    assert_eq!(spool.list("dead"), ["keep.json", "keep.reason.json"]);
+    assert_eq!(spool.list("jobs"), ["replay.2.json", "replay.json"]);
+    let replayed = next(&mut intake).await;
+    assert_eq!(
+        (text(&replayed), replayed.attempt, replayed.redelivered),
+        ("replay", 1, false)
+    );
+}
+
+#[tokio::test]
+async fn a_dead_job_without_a_reason_is_listed_all_the_same() {
+    let spool = Spool::new();
+    let mut client = spool.client().await;
+    fs::write(spool.path("dead/a.json"), "one").unwrap();
+    fs::write(spool.path("dead/b.reason.json"), "{}").unwrap();
+    let dead = dead(&mut client).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].id.as_str(), dead[0].code.as_str()), ("a", "unknown"));
+}
+
+// Workers that die. The child process is this very binary, running the one ignored test.
+
+/// Not a test of its own: the process that the tests below kill. What it does is the first line
+/// of its standard input; without one it does nothing.
+#[test]
+#[ignore = "run by the tests that kill it"]
+fn child_that_works() {
+    let mut order = String::new();
+    std::io::stdin().lock().read_line(&mut order).unwrap();
+    let Some((order, dir)) = order.trim_end().split_once(' ') else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut intake = Intake::open(&settings(Path::new(dir)), 4).await.unwrap();
+        let mut held = Vec::new();
+        loop {
+            // The test that waits for it is not to wait for ever.
+            let delivery = tokio::time::timeout(Duration::from_secs(30), intake.next())
+                .await
+                .unwrap();
+            let delivery = delivery.unwrap().unwrap();
+            println!("\nholding {}", text(&delivery));
+            match order {
+                "hold" => held.push(delivery),
+                _ => finish(delivery).await,
+            }
+        }
+    });
+}
+
+fn child(order: &str, dir: &Path) -> (Child, BufReader<ChildStdout>) {
+    let name = "child_that_works";
+    let name = module_path!()
+        .split_once("::")
+        .map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{order} {}", dir.display()).unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    (child, out)
+}
+
+fn wait_until_it_holds(out: &mut BufReader<ChildStdout>, count: usize) {
+    let mut holding = 0;
+    for line in out.lines() {
+        holding += usize::from(line.unwrap().starts_with("holding"));
+        if holding == count {
+            return;
+        }
+    }
+    panic!("the child ended, holding {holding}");
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_workers_jobs_are_taken_up_and_a_living_ones_are_not() {
+    let spool = Spool::new();
+    for number in 0..6 {
+        spool.drop_in(&format!("{number}.json"), &number.to_string(), 0);
+    }
+    let (first, mut first_out) = child("hold", spool.0.path());
+    wait_until_it_holds(&mut first_out, 4);
+    let mut intake = spool.intake(9).await;
+    let mut held = vec![next(&mut intake).await, next(&mut intake).await];
+    assert!(held.iter().all(|delivery| !delivery.redelivered));
+    nothing_comes(&mut intake).await;
+    // Half a file, as a worker leaves that is killed while it writes.
+    let home = fs::read_dir(spool.path("claimed"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for home in home.filter(|home| fs::read_dir(home).unwrap().count() == 5) {
+        fs::write(home.join(".tmp-1"), "half").unwrap();
+    }
+    kill(first);
+    for _ in 0..4 {
+        held.push(next(&mut intake).await);
+        assert!(held.last().unwrap().redelivered);
+        assert_eq!(held.last().unwrap().attempt, 1);
+    }
+    assert_eq!(held.iter().map(text).collect::<BTreeSet<_>>().len(), 6);
+    assert_eq!(
+        fs::read_dir(spool.path("claimed")).unwrap().count(),
+        1,
+        "the dead worker's folder is gone"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_kills_ten_workers_ends_among_the_dead() {
+    let spool = Spool::new();
+    spool.drop_in("poison.json", "poison", 0);
+    for worker in 1..=10 {
+        let (child, mut out) = child("hold", spool.0.path());
+        wait_until_it_holds(&mut out, 1);
+        kill(child);
+        if worker < 10 {
+            // The next one gives it back, and would wait longer each time.
+            spool.intake(1).await.close().await;
+            assert_eq!(spool.counts(), [0, 0, 1, 0], "after {worker}");
+            spool.hurry();
+        }
+    }
+    spool.drop_in("innocent.json", "innocent", 0);
+    let mut intake = spool.intake(1).await;
+    assert_eq!(text(&next(&mut intake).await), "innocent");
+    let dead = dead(&mut spool.client().await).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].id.as_str(), dead[0].code.as_str()), ("poison", "crashed"));
+    assert_eq!(dead[0].body, b"poison");
+}
+
+#[tokio::test]
+async fn workers_killed_at_any_moment_lose_no_job() {
+    let spool = Spool::new();
+    drop(spool.client().await);
+    let count = 300;
+    for number in 0..count {
+        spool.drop_in(&format!("{number}.json"), &number.to_string(), 0);
+    }
+    let mut workers: Vec<_> = (0..2).map(|_| child("work", spool.0.path())).collect();
+    for round in 0..14 {
+        std::thread::sleep(Duration::from_millis(30 + 17 * (round % 5)));
+        kill(workers.remove(0).0);
+        workers.push(child("work", spool.0.path()));
+        // Jobs that lost two workers wait; not here.
+        spool.hurry();
+    }
+    let start = Instant::now();
+    while spool.list("events").len() < count || spool.counts() != [0; 4] {
+        spool.hurry();
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{} events, {:?}",
+            spool.list("events").len(),
+            spool.counts()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    workers.into_iter().for_each(|(worker, _)| kill(worker));
+    let want: BTreeSet<_> = (0..count)
+        .map(|number| format!("{}.json", event(number.to_string().as_bytes()).id))
+        .collect();
+    assert_eq!(spool.list("events").into_iter().collect::<BTreeSet<_>>(), want);
+}

@@ -1,0 +1,548 @@
+//! What the store promises, on a real disk and with real processes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use banshi::config;
+use banshi::digest::sha256;
+use banshi::problem::{Code, Failure, Outage, Part};
+use banshi::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id};
+
+fn open(dir: &Path) -> Store {
+    Store::open(&config::Store {
+        url: format!("file:{}", dir.display()),
+    })
+    .expect("the store opens")
+}
+
+fn key(job_id: &str) -> Key {
+    Key::new("annual-report/2021", 2023, job_id)
+}
+
+/// The manifest of a job with this content, before the store fills in what it knows.
+fn manifest(job_id: &str, content: &str) -> Manifest {
+    Manifest {
+        job_id: job_id.to_owned(),
+        job: Content {
+            sha256: sha256(content.as_bytes()),
+            bytes: content.len() as u64,
+        },
+        template: TemplateFacts {
+            name: "annual-report/2021".to_owned(),
+            version: "1.0.0".to_owned(),
+            sha256: sha256(b"template"),
+        },
+        agency: "某市人民政府".to_owned(),
+        year: 2023,
+        title: "某市人民政府2023年政府信息公开工作年度报告".to_owned(),
+        artifact: Artifact {
+            uri: String::new(),
+            media_type: "application/pdf".to_owned(),
+            sha256: String::new(),
+            bytes: 0,
+            pages: 9,
+            standard: "PDF/A-3a, PDF/UA-1".to_owned(),
+        },
+        uri: String::new(),
+        fonts: FontFacts {
+            embedded: vec!["FangSong".to_owned()],
+            sha256: sha256(b"fonts"),
+        },
+        warnings: Vec::new(),
+        engine: "typst 0.15.1".to_owned(),
+        product: "banshi 0.1.0".to_owned(),
+        source: "banshi".to_owned(),
+        completed_at: "2024-01-31T08:00:00Z".to_owned(),
+    }
+}
+
+/// As much of a PDF as the store looks at: bytes, and a trailer whose first id names the job.
+fn pdf(content: &str, build: &str) -> Vec<u8> {
+    let id = sha256(content.as_bytes());
+    format!("%PDF-1.7\n{content} by {build}\ntrailer\n<</ID [({id}) ({build})]>>\n%%EOF\n").into_bytes()
+}
+
+fn path_of(dir: &Path, path: &str) -> PathBuf {
+    dir.join(path)
+}
+
+/// Every file below a folder but the store's own two.
+fn files(dir: &Path) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(files.insert(path.strip_prefix(dir).unwrap().display().to_string())),
+            }
+        }
+    }
+    files.retain(|file| !file.starts_with(".banshi"));
+    files
+}
+
+async fn put(store: &Store, job_id: &str, content: &str, build: &str) -> Result<Stored, Failure> {
+    store
+        .put(&key(job_id), &pdf(content, build), manifest(job_id, content))
+        .await
+}
+
+fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
+    let Err(Failure::Rejected(rejection)) = result else {
+        panic!("want E-CONFLICT, have {result:?}")
+    };
+    let [problem] = rejection.problems() else {
+        panic!("one problem: {rejection:?}")
+    };
+    assert_eq!((problem.code, problem.path.as_str()), (Code::Conflict, "/job_id"));
+    assert!(
+        problem.message.contains(job_id) && problem.message_zh.contains(job_id),
+        "{problem}"
+    );
+}
+
+fn assert_outage<T: std::fmt::Debug>(result: Result<T, Failure>, says: &str) {
+    let Err(Failure::Outage(Outage {
+        part: Part::Store,
+        message,
+        ..
+    })) = &result
+    else {
+        panic!("want an outage, have {result:?}")
+    };
+    assert!(message.contains(says), "{message:?} should say {says:?}");
+}
+
+#[tokio::test]
+async fn what_is_put_is_there_and_the_manifest_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = put(&store, "a-1", "one", "us").await.unwrap();
+
+    let bytes = fs::read(path_of(dir.path(), "annual-report/2021/2023/a-1.pdf")).unwrap();
+    assert_eq!(bytes, pdf("one", "us"));
+    let manifest = stored.manifest();
+    assert_eq!(manifest.artifact.sha256, sha256(&bytes));
+    assert_eq!(manifest.artifact.bytes, bytes.len() as u64);
+    let root = dir.path().canonicalize().unwrap();
+    assert_eq!(
+        manifest.artifact.uri,
+        format!("file://{}/annual-report/2021/2023/a-1.pdf", root.display())
+    );
+    assert_eq!(
+        manifest.uri,
+        format!("file://{}/annual-report/2021/2023/a-1.json", root.display())
+    );
+    assert_eq!(store.find(&key("a-1")).await.unwrap().as_ref(), Some(manifest));
+    assert_eq!(store.find(&key("a-2")).await.unwrap(), None);
+    assert_eq!(files(dir.path()).len(), 2, "nothing else is left there");
+}
+
+#[tokio::test]
+async fn the_same_job_twice_is_one_stored_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let first = put(&store, "a", "one", "us").await.unwrap();
+    let later = Manifest {
+        completed_at: "2024-02-01T00:00:00Z".to_owned(),
+        ..manifest("a", "one")
+    };
+    let second = store.put(&key("a"), &pdf("one", "us"), later).await.unwrap();
+    assert_eq!(
+        first, second,
+        "the first manifest stays, so that its event repeats to the byte"
+    );
+    let recalled = store.recall(&key("a"), &manifest("a", "one").job).await.unwrap();
+    assert_eq!(recalled, Some(first));
+}
+
+#[tokio::test]
+async fn another_build_of_the_same_job_gets_the_stored_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let first = put(&store, "a", "one", "us").await.unwrap();
+    let second = put(&store, "a", "one", "a later build").await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(
+        fs::read(path_of(dir.path(), &key("a").pdf())).unwrap(),
+        pdf("one", "us")
+    );
+}
+
+#[tokio::test]
+async fn other_content_under_the_same_id_is_a_conflict_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+    let before: Vec<_> = files(dir.path())
+        .into_iter()
+        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
+        .collect();
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    assert_conflict(
+        store
+            .recall(&key("a"), &manifest("a", "two").job)
+            .await
+            .map(Option::unwrap),
+        "a",
+    );
+    let after: Vec<_> = files(dir.path())
+        .into_iter()
+        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
+        .collect();
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_killed_workers_pdf_of_the_same_job_is_adopted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for (job_id, build) in [("same", "us"), ("other", "an earlier build")] {
+        let file = path_of(dir.path(), &key(job_id).pdf());
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, pdf("one", build)).unwrap();
+        let stored = put(&store, job_id, "one", "us").await.unwrap();
+        assert_eq!(fs::read(file).unwrap(), pdf("one", build), "never overwritten");
+        assert_eq!(
+            stored.manifest().artifact.sha256,
+            sha256(&pdf("one", build)),
+            "it names what is there"
+        );
+        assert_eq!(stored.manifest().artifact.bytes, pdf("one", build).len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_workers_pdf_of_another_job_is_a_conflict() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let file = path_of(dir.path(), &key("a").pdf());
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    for leftover in [pdf("two", "us"), b"no pdf, and no id".to_vec(), Vec::new()] {
+        fs::write(&file, &leftover).unwrap();
+        assert_conflict(put(&store, "a", "one", "us").await, "a");
+        assert_eq!(fs::read(&file).unwrap(), leftover);
+        assert_eq!(files(dir.path()).len(), 1, "and no manifest is written");
+    }
+    let anonymous = b"%PDF without an id".to_vec();
+    let result = store.put(&key("a"), &anonymous, manifest("a", "one")).await;
+    assert_conflict(result, "a");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn of_eight_workers_with_one_job_one_manifest_wins_and_all_have_it() {
+    for same_build in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        // Two processes' worth of stores: each has its own idea of which folders it has made.
+        let stores = [Arc::new(open(dir.path())), Arc::new(open(dir.path()))];
+        for round in 0..20 {
+            let job_id = format!("job-{round}");
+            let racers = (0..8).map(|racer| {
+                let (store, job_id) = (Arc::clone(&stores[racer % 2]), job_id.clone());
+                let build = if same_build {
+                    "us".to_owned()
+                } else {
+                    format!("build {racer}")
+                };
+                let completed_at = format!("2024-01-31T08:00:0{racer}Z");
+                let manifest = Manifest {
+                    completed_at,
+                    ..manifest(&job_id, "one")
+                };
+                async move { store.put(&key(&job_id), &pdf("one", &build), manifest).await.unwrap() }
+            });
+            let stored = futures_util::future::join_all(racers).await;
+            assert!(stored.iter().all(|each| *each == stored[0]), "{stored:#?}");
+            let kept = fs::read(path_of(dir.path(), &key(&job_id).pdf())).unwrap();
+            assert_eq!(stored[0].manifest().artifact.sha256, sha256(&kept));
+        }
+        assert_eq!(files(dir.path()).len(), 40, "no staged file is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn of_two_jobs_with_one_id_one_wins_and_the_other_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()));
+    for round in 0..20 {
+        let job_id = format!("job-{round}");
+        let racers = (0..8).map(|racer| {
+            let (store, job_id) = (Arc::clone(&store), job_id.clone());
+            async move { put(&store, &job_id, ["one", "two"][racer % 2], "us").await }
+        });
+        let results = futures_util::future::join_all(racers).await;
+        let winner = store.find(&key(&job_id)).await.unwrap().unwrap();
+        for (racer, result) in results.into_iter().enumerate() {
+            match manifest("", ["one", "two"][racer % 2]).job == winner.job {
+                true => assert_eq!(result.unwrap().manifest(), &winner),
+                false => assert_conflict(result, &job_id),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_ever_sees_half_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let big = "x".repeat(4 << 20);
+    let watched = dir.path().to_owned();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let whole = pdf(&big, "us").len() as u64;
+    let watcher = std::thread::spawn(move || {
+        let mut seen = 0;
+        while ended.try_recv().is_err() {
+            for round in 0..10 {
+                if let Ok(metadata) = fs::metadata(path_of(&watched, &key(&format!("job-{round}")).pdf())) {
+                    assert_eq!(metadata.len(), whole);
+                    seen += 1;
+                }
+            }
+        }
+        seen
+    });
+    for round in 0..10 {
+        put(&store, &format!("job-{round}"), &big, "us")
+            .await
+            .map(drop)
+            .unwrap();
+    }
+    end.send(()).unwrap();
+    assert!(watcher.join().unwrap() > 10);
+}
+
+#[tokio::test]
+async fn a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+    let file = path_of(dir.path(), &key("a").pdf());
+    fs::write(&file, pdf("one", "somebody")).unwrap();
+    assert_outage(put(&store, "a", "one", "us").await, "restore it");
+    fs::remove_file(&file).unwrap();
+    put(&store, "a", "one", "us")
+        .await
+        .map(drop)
+        .expect("a lost PDF is set again, and is the same");
+}
+
+#[tokio::test]
+async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+    fs::write(path_of(dir.path(), &key("a").manifest()), "{}").unwrap();
+    assert_outage(put(&store, "a", "one", "us").await, "a.json is no manifest");
+    assert_outage(
+        store.recall(&key("a"), &manifest("a", "one").job).await,
+        "a.json is no manifest",
+    );
+}
+
+#[tokio::test]
+async fn a_folder_in_the_way_is_an_outage_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fs::write(dir.path().join("annual-report"), "a file").unwrap();
+    assert_outage(put(&store, "a", "one", "us").await, "annual-report/2021/2023/a.pdf");
+}
+
+#[tokio::test]
+async fn readiness_writes_and_never_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for _ in 0..3 {
+        store.ready().await.unwrap();
+    }
+    assert!(files(dir.path()).is_empty(), "nothing but its own marker");
+    fs::remove_dir_all(dir.path()).unwrap();
+    fs::write(dir.path(), "a file where the folder was").unwrap();
+    let outage = store.ready().await.unwrap_err();
+    assert!(outage.message.contains(dir.path().to_str().unwrap()), "{outage}");
+}
+
+#[test]
+fn addresses_are_absolute_and_encoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("档案 50%#1"));
+    let root = dir.path().canonicalize().unwrap();
+    let encoded = "%E6%A1%A3%E6%A1%88%2050%25%231";
+    assert_eq!(
+        store.uri("a/b.pdf"),
+        format!("file://{}/{encoded}/a/b.pdf", root.display())
+    );
+    let store = Store::open(&config::Store {
+        url: format!("file://{}", dir.path().display()),
+    })
+    .unwrap();
+    assert_eq!(store.uri("b.pdf"), format!("file://{}/b.pdf", root.display()));
+    let store = Store::open(&config::Store {
+        url: "s3://bucket/档案/prefix/".to_owned(),
+    })
+    .unwrap();
+    assert_eq!(
+        store.uri(&key("x").pdf()),
+        "s3://bucket/档案/prefix/annual-report/2021/2023/x.pdf"
+    );
+    let store = Store::open(&config::Store {
+        url: "s3://bucket".to_owned(),
+    })
+    .unwrap();
+    assert_eq!(
+        store.uri(&key("x").manifest()),
+        "s3://bucket/annual-report/2021/2023/x.json"
+    );
+}
+
+#[test]
+fn an_address_that_makes_no_sense_is_an_outage_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (url, says) in [
+        ("gopher://x", "file:DIR"),
+        ("file://host/dir", "file:///DIR"),
+        ("s3://", "s3://bucket/prefix"),
+        ("s3://bucket/a//b", "wrong prefix"),
+        (&format!("file:{}", file.display()), "a file is in the way"),
+        ("file:/proc/banshi", "/proc/banshi"),
+    ] {
+        let outage = Store::open(&config::Store { url: url.to_owned() }).unwrap_err();
+        assert_eq!(outage.part, Part::Store);
+        assert!(outage.message.contains(says), "{url}: {outage}");
+    }
+}
+
+#[test]
+fn staged_files_are_swept_when_nobody_else_is_there_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("annual-report/2021/2023");
+    fs::create_dir_all(&folder).unwrap();
+    let leave = |name: &str| fs::write(folder.join(name), "half").unwrap();
+    leave("a.pdf#1");
+    leave("b.json#12");
+    leave("c.pdf");
+    leave("notes#1");
+    let first = open(dir.path());
+    let kept = BTreeSet::from(["c.pdf", "notes#1"].map(|name| format!("annual-report/2021/2023/{name}")));
+    assert_eq!(files(dir.path()), kept, "only what object_store stages");
+    leave("d.pdf#1");
+    let second = open(dir.path());
+    assert_eq!(files(dir.path()).len(), 3, "it may be the other's");
+    drop(first);
+    drop(second);
+    drop(open(dir.path()));
+    assert_eq!(files(dir.path()), kept);
+}
+
+#[test]
+fn a_pdfs_id_is_the_first_of_its_last_trailer() {
+    for (pdf, id) in [
+        ("trailer <</ID [(abc=) (def)]>>", Some("abc=")),
+        ("/ID[<00ff> <01>]", Some("00ff")),
+        ("/ID [(old) (1)] ... /ID\n[ (new) (2)] %%EOF", Some("new")),
+        (
+            "/ID [(right) (1)] a stream with /ID in it, /ID [7 and /ID [(open",
+            Some("right"),
+        ),
+        (r"/ID [(a\)b(c)d) (e)]", Some(r"a\)b(c)d")),
+        ("/ID [() ()]", None),
+        ("/IDTree 3 0 R", None),
+        ("", None),
+        ("/I", None),
+    ] {
+        assert_eq!(document_id(pdf.as_bytes()), id.map(str::as_bytes), "{pdf}");
+    }
+}
+
+/// Not a test of its own: the process that the next test kills. Without a folder on its standard
+/// input it does nothing.
+#[test]
+#[ignore = "run by a_worker_killed_at_any_moment_leaves_what_the_next_one_completes"]
+fn child_that_keeps_reports() {
+    let mut dir = String::new();
+    std::io::stdin().lock().read_line(&mut dir).unwrap();
+    let Some((dir, start)) = dir.trim_end().rsplit_once(' ') else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let store = open(Path::new(dir));
+    for number in start.parse::<usize>().unwrap().. {
+        let job_id = format!("job-{number}");
+        runtime
+            .block_on(put(&store, &job_id, &content(number), "us"))
+            .map(drop)
+            .unwrap();
+    }
+}
+
+fn content(number: usize) -> String {
+    format!("content {number} ").repeat(20_000)
+}
+
+fn child(dir: &Path, start: usize) -> Child {
+    let name = "child_that_keeps_reports";
+    let name = module_path!()
+        .split_once("::")
+        .map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{} {start}", dir.display()).unwrap();
+    child
+}
+
+#[tokio::test]
+async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut next, mut between, mut staged) = (0, 0, 0);
+    let start = Instant::now();
+    for kill in 0..200_u64 {
+        if (between > 2 && kill > 20) || start.elapsed() > Duration::from_secs(60) {
+            break;
+        }
+        let mut child = child(dir.path(), next);
+        let (pdf, json) = (
+            key(&format!("job-{next}")).pdf(),
+            key(&format!("job-{next}")).manifest(),
+        );
+        while !path_of(dir.path(), &pdf).exists() && !path_of(dir.path(), &json).exists() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_micros(700 * (kill % 8)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let left = files(dir.path());
+        staged += left.iter().filter(|file| file.contains('#')).count();
+        let store = open(dir.path());
+        while left.contains(&key(&format!("job-{next}")).pdf()) {
+            between += usize::from(!left.contains(&key(&format!("job-{next}")).manifest()));
+            let stored = put(&store, &format!("job-{next}"), &content(next), "us").await.unwrap();
+            let kept = fs::read(path_of(dir.path(), &key(&format!("job-{next}")).pdf())).unwrap();
+            assert_eq!(kept, self::pdf(&content(next), "us"), "whole");
+            assert_eq!(stored.manifest().artifact.sha256, sha256(&kept));
+            next += 1;
+        }
+    }
+    assert!(
+        between > 0,
+        "no kill hit the moment between PDF and manifest; {next} jobs"
+    );
+    let left = files(dir.path());
+    assert_eq!(left.len(), 2 * next, "{left:?}");
+    println!("{next} jobs, {between} killed between PDF and manifest, {staged} staged files swept");
+}
