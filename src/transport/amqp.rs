@@ -17,7 +17,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Acker, BasicProperties};
+use lapin::{Acker, BasicProperties, Channel};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -619,46 +619,58 @@ impl Client {
         let queue = self.broker.topology.name("dead");
         let what = format!("the queue {queue}");
         let channel = answered(&what, self.publisher.plain_channel()).await?;
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
-        let jobs = answered(&what, asked).await?.message_count();
-
-        let mut kept: Option<Acker> = None;
+        let jobs = self.ready(&channel, &queue).await?;
+        let (mut kept, mut last) = (0, None);
         let mut walked = Ok(());
         for _ in 0..jobs {
             // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
             let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
-            let message = match answered(&what, got).await {
-                Ok(Some(message)) => message.delivery,
+            let Some(message) = answered(&what, got).await? else {
                 // Somebody else has taken the rest.
-                Ok(None) => break,
-                Err(outage) => return Err(outage),
+                break;
             };
+            let message = message.delivery;
             let job = self.dead_job(&message);
-            let verdict = judge(&job);
-            if verdict == Verdict::Keep {
-                kept = Some(message.acker);
-                continue;
+            let mut verdict = judge(&job);
+            if verdict == Verdict::Replay {
+                walked = self.replay(&job, &message.properties).await;
+                if walked.is_err() {
+                    verdict = Verdict::Keep;
+                }
             }
-            if verdict == Verdict::Replay
-                && let Err(outage) = self.replay(&job, &message.properties).await
-            {
-                walked = Err(outage);
-                kept = Some(message.acker);
+            if verdict == Verdict::Keep {
+                (kept, last) = (kept + 1, Some(message.acker));
+            } else {
+                let acked = message.acker.ack(BasicAckOptions::default());
+                if !answered(&what, acked).await? {
+                    let why = format!("{what}: the channel has ended");
+                    return Err(Outage::new(Part::Transport, why));
+                }
+            }
+            if walked.is_err() {
                 break;
             }
-            let acked = answered(&what, message.acker.ack(BasicAckOptions::default())).await?;
-            if !acked {
-                return Err(Outage::new(Part::Transport, format!("{what}: the channel has ended")));
-            }
         }
-        // All that is kept at once, which keeps its order.
-        if let Some(last) = kept {
+        if let Some(last) = last {
+            // All at once, which keeps their order.
             let options = BasicNackOptions { multiple: true, requeue: true };
             answered(&what, last.nack(options)).await?;
+            // The broker has no answer to that. Whoever looks next is to see them again.
+            for _ in 0..100 {
+                if self.ready(&channel, &queue).await? >= kept {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
         answered(&what, channel.close(200, "OK".into())).await?;
         walked
+    }
+
+    async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let asked = channel.queue_declare(short(queue), options, FieldTable::default());
+        Ok(answered(&format!("the queue {queue}"), asked).await?.message_count())
     }
 
     /// Sends a dead job to its lane as it was sent first.

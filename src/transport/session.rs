@@ -390,11 +390,14 @@ pub(super) enum Sign {
     Unblocked,
 }
 
-fn signs(connection: &Connection) -> BoxStream<'static, Sign> {
+/// What a connection says of itself. lapin says here, too, that the broker has closed one channel:
+/// where messages are published that is the answer to one of them, and no more.
+fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
     connection
         .events_listener()
-        .filter_map(|event| async move {
+        .filter_map(move |event| async move {
             match event {
+                Event::Error(error) if publishes && error.is_amqp_soft_error() => None,
                 Event::Error(error) => Some(Sign::Ended(error.to_string())),
                 Event::ConnectionBlocked(reason) => Some(Sign::Blocked(reason)),
                 Event::ConnectionUnblocked => Some(Sign::Unblocked),
@@ -451,7 +454,7 @@ impl Session {
                 return Err(fault);
             }
         };
-        let signs = select(signs(&consume), signs(&publish)).boxed();
+        let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
         let mut session = Session {
             consume,
             publisher: Publisher::new(publish, true),
