@@ -5,7 +5,9 @@
 //! crash here, whatever was not acknowledged is delivered again.
 
 pub mod amqp;
+mod session;
 pub mod spool;
+mod topology;
 
 use std::fmt;
 use std::time::Duration;
