@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::config::Settings;
-use crate::digest;
 use crate::event::{self, Event};
 use crate::job::{self, Identity, Job, Refusal};
 use crate::problem::{Failure, Outage, Part, Rejection};
@@ -24,7 +23,7 @@ use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
 use crate::transport::{Delivery, Intake, Reason, State};
-use crate::typesetter::{self, Manuscript, Pdf, Pool, Typesetter};
+use crate::typesetter::{self, Edition, Manuscript, Pdf, Pool, Program, Typesetter};
 
 /// How often an idle worker asks whether anything is left, when it is to leave then.
 const IDLE_POLL: Duration = Duration::from_millis(300);
@@ -167,9 +166,14 @@ impl Road {
     async fn new(settings: &Settings, store: Store) -> Result<Road, Outage> {
         let typesetter = Typesetter::load(settings)?;
         let editions = typesetter.editions()?;
-        let templates = typesetter.template_facts();
+        let facts = |edition: &Edition| TemplateFacts {
+            name: edition.name.clone(),
+            version: edition.version.clone(),
+            sha256: edition.sha256.clone(),
+        };
+        let templates = typesetter.templates().editions().map(facts).collect();
         let fonts_sha256 = typesetter.fonts().sha256().to_owned();
-        let pool = Pool::start(settings, typesetter::child_command()?).await?;
+        let pool = Pool::start(settings, Program::this()?).await?;
         Ok(Road { settings: settings.clone(), editions, templates, fonts_sha256, pool, store })
     }
 
@@ -221,7 +225,7 @@ impl Road {
     async fn make(&self, job: &Job, redelivered: bool) -> Result<Stored, Failure> {
         let key = Key::new(&job.template, job.report().year, &job.id);
         if redelivered
-            && let Some(stored) = self.store.find(&key, &job.identity.sha256).await?
+            && let Some(stored) = self.store.recall(&key, &content(job)).await?
         {
             info!("stored already: only the event is said again");
             return Ok(stored);
@@ -230,30 +234,32 @@ impl Road {
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
         histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
         let started = Instant::now();
-        let stored = self.store.put(&key, &pdf.bytes, self.manifest(job, &key, &pdf)).await?;
+        let stored = self.store.put(&key, &pdf.bytes, self.manifest(job, &pdf)).await?;
         histogram!(metric::STAGE, "stage" => "store").record(started.elapsed().as_secs_f64());
         Ok(stored)
     }
 
-    fn manifest(&self, job: &Job, key: &Key, pdf: &Pdf) -> Manifest {
+    fn manifest(&self, job: &Job, pdf: &Pdf) -> Manifest {
         let report = job.report();
         let template = self.templates.iter().find(|facts| facts.name == job.template);
         Manifest {
             job_id: job.id.clone(),
-            job: Content { sha256: job.identity.sha256.clone(), bytes: job.bytes },
+            job: content(job),
             template: template.cloned().expect("a job is read for a template that there is"),
             agency: report.agency.clone(),
             year: report.year,
             title: typesetter::title(report),
+            // The store fills in what it alone knows: where the two are, and the bytes that are
+            // really there.
             artifact: Artifact {
-                uri: self.store.uri(&key.pdf()),
+                uri: String::new(),
                 media_type: "application/pdf".to_owned(),
-                sha256: digest::sha256(&pdf.bytes),
-                bytes: pdf.bytes.len() as u64,
+                sha256: String::new(),
+                bytes: 0,
                 pages: pdf.pages,
                 standard: typesetter::STANDARD.to_owned(),
             },
-            uri: self.store.uri(&key.manifest()),
+            uri: String::new(),
             fonts: FontFacts { embedded: pdf.fonts.clone(), sha256: self.fonts_sha256.clone() },
             warnings: job.report.warnings().to_vec(),
             engine: typesetter::ENGINE.to_owned(),
@@ -343,6 +349,11 @@ impl Road {
             }
         }
     }
+}
+
+/// The digest and size of a job.
+fn content(job: &Job) -> Content {
+    Content { sha256: job.identity.sha256.clone(), bytes: job.bytes }
 }
 
 /// One line on a rejection, for the headers of the dead queue.

@@ -1,10 +1,10 @@
 //! The command line: what can be asked, and how each answer ends.
 
 mod catalog;
-//mod demo;
+mod demo;
 mod queue;
 mod render;
-//mod worker;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -208,12 +208,12 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
-        Command::Worker(_) => todo!(),
+        Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => queue::dead(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
-        Command::Demo => todo!(),
+        Command::Demo => demo::demo(&settings),
         Command::Typesetter => unreachable!("answered above"),
     };
     match done {

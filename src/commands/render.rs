@@ -10,7 +10,6 @@ use crate::config::Settings;
 use crate::digest;
 use crate::job::{self, Job, Refusal};
 use crate::problem::{Outage, Part};
-use crate::report::Editions;
 use crate::typesetter::{Manuscript, Templates, Typesetter};
 
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
@@ -20,7 +19,7 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
         &bytes,
         None,
         &settings.limits,
-        &typesetter.templates().forms()?,
+        &typesetter.editions()?,
     ) {
         Ok(job) => job,
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
@@ -138,9 +137,4 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
         Ok::<_, std::io::Error>(())
     };
     write().map_err(|e| Outage::because(Part::Disk, format!("cannot write {}", path.display()), e))
-}
-
-/// The forms of the templates, for the commands that check only.
-pub fn editions(settings: &Settings) -> Result<Editions, Outage> {
-    Templates::load(settings.templates.folder())?.forms()
 }
