@@ -63,7 +63,11 @@ pub async fn run(
     let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
 
     intake.stop().await;
-    drain(&mut jobs, Duration::from_secs(settings.worker.drain_timeout)).await;
+    drain(
+        &mut jobs,
+        Duration::from_secs(settings.worker.drain_timeout),
+    )
+    .await;
     intake.close().await;
     if let Some(road) = Arc::into_inner(road) {
         road.pool.close().await;
@@ -174,7 +178,14 @@ impl Road {
         let templates = typesetter.templates().editions().map(facts).collect();
         let fonts_sha256 = typesetter.fonts().sha256().to_owned();
         let pool = Pool::start(settings, Program::this()?).await?;
-        Ok(Road { settings: settings.clone(), editions, templates, fonts_sha256, pool, store })
+        Ok(Road {
+            settings: settings.clone(),
+            editions,
+            templates,
+            fonts_sha256,
+            pool,
+            store,
+        })
     }
 
     /// One job, from its delivery to its acknowledgement.
@@ -185,15 +196,19 @@ impl Road {
             counter!(metric::REDELIVERED).increment(1);
         }
         let message_id = delivery.message_id.as_deref();
-        let (identity, outcome) =
-            match job::read(&delivery.body, message_id, &self.settings.limits, &self.editions) {
-                Ok(job) => {
-                    let span = info_span!("job", job.id = %job.id, template = %job.template);
-                    let made = self.make(&job, delivery.redelivered).instrument(span).await;
-                    (job.identity, made)
-                }
-                Err(refusal) => (refusal.identity, Err(refusal.rejection.into())),
-            };
+        let (identity, outcome) = match job::read(
+            &delivery.body,
+            message_id,
+            &self.settings.limits,
+            &self.editions,
+        ) {
+            Ok(job) => {
+                let span = info_span!("job", job.id = %job.id, template = %job.template);
+                let made = self.make(&job, delivery.redelivered).instrument(span).await;
+                (job.identity, made)
+            }
+            Err(refusal) => (refusal.identity, Err(refusal.rejection.into())),
+        };
         let span = info_span!(
             "job",
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
@@ -204,7 +219,14 @@ impl Road {
             match outcome {
                 Ok(stored) => self.complete(delivery, &stored).await,
                 Err(Failure::Rejected(rejection)) => {
-                    self.reject(delivery, &Refusal { identity, rejection }).await
+                    self.reject(
+                        delivery,
+                        &Refusal {
+                            identity,
+                            rejection,
+                        },
+                    )
+                    .await
                 }
                 Err(Failure::Outage(outage)) => self.retry(delivery, &identity, &outage).await,
             }
@@ -224,9 +246,7 @@ impl Road {
     /// Sets and stores a report, or finds that it is done already.
     async fn make(&self, job: &Job, redelivered: bool) -> Result<Stored, Failure> {
         let key = Key::new(&job.template, job.report().year, &job.id);
-        if redelivered
-            && let Some(stored) = self.store.recall(&key, &content(job)).await?
-        {
+        if redelivered && let Some(stored) = self.store.recall(&key, &content(job)).await? {
             info!("stored already: only the event is said again");
             return Ok(stored);
         }
@@ -234,18 +254,26 @@ impl Road {
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
         histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
         let started = Instant::now();
-        let stored = self.store.put(&key, &pdf.bytes, self.manifest(job, &pdf)).await?;
+        let stored = self
+            .store
+            .put(&key, &pdf.bytes, self.manifest(job, &pdf))
+            .await?;
         histogram!(metric::STAGE, "stage" => "store").record(started.elapsed().as_secs_f64());
         Ok(stored)
     }
 
     fn manifest(&self, job: &Job, pdf: &Pdf) -> Manifest {
         let report = job.report();
-        let template = self.templates.iter().find(|facts| facts.name == job.template);
+        let template = self
+            .templates
+            .iter()
+            .find(|facts| facts.name == job.template);
         Manifest {
             job_id: job.id.clone(),
             job: content(job),
-            template: template.cloned().expect("a job is read for a template that there is"),
+            template: template
+                .cloned()
+                .expect("a job is read for a template that there is"),
             agency: report.agency.clone(),
             year: report.year,
             title: typesetter::title(report),
@@ -260,7 +288,10 @@ impl Road {
                 standard: typesetter::STANDARD.to_owned(),
             },
             uri: String::new(),
-            fonts: FontFacts { embedded: pdf.fonts.clone(), sha256: self.fonts_sha256.clone() },
+            fonts: FontFacts {
+                embedded: pdf.fonts.clone(),
+                sha256: self.fonts_sha256.clone(),
+            },
             warnings: job.report.warnings().to_vec(),
             engine: typesetter::ENGINE.to_owned(),
             product: crate::PRODUCT.to_owned(),
@@ -269,12 +300,10 @@ impl Road {
         }
     }
 
-    async fn complete(
-        &self,
-        delivery: Delivery,
-        stored: &Stored,
-    ) -> Result<&'static str, Outage> {
-        let Some((delivery, said)) = self.say(delivery, &Event::completed(stored.manifest())).await?
+    async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<&'static str, Outage> {
+        let Some((delivery, said)) = self
+            .say(delivery, &Event::completed(stored.manifest()))
+            .await?
         else {
             return Ok("waiting");
         };
@@ -282,14 +311,14 @@ impl Road {
         Ok("completed")
     }
 
-    async fn reject(
-        &self,
-        delivery: Delivery,
-        refusal: &Refusal,
-    ) -> Result<&'static str, Outage> {
-        let Refusal { identity, rejection } = refusal;
+    async fn reject(&self, delivery: Delivery, refusal: &Refusal) -> Result<&'static str, Outage> {
+        let Refusal {
+            identity,
+            rejection,
+        } = refusal;
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
-        self.bury(delivery, &event, &reason(rejection), "rejected").await
+        self.bury(delivery, &event, &reason(rejection), "rejected")
+            .await
     }
 
     /// An outage is not the job's fault: it waits outside for its next attempt, until they are
@@ -309,9 +338,18 @@ impl Road {
         }
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
         let (code, message) = (outage.part.as_str(), outage.chain());
-        let event =
-            Event::failed(identity, code, &message, attempt, &self.settings.events.source);
-        let reason = Reason { code: code.to_owned(), message, event: event.kind.as_str() };
+        let event = Event::failed(
+            identity,
+            code,
+            &message,
+            attempt,
+            &self.settings.events.source,
+        );
+        let reason = Reason {
+            code: code.to_owned(),
+            message,
+            event: event.kind.as_str(),
+        };
         self.bury(delivery, &event, &reason, "failed").await
     }
 
@@ -353,7 +391,10 @@ impl Road {
 
 /// The digest and size of a job.
 fn content(job: &Job) -> Content {
-    Content { sha256: job.identity.sha256.clone(), bytes: job.bytes }
+    Content {
+        sha256: job.identity.sha256.clone(),
+        bytes: job.bytes,
+    }
 }
 
 /// One line on a rejection, for the headers of the dead queue.

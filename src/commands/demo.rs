@@ -10,16 +10,46 @@ use crate::transport::{Client, Lane};
 
 /// Real published reports, transcribed as jobs. `jinhu-2023` breaks a rule as published.
 const REPORTS: [(&str, &str); 10] = [
-    ("hongze-2024", include_str!("../../tests/corpus/hongze-2024.json")),
-    ("jinhu-2023", include_str!("../../tests/corpus/jinhu-2023.json")),
-    ("pingtan-2019", include_str!("../../tests/corpus/pingtan-2019.json")),
-    ("pingtan-2021", include_str!("../../tests/corpus/pingtan-2021.json")),
-    ("pingtan-2023", include_str!("../../tests/corpus/pingtan-2023.json")),
-    ("pingtan-2024", include_str!("../../tests/corpus/pingtan-2024.json")),
-    ("pingtan-2025", include_str!("../../tests/corpus/pingtan-2025.json")),
-    ("shanghai-science-2024", include_str!("../../tests/corpus/shanghai-science-2024.json")),
-    ("suqian-2024", include_str!("../../tests/corpus/suqian-2024.json")),
-    ("zibo-bigdata-2020", include_str!("../../tests/corpus/zibo-bigdata-2020.json")),
+    (
+        "hongze-2024",
+        include_str!("../../tests/corpus/hongze-2024.json"),
+    ),
+    (
+        "jinhu-2023",
+        include_str!("../../tests/corpus/jinhu-2023.json"),
+    ),
+    (
+        "pingtan-2019",
+        include_str!("../../tests/corpus/pingtan-2019.json"),
+    ),
+    (
+        "pingtan-2021",
+        include_str!("../../tests/corpus/pingtan-2021.json"),
+    ),
+    (
+        "pingtan-2023",
+        include_str!("../../tests/corpus/pingtan-2023.json"),
+    ),
+    (
+        "pingtan-2024",
+        include_str!("../../tests/corpus/pingtan-2024.json"),
+    ),
+    (
+        "pingtan-2025",
+        include_str!("../../tests/corpus/pingtan-2025.json"),
+    ),
+    (
+        "shanghai-science-2024",
+        include_str!("../../tests/corpus/shanghai-science-2024.json"),
+    ),
+    (
+        "suqian-2024",
+        include_str!("../../tests/corpus/suqian-2024.json"),
+    ),
+    (
+        "zibo-bigdata-2020",
+        include_str!("../../tests/corpus/zibo-bigdata-2020.json"),
+    ),
 ];
 
 pub fn demo(settings: &Settings) -> Result<Exit, Error> {
@@ -33,7 +63,12 @@ pub fn demo(settings: &Settings) -> Result<Exit, Error> {
     settings.admin.listen = String::new();
 
     let mut out = std::io::stdout();
-    writeln!(out, "{} real reports → {}", REPORTS.len(), settings.queue.url)?;
+    writeln!(
+        out,
+        "{} real reports → {}",
+        REPORTS.len(),
+        settings.queue.url
+    )?;
     block_on(async {
         let mut client = Client::open(&settings.queue).await?;
         for (id, job) in REPORTS {
@@ -63,9 +98,17 @@ fn tell(folder: &Path) -> Result<(), Error> {
     for line in lines {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "\nPDFs, and beside each its manifest:\n  {}", folder.join("store").display())?;
+    writeln!(
+        out,
+        "\nPDFs, and beside each its manifest:\n  {}",
+        folder.join("store").display()
+    )?;
     writeln!(out, "Events (CloudEvents):\n  {}", events.display())?;
-    writeln!(out, "Rejected jobs, kept as sent:\n  {}", folder.join("spool/dead").display())?;
+    writeln!(
+        out,
+        "Rejected jobs, kept as sent:\n  {}",
+        folder.join("spool/dead").display()
+    )?;
     Ok(())
 }
 

@@ -201,7 +201,12 @@ pub fn run() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return fail(&Error::Config(error)).into(),
     };
-    if let Err(error) = telemetry::start_log(&settings.log) {
+    let mut log = settings.log.clone();
+    if !matches!(cli.command, Command::Worker(_)) {
+        // What the other commands do is said by themselves.
+        log.filter = "warn".to_owned();
+    }
+    if let Err(error) = telemetry::start_log(&log) {
         eprintln!("banshi: {error}");
         return Exit::Environment.into();
     }

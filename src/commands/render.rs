@@ -15,12 +15,7 @@ use crate::typesetter::{Manuscript, Templates, Typesetter};
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let typesetter = Typesetter::load(settings)?;
     let bytes = read_file(&args.job)?;
-    let job = match job::read(
-        &bytes,
-        None,
-        &settings.limits,
-        &typesetter.editions()?,
-    ) {
+    let job = match job::read(&bytes, None, &settings.limits, &typesetter.editions()?) {
         Ok(job) => job,
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };

@@ -11,8 +11,10 @@ pub fn worker(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
         let handler = |kind| {
             signal(kind).map_err(|e| Outage::because(Part::Disk, "cannot listen to signals", e))
         };
-        let (mut term, mut int) =
-            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+        let (mut term, mut int) = (
+            handler(SignalKind::terminate())?,
+            handler(SignalKind::interrupt())?,
+        );
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let mut signals = tokio::task::JoinSet::new();
         let mut next = async move || {

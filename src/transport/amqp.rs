@@ -24,7 +24,8 @@ use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use super::session::{
-    ANSWER, Broker, Fault, Incoming, Inlet, PRODUCT, Publisher, Session, Sign, answered, close, outage,
+    ANSWER, Broker, Fault, Incoming, Inlet, PRODUCT, Publisher, Session, Sign, answered, close,
+    outage,
 };
 use super::topology::{cut, short};
 use super::{DeadJob, Delivery, Lane, Reason, State, Verdict, retry_wait};
@@ -60,7 +61,9 @@ pub struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,13 +97,18 @@ impl Handle {
 
         let exchange = self.name("events");
         let (key, body) = (&event.routing_key, &event.body);
-        self.session.publish(&exchange, key, body, properties.clone()).await?;
+        self.session
+            .publish(&exchange, key, body, properties.clone())
+            .await?;
 
         if let Some(reply_to) = &delivery.reply_to {
             // Never the default exchange, which reaches every queue by its name: a job must not
             // steer the worker into somebody's queue.
             let exchange = self.name("replies");
-            let copied = self.session.offer(&exchange, reply_to, body, properties).await;
+            let copied = self
+                .session
+                .offer(&exchange, reply_to, body, properties)
+                .await;
             if let Err(outage) = copied {
                 warn!(
                     error = %outage.chain(),
@@ -123,7 +131,9 @@ impl Handle {
         put(&mut headers, EVENT, reason.event);
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
-        self.session.publish(&self.name("dlx"), "dead", &delivery.body, properties).await
+        self.session
+            .publish(&self.name("dlx"), "dead", &delivery.body, properties)
+            .await
     }
 
     /// Acknowledges the job.
@@ -133,7 +143,12 @@ impl Handle {
     pub async fn ack(self) -> Result<(), Outage> {
         // By the delivery's own acker: a delivery tag means nothing on another channel, and
         // acknowledging one twice closes the channel (RabbitMQ, "Consumer Acknowledgements").
-        match answered("the acknowledgement", self.acker.ack(BasicAckOptions::default())).await {
+        match answered(
+            "the acknowledgement",
+            self.acker.ack(BasicAckOptions::default()),
+        )
+        .await
+        {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let why = "the job's channel had ended before its acknowledgement; it comes again";
@@ -159,7 +174,14 @@ impl Handle {
         let exchange = self.name(&format!("retry.{label}"));
         let properties = properties.with_headers(headers);
         // The lane's key stays with the message, and brings it back to its lane.
-        self.session.publish(&exchange, delivery.lane.as_str(), &delivery.body, properties).await
+        self.session
+            .publish(
+                &exchange,
+                delivery.lane.as_str(),
+                &delivery.body,
+                properties,
+            )
+            .await
     }
 
     /// Gives the job back untouched. From 4.3 that is not counted as a delivery; before it is.
@@ -186,7 +208,10 @@ impl Drop for Handle {
 
 /// Gives a delivery back, and waits until that is written.
 async fn give_back(acker: &Acker) {
-    let options = BasicNackOptions { requeue: true, multiple: false };
+    let options = BasicNackOptions {
+        requeue: true,
+        multiple: false,
+    };
     match timeout(ANSWER, acker.nack(options)).await {
         Ok(Ok(true)) => {}
         // The channel has ended, and with it the broker has the job back already.
@@ -218,7 +243,10 @@ impl Current {
     }
 
     fn get(&self) -> Option<Arc<Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -247,7 +275,15 @@ impl Intake {
             reason = "one task for the whole life of the intake, awaited by close"
         )]
         let supervisor = tokio::spawn(supervisor.run());
-        Ok(Intake { deliveries, stops, state, current, broker, supervisor, stopped: false })
+        Ok(Intake {
+            deliveries,
+            stops,
+            state,
+            current,
+            broker,
+            supervisor,
+            stopped: false,
+        })
     }
 
     /// The next job; waits for it. `None` after [`Intake::stop`]. Cancel safe.
@@ -399,8 +435,18 @@ impl Supervisor {
 
     /// Hands out deliveries, the urgent ones first, until the session or the intake ends.
     async fn feed(&mut self, session: &Arc<Session>, incoming: &mut Incoming) -> Ended {
-        let Supervisor { deliver, stopping, state, prefix, .. } = self;
-        let Incoming { urgent, bulk, signs } = incoming;
+        let Supervisor {
+            deliver,
+            stopping,
+            state,
+            prefix,
+            ..
+        } = self;
+        let Incoming {
+            urgent,
+            bulk,
+            signs,
+        } = incoming;
         let mut place = None;
         loop {
             // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
@@ -457,7 +503,11 @@ impl Supervisor {
         incoming: Incoming,
         stop: Option<oneshot::Sender<()>>,
     ) {
-        let Incoming { mut urgent, mut bulk, signs: mut signals } = incoming;
+        let Incoming {
+            mut urgent,
+            mut bulk,
+            signs: mut signals,
+        } = incoming;
         let closing = stop.is_none();
         let mut held = Vec::new();
         for inlet in [&mut urgent, &mut bulk] {
@@ -517,7 +567,11 @@ fn answer(stop: Option<oneshot::Sender<()>>) {
 
 /// Cancels a consumer and collects what lapin holds of it.
 async fn dam(inlet: &mut Inlet, held: &mut Vec<Acker>) {
-    let Inlet { lane, channel, consumer } = inlet;
+    let Inlet {
+        lane,
+        channel,
+        consumer,
+    } = inlet;
     let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
     if let Err(outage) = answered("the end of a consumer", cancelled).await {
         debug!(%lane, error = %outage.chain(), "a consumer could not be cancelled");
@@ -533,13 +587,21 @@ async fn dam(inlet: &mut Inlet, held: &mut Vec<Acker>) {
 /// together don't come back together.
 fn backoff(tries: u32) -> Duration {
     let (first, last) = BACKOFF;
-    let bound = first.saturating_mul(2_u32.saturating_pow(tries.saturating_add(1))).min(last);
+    let bound = first
+        .saturating_mul(2_u32.saturating_pow(tries.saturating_add(1)))
+        .min(last);
     first + bound.saturating_sub(first).mul_f64(rand::random::<f64>())
 }
 
 /// A delivery, from lapin's.
 fn delivery(session: &Arc<Session>, prefix: &Arc<str>, lane: Lane, message: Message) -> Delivery {
-    let Message { data, properties, acker, redelivered, .. } = message;
+    let Message {
+        data,
+        properties,
+        acker,
+        redelivered,
+        ..
+    } = message;
     let number = |name| header(&properties, name).and_then(number);
     let attempt = number(ATTEMPT).unwrap_or(1).clamp(1, i64::from(u32::MAX));
     // Missing on a first delivery from 4.0 on.
@@ -588,7 +650,10 @@ impl Client {
             return Err(fault.into());
         }
         // Somebody waits for it: an alarm of the broker is said, not waited for.
-        Ok(Client { broker, publisher: Publisher::new(connection, false) })
+        Ok(Client {
+            broker,
+            publisher: Publisher::new(connection, false),
+        })
     }
 
     /// Sends a job and waits until it is safe.
@@ -605,7 +670,10 @@ impl Client {
             .with_message_id(short(id))
             .with_app_id(short(PRODUCT));
         let exchange = self.broker.topology.name("jobs");
-        Ok(self.publisher.publish(&exchange, lane.as_str(), body, properties).await?)
+        Ok(self
+            .publisher
+            .publish(&exchange, lane.as_str(), body, properties)
+            .await?)
     }
 
     /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
@@ -653,7 +721,10 @@ impl Client {
         }
         if let Some(last) = last {
             // All at once, which keeps their order.
-            let options = BasicNackOptions { multiple: true, requeue: true };
+            let options = BasicNackOptions {
+                multiple: true,
+                requeue: true,
+            };
             answered(&what, last.nack(options)).await?;
             // The broker has no answer to that. Whoever looks next is to see them again.
             for _ in 0..100 {
@@ -668,9 +739,14 @@ impl Client {
     }
 
     async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
         let asked = channel.queue_declare(short(queue), options, FieldTable::default());
-        Ok(answered(&format!("the queue {queue}"), asked).await?.message_count())
+        Ok(answered(&format!("the queue {queue}"), asked)
+            .await?
+            .message_count())
     }
 
     /// Sends a dead job to its lane as it was sent first.
@@ -684,30 +760,51 @@ impl Client {
         }
         let exchange = self.broker.topology.name("jobs");
         let properties = properties.with_headers(first);
-        Ok(self.publisher.publish(&exchange, &job.lane, &job.body, properties).await?)
+        Ok(self
+            .publisher
+            .publish(&exchange, &job.lane, &job.body, properties)
+            .await?)
     }
 
     /// What a message in the dead queue says of itself.
     fn dead_job(&self, message: &Message) -> DeadJob {
         let properties = &message.properties;
         let own = |name| header(properties, name).and_then(text);
-        let id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+        let id = properties
+            .message_id()
+            .as_ref()
+            .map(|id| id.as_str().to_owned());
         let id = id.unwrap_or_else(|| format!("sha256:{}", digest::sha256(&message.data)));
         let body = message.data.clone();
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
-            return DeadJob { id, code, message, event, lane, body };
+            return DeadJob {
+                id,
+                code,
+                message,
+                event,
+                lane,
+                body,
+            };
         }
         // Without our headers it was the broker that gave it up. x-first-death-reason would be the
         // wait in a retry queue, if there was one; the newest entry of x-death is the last death.
         let death = header(properties, "x-death").and_then(last_death);
-        let of = |name| death.and_then(|death| death.inner().get(name)).and_then(text);
+        let of = |name| {
+            death
+                .and_then(|death| death.inner().get(name))
+                .and_then(text)
+        };
         let code = own("x-last-death-reason").or_else(|| of("reason"));
         let code = code.or_else(|| own("x-first-death-reason"));
         let code = code.unwrap_or_else(|| "unknown".to_owned());
-        let queue = own("x-last-death-queue").or_else(|| of("queue")).unwrap_or_default();
-        let lane = Lane::ALL.into_iter().find(|lane| queue == self.broker.topology.lane(*lane));
+        let queue = own("x-last-death-queue")
+            .or_else(|| of("queue"))
+            .unwrap_or_default();
+        let lane = Lane::ALL
+            .into_iter()
+            .find(|lane| queue == self.broker.topology.lane(*lane));
         let message = match code.as_str() {
             "delivery_limit" => {
                 "its workers ended before it did, every time that it was delivered".to_owned()
@@ -715,7 +812,14 @@ impl Client {
             other => format!("the broker took it out of queue {queue:?}: {other}"),
         };
         let lane = lane.unwrap_or(Lane::Bulk).to_string();
-        DeadJob { id, code, message, event: CRASHED.to_owned(), lane, body }
+        DeadJob {
+            id,
+            code,
+            message,
+            event: CRASHED.to_owned(),
+            lane,
+            body,
+        }
     }
 
     /// Ends the connection.
@@ -746,8 +850,16 @@ fn copy(of: &BasicProperties) -> (BasicProperties, FieldTable) {
         None => copy,
     };
     copy = with(copy, of.content_type(), BasicProperties::with_content_type);
-    copy = with(copy, of.content_encoding(), BasicProperties::with_content_encoding);
-    copy = with(copy, of.correlation_id(), BasicProperties::with_correlation_id);
+    copy = with(
+        copy,
+        of.content_encoding(),
+        BasicProperties::with_content_encoding,
+    );
+    copy = with(
+        copy,
+        of.correlation_id(),
+        BasicProperties::with_correlation_id,
+    );
     copy = with(copy, of.reply_to(), BasicProperties::with_reply_to);
     copy = with(copy, of.message_id(), BasicProperties::with_message_id);
     copy = with(copy, of.kind(), BasicProperties::with_type);
@@ -770,11 +882,17 @@ fn copy(of: &BasicProperties) -> (BasicProperties, FieldTable) {
 fn is_the_brokers(header: &str) -> bool {
     header.starts_with("x-first-death-")
         || header.starts_with("x-last-death-")
-        || matches!(header, "x-death" | "x-delivery-count" | "x-acquired-count" | "CC" | "BCC")
+        || matches!(
+            header,
+            "x-death" | "x-delivery-count" | "x-acquired-count" | "CC" | "BCC"
+        )
 }
 
 fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
-    properties.headers().as_ref().and_then(|headers| headers.inner().get(name))
+    properties
+        .headers()
+        .as_ref()
+        .and_then(|headers| headers.inner().get(name))
 }
 
 fn put(headers: &mut FieldTable, name: &str, value: &str) {
@@ -808,5 +926,7 @@ fn number(value: &AMQPValue) -> Option<i64> {
 /// be anything.
 fn is_plain(subject: &str) -> bool {
     (1..=128).contains(&subject.len())
-        && subject.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && subject
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

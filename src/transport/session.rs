@@ -76,7 +76,10 @@ impl Broker {
     pub(super) fn new(settings: &config::Queue) -> Result<Broker, Outage> {
         let wrong = |why: String| {
             let form = "want amqp://user:password@host:5672/vhost";
-            Outage::new(Part::Transport, format!("queue.url is no address: {why}; {form}"))
+            Outage::new(
+                Part::Transport,
+                format!("queue.url is no address: {why}; {form}"),
+            )
         };
         // The parser puts the address, and so the password, into some of its errors.
         let parsed = settings.url.parse();
@@ -92,7 +95,11 @@ impl Broker {
             return Err(Outage::new(Part::Transport, why));
         }
         uri.query.heartbeat.get_or_insert(settings.heartbeat);
-        Ok(Broker { uri, mode: settings.topology, topology: Topology::new(&settings.prefix) })
+        Ok(Broker {
+            uri,
+            mode: settings.topology,
+            topology: Topology::new(&settings.prefix),
+        })
     }
 
     /// Connects. `role` is in the connection's name, for whoever looks at the broker.
@@ -101,12 +108,20 @@ impl Broker {
         // No automatic recovery: after a restart of the broker it leaves consumers behind that
         // hold messages and that nobody reads.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(CONNECT, Connection::connect_uri(self.uri.clone(), properties)).await {
+        match timeout(
+            CONNECT,
+            Connection::connect_uri(self.uri.clone(), properties),
+        )
+        .await
+        {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.refusal(error)),
             Err(_) => Err(Fault::Passing(Outage::new(
                 Part::Transport,
-                format!("RabbitMQ at {self} did not answer within {} s", CONNECT.as_secs()),
+                format!(
+                    "RabbitMQ at {self} did not answer within {} s",
+                    CONNECT.as_secs()
+                ),
             ))),
         }
     }
@@ -155,7 +170,10 @@ impl Broker {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Unfit::Wrong(lines))) => Err(Fault::Lasting(Outage::new(
                 Part::Transport,
-                format!("RabbitMQ at {self} is not as it must be:\n  {}", lines.join("\n  ")),
+                format!(
+                    "RabbitMQ at {self} is not as it must be:\n  {}",
+                    lines.join("\n  ")
+                ),
             ))),
             Ok(Err(Unfit::Unknown(error))) => Err(Fault::Passing(outage(
                 format!("exchanges and queues cannot be checked at {self}"),
@@ -172,17 +190,29 @@ impl Broker {
 
     fn silent(&self, what: &str) -> Outage {
         let seconds = PREPARE.as_secs();
-        Outage::new(Part::Transport, format!("{what}: no answer from {self} within {seconds} s"))
+        Outage::new(
+            Part::Transport,
+            format!("{what}: no answer from {self} within {seconds} s"),
+        )
     }
 }
 
 /// The address without the password.
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
+        let AMQPUri {
+            scheme,
+            authority,
+            vhost,
+            ..
+        } = &self.uri;
         let vhost = vhost.replace('/', "%2f");
         let user = &authority.userinfo.username;
-        write!(f, "{scheme}://{user}@{}:{}/{vhost}", authority.host, authority.port)
+        write!(
+            f,
+            "{scheme}://{user}@{}:{}/{vhost}",
+            authority.host, authority.port
+        )
     }
 }
 
@@ -206,7 +236,10 @@ pub(super) async fn answered<T>(
         Ok(result) => result.map_err(|error| outage(what, error)),
         Err(_) => Err(Outage::new(
             Part::Transport,
-            format!("{what}: no answer from the broker within {} s", ANSWER.as_secs()),
+            format!(
+                "{what}: no answer from the broker within {} s",
+                ANSWER.as_secs()
+            ),
         )),
     }
 }
@@ -251,7 +284,12 @@ impl Publisher {
     /// count every job in hand as delivered once more.
     pub(super) fn new(connection: Connection, patient: bool) -> Publisher {
         let permits = Semaphore::new(CHANNELS);
-        Publisher { connection, idle: Mutex::default(), permits, patient }
+        Publisher {
+            connection,
+            idle: Mutex::default(),
+            permits,
+            patient,
+        }
     }
 
     /// Publishes and waits for the confirm. Only a plain confirm is a success.
@@ -271,9 +309,14 @@ impl Publisher {
             let channel = self.channel().await?;
             // mandatory: what no queue is bound for comes back, and is not silently dropped
             // (RabbitMQ, "Publishers", "Unroutable Message Handling").
-            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..Default::default()
+            };
             let (exchange, key) = (short(exchange), short(key));
-            let sent = channel.basic_publish(exchange, key, options, body, properties).await?;
+            let sent = channel
+                .basic_publish(exchange, key, options, body, properties)
+                .await?;
             Ok::<_, lapin::Error>((channel, sent.await?))
         });
         let place = format!("exchange {exchange:?}, key {key:?}");
@@ -297,11 +340,15 @@ impl Publisher {
             Confirmation::Ack(Some(returned)) => {
                 self.idle().push(channel);
                 let said = &returned.reply_text;
-                refused(format!("{place}: no queue is bound for this message ({said})"))
+                refused(format!(
+                    "{place}: no queue is bound for this message ({said})"
+                ))
             }
             Confirmation::Nack(_) => {
                 self.idle().push(channel);
-                refused(format!("{place}: a queue is full and takes no more messages"))
+                refused(format!(
+                    "{place}: a queue is full and takes no more messages"
+                ))
             }
             // A channel that lost its confirm mode. It is not used again.
             Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
@@ -318,7 +365,9 @@ impl Publisher {
                 Some(_) => {}
                 None => {
                     let channel = self.connection.create_channel().await?;
-                    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+                    channel
+                        .confirm_select(ConfirmSelectOptions::default())
+                        .await?;
                     return Ok(channel);
                 }
             }
@@ -336,7 +385,10 @@ impl Publisher {
             ""
         };
         let seconds = ANSWER.as_secs();
-        Outage::new(Part::Transport, format!("{place}: no confirm within {seconds} s{why}"))
+        Outage::new(
+            Part::Transport,
+            format!("{place}: no confirm within {seconds} s{why}"),
+        )
     }
 
     /// A channel for anything but publishing.
@@ -436,16 +488,15 @@ pub(super) struct Incoming {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("down", &self.down.borrow()).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("down", &self.down.borrow())
+            .finish_non_exhaustive()
     }
 }
 
 impl Session {
     /// Connects twice, prepares the topology and registers the consumers.
-    pub(super) async fn open(
-        broker: &Broker,
-        prefetch: u16,
-    ) -> Result<(Session, Incoming), Fault> {
+    pub(super) async fn open(broker: &Broker, prefetch: u16) -> Result<(Session, Incoming), Fault> {
         let consume = broker.connect("consume").await?;
         let publish = match broker.connect("publish").await {
             Ok(publish) => publish,
@@ -463,7 +514,14 @@ impl Session {
             down: watch::Sender::new(None),
         };
         match session.start(broker, prefetch).await {
-            Ok((urgent, bulk)) => Ok((session, Incoming { urgent, bulk, signs })),
+            Ok((urgent, bulk)) => Ok((
+                session,
+                Incoming {
+                    urgent,
+                    bulk,
+                    signs,
+                },
+            )),
             Err(fault) => {
                 session.close().await;
                 Err(fault)
@@ -471,11 +529,7 @@ impl Session {
         }
     }
 
-    async fn start(
-        &mut self,
-        broker: &Broker,
-        prefetch: u16,
-    ) -> Result<(Inlet, Inlet), Fault> {
+    async fn start(&mut self, broker: &Broker, prefetch: u16) -> Result<(Inlet, Inlet), Fault> {
         broker.prepare(&self.consume).await?;
         let consumers = async {
             let urgent = self.consume(broker, Lane::Urgent, prefetch).await?;
@@ -498,18 +552,32 @@ impl Session {
             let channel = self.consume.create_channel().await?;
             // For each consumer, and before it: the broker keeps back what is over this number
             // of unacknowledged jobs (RabbitMQ, "Consumer Prefetch").
-            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            channel
+                .basic_qos(prefetch, BasicQosOptions::default())
+                .await?;
             let options = BasicConsumeOptions::default();
             let tag = short(&format!("banshi.{lane}"));
-            let consumer =
-                channel.basic_consume(short(&queue), tag, options, FieldTable::default()).await?;
+            let consumer = channel
+                .basic_consume(short(&queue), tag, options, FieldTable::default())
+                .await?;
             self.lanes.push(channel.clone());
-            Ok::<_, lapin::Error>(Inlet { lane, channel, consumer })
+            Ok::<_, lapin::Error>(Inlet {
+                lane,
+                channel,
+                consumer,
+            })
         };
         consumer.await.map_err(|error| {
             let lasting = is_missing(&error) || error.is_amqp_soft_error() && is_forbidden(&error);
-            let outage = outage(format!("cannot consume from queue {queue} at {broker}"), error);
-            if lasting { Fault::Lasting(outage) } else { Fault::Passing(outage) }
+            let outage = outage(
+                format!("cannot consume from queue {queue} at {broker}"),
+                error,
+            );
+            if lasting {
+                Fault::Lasting(outage)
+            } else {
+                Fault::Passing(outage)
+            }
         })
     }
 
@@ -569,10 +637,7 @@ impl Session {
     }
 
     /// Ready messages in these queues together.
-    pub(super) async fn count(
-        &self,
-        queues: impl Iterator<Item = String>,
-    ) -> Result<u64, Outage> {
+    pub(super) async fn count(&self, queues: impl Iterator<Item = String>) -> Result<u64, Outage> {
         let mut slot = self.questions.lock().await;
         let channel = match slot.take() {
             Some(channel) if channel.status().connected() => channel,
@@ -580,7 +645,10 @@ impl Session {
         };
         let mut ready = 0;
         for queue in queues {
-            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..Default::default()
+            };
             let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
             let what = format!("the length of queue {queue}");
             ready += u64::from(answered(&what, asked).await?.message_count());

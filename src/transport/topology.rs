@@ -122,7 +122,12 @@ impl Topology {
             // ("Time-To-Live and Expiration").
             let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             arguments.push(("x-message-ttl", Argument::Number(wait)));
-            queues.push(Queue { name: retry.clone(), arguments, exchange: retry, key: String::new() });
+            queues.push(Queue {
+                name: retry.clone(),
+                arguments,
+                exchange: retry,
+                key: String::new(),
+            });
         }
         queues.push(Queue {
             name: name("dead"),
@@ -155,7 +160,11 @@ impl Topology {
             exchange: name("events"),
             key: "#".to_owned(),
         });
-        Topology { prefix: prefix.to_owned(), exchanges, queues }
+        Topology {
+            prefix: prefix.to_owned(),
+            exchanges,
+            queues,
+        }
     }
 
     /// Creates what is missing, or only looks for it, as the settings say.
@@ -195,7 +204,9 @@ impl Topology {
         wrong: &mut Vec<String>,
     ) -> Result<(), Unfit> {
         let Err(error) = result else { return Ok(()) };
-        let ErrorKind::ProtocolError(refusal) = error.kind() else { return Err(error.into()) };
+        let ErrorKind::ProtocolError(refusal) = error.kind() else {
+            return Err(error.into());
+        };
         let said = refusal.get_message().as_str();
         let prefix = &self.prefix;
         wrong.push(match (refusal.get_id(), mode) {
@@ -226,7 +237,9 @@ impl Topology {
     /// The queues in which a job waits: both lanes, and between attempts.
     pub(super) fn waiting(&self) -> impl Iterator<Item = String> {
         let lanes = Lane::ALL.into_iter().map(|lane| self.lane(lane));
-        let retries = RETRY_WAITS.iter().map(|(label, _)| format!("{}.retry.{label}", self.prefix));
+        let retries = RETRY_WAITS
+            .iter()
+            .map(|(label, _)| format!("{}.retry.{label}", self.prefix));
         lanes.chain(retries)
     }
 
@@ -238,7 +251,11 @@ impl Topology {
 
 impl Exchange {
     fn new(name: String, kind: ExchangeKind) -> Exchange {
-        Exchange { name, kind, alternate: None }
+        Exchange {
+            name,
+            kind,
+            alternate: None,
+        }
     }
 
     async fn ensure(&self, channel: &Channel, passive: bool) -> Result<(), lapin::Error> {
@@ -247,8 +264,14 @@ impl Exchange {
             let alternate = AMQPValue::LongString(LongString::from(alternate.as_str()));
             arguments.insert("alternate-exchange".into(), alternate);
         }
-        let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
-        channel.exchange_declare(short(&self.name), self.kind.clone(), options, arguments).await
+        let options = ExchangeDeclareOptions {
+            passive,
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .exchange_declare(short(&self.name), self.kind.clone(), options, arguments)
+            .await
     }
 }
 
@@ -262,15 +285,29 @@ impl Queue {
             };
             arguments.insert((*name).into(), value);
         }
-        let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
-        channel.queue_declare(short(&self.name), options, arguments).await?;
+        let options = QueueDeclareOptions {
+            passive,
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .queue_declare(short(&self.name), options, arguments)
+            .await?;
         if passive {
             // The protocol cannot ask for a binding; what is not bound shows when it is used.
             return Ok(());
         }
         let bind = QueueBindOptions::default();
         let (exchange, key) = (short(&self.exchange), short(&self.key));
-        channel.queue_bind(short(&self.name), exchange, key, bind, FieldTable::default()).await
+        channel
+            .queue_bind(
+                short(&self.name),
+                exchange,
+                key,
+                bind,
+                FieldTable::default(),
+            )
+            .await
     }
 }
 

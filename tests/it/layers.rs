@@ -8,11 +8,12 @@ use syn::visit::{self, Visit};
 use crate::support::repository;
 
 /// The modules in the order of the road. `config` and `telemetry` are open to all.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("config", 0),
     ("telemetry", 0),
     ("problem", 1),
     ("digest", 1),
+    ("disk", 2),
     ("report", 2),
     ("job", 3),
     ("typesetter", 4),

@@ -2,7 +2,6 @@
 //! the dead queue with its body intact: over both transports, whatever is killed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use banshi::digest::sha256;
 use serde_json::{Value, json};
@@ -264,6 +263,78 @@ async fn a_stopped_worker_finishes_what_it_holds_over_the_spool() {
     stopped(Deployment::spool()).await;
 }
 
+/// A store that is out is never the job's fault: the job waits and comes again.
+async fn store_out(deployment: Deployment) {
+    let job = corpus("zibo-bigdata-2020");
+    let in_the_way = deployment.break_store();
+    deployment.send("zibo", job.to_string().as_bytes()).await;
+    let worker = deployment.worker();
+    deployment
+        .until("the first attempt failed", async |_| {
+            worker.log().contains("another attempt")
+        })
+        .await;
+    assert!(
+        deployment.events().await.is_empty(),
+        "nothing is said of what may yet succeed"
+    );
+    std::fs::remove_file(in_the_way).expect("the store is repaired");
+    deployment
+        .until("it is stored", async |it| it.store().len() == 2)
+        .await;
+    assert_eq!(worker.stop(), Some(0));
+    assert_completed(&deployment, &job, &by_job(&deployment.events().await));
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    assert!(deployment.dead().await.is_empty());
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_an_outage_of_the_store_over_rabbitmq() {
+    store_out(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_an_outage_of_the_store_over_the_spool() {
+    store_out(Deployment::spool()).await;
+}
+
+/// When the attempts are used up, the job ends all the same: an event, and its body kept.
+async fn used_up(deployment: Deployment) {
+    let deployment = deployment.with("WORKER__ATTEMPTS", "1");
+    deployment.break_store();
+    let body = corpus("zibo-bigdata-2020").to_string().into_bytes();
+    deployment.send("zibo", &body).await;
+    deployment.work_until_idle();
+    let [event] = &deployment.events().await[..] else {
+        panic!("one event")
+    };
+    assert_eq!(
+        (&event["type"], &event["subject"]),
+        (&json!("report.failed"), &json!("zibo-bigdata-2020"))
+    );
+    assert_eq!(
+        (&event["data"]["error"]["code"], &event["data"]["attempts"]),
+        (&json!("store"), &json!(1))
+    );
+    let [dead] = &deployment.dead().await[..] else {
+        panic!("one dead job")
+    };
+    assert_eq!((dead.code.as_str(), &dead.body), ("store", &body));
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_attempts_are_used_up_is_told_and_kept_over_rabbitmq() {
+    used_up(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_attempts_are_used_up_is_told_and_kept_over_the_spool() {
+    used_up(Deployment::spool()).await;
+}
+
 /// The same job sent again is the same result and the same event.
 async fn repeated(deployment: Deployment) {
     let job = corpus("zibo-bigdata-2020");
@@ -322,6 +393,5 @@ async fn a_sender_that_asks_gets_a_copy_of_the_event() {
         properties.correlation_id().as_ref().map(|id| id.as_str()),
         Some("request-42")
     );
-    tokio::time::sleep(Duration::ZERO).await;
     deployment.remove().await;
 }

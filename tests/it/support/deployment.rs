@@ -321,7 +321,15 @@ impl Deployment {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Every file in the store, by its key.
+    /// Puts a file where the store wants a folder: it can keep nothing until that is removed.
+    pub fn break_store(&self) -> PathBuf {
+        let in_the_way = self.folder.path().join("store/annual-report");
+        std::fs::create_dir_all(in_the_way.parent().expect("it has one")).expect("the store");
+        std::fs::write(&in_the_way, "in the way").expect("a file");
+        in_the_way
+    }
+
+    /// Every result in the store, by its key.
     pub fn store(&self) -> Vec<String> {
         fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) {
             for name in names(folder) {
@@ -335,6 +343,8 @@ impl Deployment {
         }
         let mut keys = Vec::new();
         walk(&self.folder.path().join("store"), "", &mut keys);
+        // What the store keeps for itself has names that begin with a dot.
+        keys.retain(|key| !key.starts_with('.'));
         keys
     }
 

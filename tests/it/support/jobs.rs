@@ -139,7 +139,7 @@ pub fn bad() -> Vec<Bad> {
         spoilt("control", "E-GLYPH", "/data/overview/0", |job| {
             job["data"]["overview"] = json!(["响铃\u{7}"])
         }),
-        spoilt("too-many-pages", "E-LAYOUT", "/data", |job| {
+        spoilt("too-many-pages", "E-LAYOUT", "", |job| {
             job["data"]["overview"] =
                 Value::Array(vec![json!("政府信息公开。".repeat(60)); 120]);
         }),
