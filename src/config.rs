@@ -5,7 +5,6 @@
 //! only.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
@@ -357,6 +356,7 @@ fn layer(builder: Builder) -> Result<Map<String, Value>, config::ConfigError> {
 }
 
 /// The dotted names of every value in a table.
+#[expect(clippy::iter_over_hash_type, reason = "the names are sorted")]
 fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
     fn walk(prefix: &str, table: &Map<String, Value>, into: &mut BTreeSet<String>) {
         for (key, value) in table {
@@ -392,7 +392,7 @@ fn split_lists(table: &mut Map<String, Value>) {
                 .split(',')
                 .map(str::trim)
                 .filter(|part| !part.is_empty());
-            let parts = parts.map(|part| Value::from(part)).collect::<Vec<_>>();
+            let parts = parts.map(Value::from).collect::<Vec<_>>();
             value.kind = ValueKind::Array(parts);
         }
     };
@@ -433,7 +433,7 @@ fn unknown(key: &str, origin: &str, known: &BTreeSet<String>) -> String {
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     if let Some(near) = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
-        let _ = write!(line, "; did you mean {near}?");
+        line.push_str(&format!("; did you mean {near}?"));
     }
     line
 }

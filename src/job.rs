@@ -4,8 +4,6 @@
 //! Never stops at the first problem, never reads a missing figure as zero. If we crash here,
 //! nothing has happened yet.
 
-use std::fmt::Write as _;
-
 use crate::config::Limits;
 use crate::digest;
 use crate::problem::{Code, Problem, Rejection};
@@ -70,7 +68,7 @@ pub fn read(
 ) -> Result<Job, Refusal> {
     let node = match parse(bytes, limits) {
         Ok(node) => node,
-        Err(problem) => {
+        Err(rejection) => {
             let sha256 = digest::sha256(bytes);
             let identity = Identity {
                 job_id: None,
@@ -79,7 +77,7 @@ pub fn read(
             };
             return Err(Refusal {
                 identity,
-                rejection: problem.into(),
+                rejection,
             });
         }
     };
@@ -125,7 +123,7 @@ pub fn read(
 }
 
 /// The JSON of a job, within the limits.
-fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Problem> {
+fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Rejection> {
     if bytes.len() > limits.job_bytes {
         let (bytes, limit) = (bytes.len(), limits.job_bytes);
         return Err(Problem::new(
@@ -134,7 +132,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Problem> {
             format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
             format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
         )
-        .with(limit, bytes));
+        .with(limit, bytes)
+        .into());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
@@ -165,7 +164,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Problem> {
             format!("the job is nested {depth} deep; this service takes {limit} (limits.depth)"),
             format!("任务嵌套{depth}层，超过上限{limit}层（limits.depth）"),
         )
-        .with(limit, depth));
+        .with(limit, depth)
+        .into());
     }
     Ok(node)
 }
@@ -280,8 +280,8 @@ fn read_template(
     let mut en = format!("there is no template \"{name}\"; there are: {list}");
     let mut zh = format!("没有模板“{name}”；现有：{list}");
     if let Some(near) = nearest(name, known.into_iter()) {
-        let _ = write!(en, "; the nearest is \"{near}\"");
-        let _ = write!(zh, "；最接近的是“{near}”");
+        en.push_str(&format!("; the nearest is \"{near}\""));
+        zh.push_str(&format!("；最接近的是“{near}”"));
     }
     problems.push(Problem::new(Code::Template, &place.pointer, en, zh).with(list, name));
     None

@@ -54,14 +54,16 @@ pub async fn run(
         // Either way, an end of the sender is an end of the worker.
         admin_stopped.await.unwrap_or_default();
     });
-    let mut helpers = JoinSet::new();
-    helpers.spawn(admin.await?);
-    helpers.spawn(watch(intake.state()));
+    let (mut admin_port, mut watcher) = (JoinSet::new(), JoinSet::new());
+    admin_port.spawn(admin.await?);
+    watcher.spawn(watch(intake.state()));
 
     info!(typesetters, prefetch, queue = %settings.queue.prefix, store = %settings.store.url, "ready");
     let mut jobs = JoinSet::new();
     let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
 
+    // From here on the connection ends because we end it.
+    watcher.shutdown().await;
     intake.stop().await;
     drain(
         &mut jobs,
@@ -73,7 +75,7 @@ pub async fn run(
         road.pool.close().await;
     }
     drop(stop_admin);
-    helpers.shutdown().await;
+    admin_port.shutdown().await;
     info!("stopped");
     served
 }
@@ -101,7 +103,6 @@ async fn serve(
                 idle = 0;
                 let road = Arc::clone(road);
                 jobs.spawn(async move { road.walk(delivery).await });
-                gauge!(metric::INFLIGHT).set(jobs.len() as f64);
             }
             () = tokio::time::sleep(IDLE_POLL), if until_idle && jobs.is_empty() => {
                 // Twice in a row, because a job may be on its way to us when it is counted.
@@ -156,6 +157,22 @@ async fn watch(mut state: tokio::sync::watch::Receiver<State>) {
     }
 }
 
+/// A job in hand, counted for as long as this is.
+struct InHand;
+
+impl InHand {
+    fn new() -> InHand {
+        gauge!(metric::INFLIGHT).increment(1.0);
+        InHand
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        gauge!(metric::INFLIGHT).decrement(1.0);
+    }
+}
+
 /// What a job meets on its way.
 struct Road {
     settings: Settings,
@@ -191,6 +208,7 @@ impl Road {
     /// One job, from its delivery to its acknowledgement.
     async fn walk(&self, delivery: Delivery) {
         let started = Instant::now();
+        let _in_hand = InHand::new();
         let lane = delivery.lane;
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
@@ -337,7 +355,9 @@ impl Road {
             return Ok("waiting");
         }
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
-        let (code, message) = (outage.part.as_str(), outage.chain());
+        // The code says the part already.
+        let (code, chain) = (outage.part.as_str(), outage.chain());
+        let message = chain.strip_prefix(&format!("{code}: ")).unwrap_or(&chain).to_owned();
         let event = Event::failed(
             identity,
             code,

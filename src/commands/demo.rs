@@ -122,11 +122,16 @@ fn line(event: &serde_json::Value) -> String {
             let path = uri.strip_prefix("file://").unwrap_or(uri);
             format!("  {id:<22} completed  {} pages  {path}", artifact["pages"])
         }
-        _ => {
+        Some("report.rejected") => {
             let problem = &data["problems"][0];
             let code = problem["code"].as_str().unwrap_or_default();
             let message = problem["message_zh"].as_str().unwrap_or_default();
             format!("  {id:<22} rejected   {code}  {message}")
+        }
+        _ => {
+            let error = &data["error"];
+            let message = error["message"].as_str().unwrap_or_default();
+            format!("  {id:<22} failed     {message}")
         }
     }
 }

@@ -93,7 +93,7 @@ struct RenderArgs {
     /// The job, or - for standard input
     #[arg(value_name = "JOB.json")]
     job: PathBuf,
-    /// Where the PDF goes [default: {job_id}.pdf]
+    /// Where the PDF goes [default: the job's id with .pdf]
     #[arg(short, long, value_name = "FILE.pdf")]
     output: Option<PathBuf>,
 }
@@ -204,7 +204,7 @@ pub fn run() -> ExitCode {
     let mut log = settings.log.clone();
     if !matches!(cli.command, Command::Worker(_)) {
         // What the other commands do is said by themselves.
-        log.filter = "warn".to_owned();
+        log.filter = "warn,lapin=off".to_owned();
     }
     if let Err(error) = telemetry::start_log(&log) {
         eprintln!("banshi: {error}");

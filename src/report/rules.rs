@@ -361,10 +361,11 @@ fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     }
     if let Some(first) = cells.first() {
         let (count, list) = (cells.len(), cells.join(", "));
+        let cells = if count == 1 { "1 cell is".to_owned() } else { format!("{count} cells are") };
         problems.push(Problem::new(
             Code::Blank,
             first.clone(),
-            format!("{count} cells are blank; they print blank and add as 0: {list}"),
+            format!("{cells} blank, printed blank and added as 0: {list}"),
             format!("有{count}格留空，打印为空白，合计时按0计：{list}"),
         ));
     }
