@@ -143,6 +143,13 @@ pub struct Templates {
     pub dir: PathBuf,
 }
 
+impl Templates {
+    /// The folder, when there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        Some(self.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty())
+    }
+}
+
 /// The limits of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,9 +221,13 @@ impl Settings {
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.
-    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Settings, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
         let mut wrong = Vec::new();
-        let known = keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
+        let known =
+            keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
 
         let mut sources = Config::builder().add_source(defaults());
         let file = match file {
@@ -245,7 +256,9 @@ impl Settings {
                 continue;
             }
             let value = Value::new(Some(&name), ValueKind::String(value));
-            sources = sources.set_override(key, value).expect("a known key is a valid key");
+            sources = sources
+                .set_override(key, value)
+                .expect("a known key is a valid key");
         }
 
         let mut table = match layer(sources) {
@@ -307,15 +320,29 @@ impl Settings {
         );
         let url = &self.store.url;
         need(
-            ["file:", "s3://"].iter().any(|scheme| url.starts_with(scheme)),
+            ["file:", "s3://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme)),
             "store.url: want file:DIR or s3://bucket/prefix",
         );
-        need(!self.queue.prefix.is_empty(), "queue.prefix: must not be empty");
-        need(self.render.deadline > 0, "render.deadline: want at least 1 second");
-        need(self.render.max_pages > 0, "render.max_pages: want at least 1");
+        need(
+            !self.queue.prefix.is_empty(),
+            "queue.prefix: must not be empty",
+        );
+        need(
+            self.render.deadline > 0,
+            "render.deadline: want at least 1 second",
+        );
+        need(
+            self.render.max_pages > 0,
+            "render.max_pages: want at least 1",
+        );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
-        need(!self.events.source.is_empty(), "events.source: must not be empty");
+        need(
+            !self.events.source.is_empty(),
+            "events.source: must not be empty",
+        );
     }
 }
 
@@ -353,13 +380,18 @@ fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
 
 /// A list given as one string, as the environment gives it, is split at its commas.
 fn split_lists(table: &mut Map<String, Value>) {
-    let Some(fonts) = table.get_mut("fonts") else { return };
+    let Some(fonts) = table.get_mut("fonts") else {
+        return;
+    };
     let ValueKind::Table(fonts) = &mut fonts.kind else {
         return;
     };
     let split = |value: &mut Value| {
         if let ValueKind::String(text) = &value.kind {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let parts = text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty());
             let parts = parts.map(|part| Value::from(part)).collect::<Vec<_>>();
             value.kind = ValueKind::Array(parts);
         }
@@ -377,7 +409,11 @@ fn split_lists(table: &mut Map<String, Value>) {
 }
 
 /// One section, or a line in `wrong` that names the key and where its value came from.
-fn section<T: DeserializeOwned>(table: &Map<String, Value>, name: &str, wrong: &mut Vec<String>) -> Option<T> {
+fn section<T: DeserializeOwned>(
+    table: &Map<String, Value>,
+    name: &str,
+    wrong: &mut Vec<String>,
+) -> Option<T> {
     let value = table
         .get(name)
         .cloned()

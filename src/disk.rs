@@ -35,7 +35,10 @@ pub fn make_dir(dir: &Path, root: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be made or synced.
 pub fn make_root(dir: &Path) -> io::Result<()> {
-    let standing = dir.ancestors().find(|folder| folder.exists()).unwrap_or(dir);
+    let standing = dir
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(dir);
     make_dir(dir, standing)
 }
 
@@ -94,7 +97,11 @@ pub fn sync_parent(file: &Path) -> io::Result<()> {
 /// Says what could not be done, where, and what to do about it.
 pub fn outage(part: Part, what: &str, path: &Path, error: io::Error) -> Outage {
     let fix = fix(error.kind());
-    Outage::because(part, format!("cannot {what} {}; {fix}", path.display()), error)
+    Outage::because(
+        part,
+        format!("cannot {what} {}; {fix}", path.display()),
+        error,
+    )
 }
 
 /// What to do about an error of a disk.
@@ -104,7 +111,9 @@ pub fn fix(kind: ErrorKind) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => "mount it writable, or name another folder",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
         ErrorKind::NotFound => "it is missing: mount or make it, or name another folder",
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a file is in the way: move it, or name another folder",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a file is in the way: move it, or name another folder"
+        }
         ErrorKind::Unsupported => "use a filesystem with hard links and locks",
         _ => "check the disk",
     }

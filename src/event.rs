@@ -102,7 +102,13 @@ impl Event {
     }
 
     /// `report.failed`, with the last error.
-    pub fn failed(identity: &Identity, code: &str, message: &str, attempts: u32, source: &str) -> Event {
+    pub fn failed(
+        identity: &Identity,
+        code: &str,
+        message: &str,
+        attempts: u32,
+        source: &str,
+    ) -> Event {
         let mut data = json!({
             "error": { "code": code, "message": message },
             "attempts": attempts,
@@ -149,5 +155,6 @@ pub fn now() -> String {
     let now = OffsetDateTime::now_utc()
         .replace_nanosecond(0)
         .expect("zero is a nanosecond");
-    now.format(&Rfc3339).expect("a UTC time has an RFC 3339 form")
+    now.format(&Rfc3339)
+        .expect("a UTC time has an RFC 3339 form")
 }

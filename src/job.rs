@@ -62,7 +62,12 @@ pub struct Refusal {
 ///
 /// # Errors
 /// Every problem of the job.
-pub fn read(bytes: &[u8], message_id: Option<&str>, limits: &Limits, editions: &Editions) -> Result<Job, Refusal> {
+pub fn read(
+    bytes: &[u8],
+    message_id: Option<&str>,
+    limits: &Limits,
+    editions: &Editions,
+) -> Result<Job, Refusal> {
     let node = match parse(bytes, limits) {
         Ok(node) => node,
         Err(problem) => {
@@ -86,8 +91,17 @@ pub fn read(bytes: &[u8], message_id: Option<&str>, limits: &Limits, editions: &
     };
 
     let mut problems = Problems::new();
-    let read = read_job(&node, message_id, limits, editions, &mut identity, &mut problems);
-    let (Some(id), Some((template, report, prior, on_violation, data))) = (identity.job_id.clone(), read) else {
+    let read = read_job(
+        &node,
+        message_id,
+        limits,
+        editions,
+        &mut identity,
+        &mut problems,
+    );
+    let (Some(id), Some((template, report, prior, on_violation, data))) =
+        (identity.job_id.clone(), read)
+    else {
         problems.retain(|p| p.code.severity() != crate::problem::Severity::Warning);
         return Err(Refusal {
             identity,
@@ -103,7 +117,10 @@ pub fn read(bytes: &[u8], message_id: Option<&str>, limits: &Limits, editions: &
             identity,
             bytes: canonical.len() as u64,
         }),
-        Err(rejection) => Err(Refusal { identity, rejection }),
+        Err(rejection) => Err(Refusal {
+            identity,
+            rejection,
+        }),
     }
 }
 
@@ -179,7 +196,13 @@ fn read_job(
             Some("reject") => OnViolation::Reject,
             Some("warn") => OnViolation::Warn,
             _ => {
-                wrong(problems, &place, node, "\"reject\" or \"warn\"", "“reject”或“warn”");
+                wrong(
+                    problems,
+                    &place,
+                    node,
+                    "\"reject\" or \"warn\"",
+                    "“reject”或“warn”",
+                );
                 OnViolation::Reject
             }
         },
@@ -200,11 +223,18 @@ fn read_job(
 
 /// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
 /// name, so nothing else will do.
-fn read_id(node: &Node, place: &Place, message_id: Option<&str>, problems: &mut Problems) -> Option<String> {
+fn read_id(
+    node: &Node,
+    place: &Place,
+    message_id: Option<&str>,
+    problems: &mut Problems,
+) -> Option<String> {
     let fits = |id: &str| {
         id.len() <= 128
             && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && id
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     let Some(id) = node.as_str().filter(|id| fits(id)) else {
         let en = "1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter or digit";
@@ -218,14 +248,20 @@ fn read_id(node: &Node, place: &Place, message_id: Option<&str>, problems: &mut 
         return None;
     };
     if let Some(message_id) = message_id.filter(|message_id| *message_id != id) {
-        let en = format!("the message_id is \"{message_id}\"; it must repeat the job_id or be left out");
+        let en =
+            format!("the message_id is \"{message_id}\"; it must repeat the job_id or be left out");
         let zh = format!("消息的message_id为“{message_id}”，应与job_id相同或不填");
         bad(problems, place, &en, &zh);
     }
     Some(id.to_owned())
 }
 
-fn read_template(node: &Node, place: &Place, editions: &Editions, problems: &mut Problems) -> Option<String> {
+fn read_template(
+    node: &Node,
+    place: &Place,
+    editions: &Editions,
+    problems: &mut Problems,
+) -> Option<String> {
     let Some(name) = node.as_str() else {
         wrong(
             problems,

@@ -19,12 +19,37 @@
 //! ([`config`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
+// Open to all.
 pub mod config;
+pub mod telemetry;
+
+// 1: the ground.
 pub mod digest;
 pub mod disk;
-pub mod event;
-pub mod job;
 pub mod problem;
+
+// 2: the report, 3: the job around it.
 pub mod report;
+
+pub mod job;
+
+// 4: pages and PDF.
+pub mod typesetter;
+
+// 5: stored.
 pub mod store;
+
+// 6: said.
+pub mod event;
+
+// 7: in and out.
 pub mod transport;
+
+// 8: the order of it all.
+pub mod worker;
+
+// 9: the command line.
+pub mod commands;
+
+/// The product and its version, as manifests and PDFs name it.
+pub const PRODUCT: &str = concat!("banshi ", env!("CARGO_PKG_VERSION"));

@@ -158,7 +158,12 @@ pub struct Problem {
 
 impl Problem {
     /// A problem without expected and actual values.
-    pub fn new(code: Code, path: impl Into<String>, message: impl Into<String>, message_zh: impl Into<String>) -> Self {
+    pub fn new(
+        code: Code,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        message_zh: impl Into<String>,
+    ) -> Self {
         Problem {
             code,
             path: path.into(),
@@ -179,8 +184,16 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() { "/" } else { &self.path };
-        write!(f, "{} {path}: {}\n    {}", self.code, self.message, self.message_zh)
+        let path = if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        };
+        write!(
+            f,
+            "{} {path}: {}\n    {}",
+            self.code, self.message, self.message_zh
+        )
     }
 }
 
@@ -220,7 +233,11 @@ impl From<Problem> for Rejection {
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The part of the world that is out.
@@ -238,6 +255,8 @@ pub enum Part {
     Templates,
     /// A local file or folder.
     Disk,
+    /// The administration port.
+    Admin,
 }
 
 impl Part {
@@ -250,6 +269,7 @@ impl Part {
             Part::Fonts => "fonts",
             Part::Templates => "templates",
             Part::Disk => "disk",
+            Part::Admin => "admin",
         }
     }
 }

@@ -33,8 +33,8 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::{
-    Attribute, Attributes, ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RetryConfig,
+    Attribute, Attributes, ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, RetryConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,11 @@ impl Store {
         let root = dir.canonicalize().map_err(outage)?;
         let alive = Folder::enter(&root).map_err(outage)?;
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
-            Outage::because(Part::Store, format!("cannot open the store {}", root.display()), error)
+            Outage::because(
+                Part::Store,
+                format!("cannot open the store {}", root.display()),
+                error,
+            )
         })?;
         let folder = Folder {
             root,
@@ -154,13 +158,17 @@ impl Store {
         let wrong = |message: String| Outage::new(Part::Store, message);
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err(wrong(format!("store.url \"s3://{rest}\": want s3://bucket/prefix")));
+            return Err(wrong(format!(
+                "store.url \"s3://{rest}\": want s3://bucket/prefix"
+            )));
         }
         let builder = AmazonS3Builder::from_env();
         let value = |key| builder.get_config_value(&key);
-        let endpoint = value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
+        let endpoint =
+            value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
         let plain = endpoint.filter(|endpoint| endpoint.starts_with("http://"));
-        let allowed = value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)).is_some_and(|yes| is_yes(&yes));
+        let allowed = value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp))
+            .is_some_and(|yes| is_yes(&yes));
         if let (Some(endpoint), false) = (&plain, allowed) {
             return Err(wrong(format!(
                 "the S3 endpoint {endpoint} is not encrypted; give an https:// one, or set AWS_ALLOW_HTTP=true where \
@@ -172,7 +180,10 @@ impl Store {
             .with_allow_http(plain.is_some())
             // A put that hangs is found out before the job's lease with the broker is in danger;
             // the worker has its own, longer, retries around these.
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), "10 seconds")
+            .with_config(
+                AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),
+                "10 seconds",
+            )
             .with_retry(RetryConfig {
                 max_retries: 3,
                 retry_timeout: Duration::from_secs(30),
@@ -180,12 +191,18 @@ impl Store {
             })
             .build()
             .map_err(|error| {
-                let message = format!("cannot use the store s3://{rest}; check the AWS_* variables");
+                let message =
+                    format!("cannot use the store s3://{rest}; check the AWS_* variables");
                 Outage::because(Part::Store, message, error)
             })?;
         // Parsed, not converted: an object's name is as it is written here, 汉字 included.
-        let prefix = object_store::path::Path::parse(prefix)
-            .map_err(|error| Outage::because(Part::Store, format!("store.url \"s3://{rest}\": wrong prefix"), error))?;
+        let prefix = object_store::path::Path::parse(prefix).map_err(|error| {
+            Outage::because(
+                Part::Store,
+                format!("store.url \"s3://{rest}\": wrong prefix"),
+                error,
+            )
+        })?;
         let place = Place::Bucket {
             bucket: bucket.to_owned(),
             prefix,
@@ -237,7 +254,10 @@ impl Store {
         match serde_json::from_slice(&bytes) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) => {
-                let message = format!("{} is no manifest of banshi; restore or remove it", self.uri(&path));
+                let message = format!(
+                    "{} is no manifest of banshi; restore or remove it",
+                    self.uri(&path)
+                );
                 Err(Outage::because(Part::Store, message, error))
             }
         }
@@ -261,7 +281,12 @@ impl Store {
     /// # Errors
     /// `E-CONFLICT` when the job's id was used with other content, which is untouched; an outage
     /// when either may not be safe: the job is then to be done again.
-    pub async fn put(&self, key: &Key, pdf: &[u8], mut manifest: Manifest) -> Result<Stored, Failure> {
+    pub async fn put(
+        &self,
+        key: &Key,
+        pdf: &[u8],
+        mut manifest: Manifest,
+    ) -> Result<Stored, Failure> {
         let kept = match self.create(&key.pdf(), pdf, PDF).await? {
             true => None,
             false => Some(self.read_existing(&key.pdf()).await?).filter(|kept| kept != pdf),
@@ -285,7 +310,10 @@ impl Store {
         manifest.artifact.bytes = pdf.len() as u64;
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
-        if self.create(&key.manifest(), &text, "application/json").await? {
+        if self
+            .create(&key.manifest(), &text, "application/json")
+            .await?
+        {
             return Ok(Stored(manifest));
         }
         match self.find(key).await? {
@@ -295,7 +323,13 @@ impl Store {
     }
 
     /// Another worker's manifest wins if it is of the same job and speaks of the PDF that is there.
-    fn agree(&self, key: &Key, theirs: Manifest, job: &Content, pdf: &[u8]) -> Result<Stored, Failure> {
+    fn agree(
+        &self,
+        key: &Key,
+        theirs: Manifest,
+        job: &Content,
+        pdf: &[u8],
+    ) -> Result<Stored, Failure> {
         let stored = same_job(theirs, job)?;
         if stored.manifest().artifact.sha256 == sha256(pdf) {
             return Ok(stored);
@@ -309,7 +343,12 @@ impl Store {
     }
 
     /// Puts an object if it is absent; `false` when one is there.
-    async fn create(&self, path: &str, bytes: &[u8], media_type: &'static str) -> Result<bool, Outage> {
+    async fn create(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media_type: &'static str,
+    ) -> Result<bool, Outage> {
         let mut options = PutOptions::from(PutMode::Create);
         match &self.place {
             // A disk has no place for media types, and object_store refuses them there.
@@ -319,12 +358,19 @@ impl Store {
             }
         }
         let payload = PutPayload::from(bytes.to_vec());
-        match self.objects.put_opts(&self.location(path), payload, options).await {
+        match self
+            .objects
+            .put_opts(&self.location(path), payload, options)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) => match self.sort("put", path, error) {
                 Answer::AlreadyExists => Ok(false),
                 Answer::NotFound(error) => {
-                    let message = format!("cannot put {}: there is no such bucket or folder", self.uri(path));
+                    let message = format!(
+                        "cannot put {}: there is no such bucket or folder",
+                        self.uri(path)
+                    );
                     Err(Outage::because(Part::Store, message, error))
                 }
                 Answer::Outage(outage) => Err(outage),
@@ -361,12 +407,19 @@ impl Store {
     fn vanished(&self, path: &str) -> Outage {
         Outage::new(
             Part::Store,
-            format!("{} was there and is gone; trying again finds out", self.uri(path)),
+            format!(
+                "{} was there and is gone; trying again finds out",
+                self.uri(path)
+            ),
         )
     }
 
     /// Runs a disk's part of the work where it holds nobody up.
-    async fn blocking(&self, path: &str, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), Outage> {
+    async fn blocking(
+        &self,
+        path: &str,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Outage> {
         let done = match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
             Err(error) => Err(io::Error::other(error)),
@@ -395,14 +448,18 @@ impl Store {
                 "check the AWS_* keys, and that they may s3:GetObject, s3:PutObject and s3:ListBucket (without the last, \
                  S3 says of what is missing that it is forbidden)"
             }
-            Error::Unauthenticated { .. } => "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+            Error::Unauthenticated { .. } => {
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+            }
             Error::NotImplemented { .. } | Error::NotSupported { .. } => {
                 "the store must put objects only if they are absent; AWS_CONDITIONAL_PUT must not be disabled"
             }
             Error::UnknownConfigurationKey { .. } => "check the AWS_* variables",
             Error::InvalidPath { .. } => "check store.url",
             // A put with If-None-Match that was refused is AlreadyExists; neither is asked for elsewhere.
-            Error::Precondition { .. } | Error::NotModified { .. } => "the store answered a question not asked",
+            Error::Precondition { .. } | Error::NotModified { .. } => {
+                "the store answered a question not asked"
+            }
             Error::JoinError { .. } => "banshi is stopping",
             // Network, time, 5xx; a full or broken disk.
             Error::Generic { .. } => self.generic_fix(&error),
@@ -425,7 +482,9 @@ impl Store {
                 }
                 "check the disk"
             }
-            Place::Bucket { .. } => "check that the endpoint answers and the AWS_* variables are right",
+            Place::Bucket { .. } => {
+                "check that the endpoint answers and the AWS_* variables are right"
+            }
         }
     }
 }
@@ -467,8 +526,13 @@ impl Folder {
             Ok(()) => {
                 match sweep(root) {
                     Ok(0) => {}
-                    Ok(count) => tracing::info!(count, "swept {count} half written files of killed processes"),
-                    Err(error) => tracing::warn!(%error, "cannot sweep {}: {error}", root.display()),
+                    Ok(count) => tracing::info!(
+                        count,
+                        "swept {count} half written files of killed processes"
+                    ),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot sweep {}: {error}", root.display())
+                    }
                 }
                 alive.unlock()?;
             }
@@ -484,9 +548,15 @@ impl Folder {
     fn make(&self, path: &str) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
         let (dir, root, made) = (self.dir(path), self.root.clone(), Arc::clone(&self.made));
         move || {
-            if !made.lock().unwrap_or_else(PoisonError::into_inner).contains(&dir) {
+            if !made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&dir)
+            {
                 disk::make_dir(&dir, &root)?;
-                made.lock().unwrap_or_else(PoisonError::into_inner).insert(dir);
+                made.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(dir);
             }
             Ok(())
         }
@@ -538,7 +608,9 @@ fn same_job(theirs: Manifest, job: &Content) -> Result<Stored, Rejection> {
     if theirs.job.sha256 == job.sha256 {
         return Ok(Stored(theirs));
     }
-    Err(conflict(&theirs.job_id).with(&theirs.job.sha256, &job.sha256).into())
+    Err(conflict(&theirs.job_id)
+        .with(&theirs.job.sha256, &job.sha256)
+        .into())
 }
 
 fn conflict(job_id: &str) -> Problem {
@@ -549,7 +621,9 @@ fn conflict(job_id: &str) -> Problem {
             "{job_id} was used with other content, whose report is stored and stays as it is; send new content under \
              a new job_id"
         ),
-        format!("job_id {job_id} 已用于另一份内容，已存报告保持不变；内容有变的，请使用新的 job_id 重新报送"),
+        format!(
+            "job_id {job_id} 已用于另一份内容，已存报告保持不变；内容有变的，请使用新的 job_id 重新报送"
+        ),
     )
 }
 
@@ -573,7 +647,10 @@ pub fn document_id(pdf: &[u8]) -> Option<&[u8]> {
 
 /// The first string of an array, without its delimiters.
 fn first_string(array: &[u8]) -> Option<&[u8]> {
-    let inner = array.trim_ascii_start().strip_prefix(b"[")?.trim_ascii_start();
+    let inner = array
+        .trim_ascii_start()
+        .strip_prefix(b"[")?
+        .trim_ascii_start();
     let (open, string) = inner.split_first()?;
     let end = match open {
         b'<' => string.iter().position(|byte| *byte == b'>')?,
@@ -600,7 +677,9 @@ fn file_uri(path: &Path) -> String {
     let mut uri = String::from("file://");
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(*byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' => {
+                uri.push(char::from(*byte))
+            }
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }

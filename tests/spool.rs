@@ -86,7 +86,10 @@ impl Spool {
                 self.path("retry").join(format!("0.{due}")),
             );
             // A worker may have been faster.
-            assert!(hurried.map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |()| true));
+            assert!(hurried.map_or_else(
+                |error| error.kind() == std::io::ErrorKind::NotFound,
+                |()| true
+            ));
         }
     }
 }
@@ -121,7 +124,11 @@ fn event(body: &[u8]) -> Event {
         template_name: None,
         sha256: sha256(body),
     };
-    Event::rejected(&identity, &[Problem::new(Code::Json, "", "no", "不行")], "test")
+    Event::rejected(
+        &identity,
+        &[Problem::new(Code::Json, "", "no", "不行")],
+        "test",
+    )
 }
 
 async fn finish(delivery: Delivery) {
@@ -163,7 +170,11 @@ async fn a_job_dropped_in_arrives_as_it_was_sent() {
     );
     assert_eq!(delivery.message_id, None, "a file's name is not a job's id");
     assert_eq!(
-        (&delivery.correlation_id, &delivery.reply_to, &delivery.traceparent),
+        (
+            &delivery.correlation_id,
+            &delivery.reply_to,
+            &delivery.traceparent
+        ),
         (&None, &None, &None)
     );
     assert_eq!(spool.counts(), [0, 1, 0, 0]);
@@ -205,7 +216,12 @@ async fn an_event_repeated_is_one_event_and_the_first_stays() {
 #[tokio::test]
 async fn the_oldest_job_comes_first_and_of_one_age_by_name() {
     let spool = Spool::new();
-    for (name, age) in [("c.json", 10), ("b.json", 10), ("a.json", 5), ("z.json", 20)] {
+    for (name, age) in [
+        ("c.json", 10),
+        ("b.json", 10),
+        ("a.json", 5),
+        ("z.json", 20),
+    ] {
         spool.drop_in(name, name, age);
     }
     let mut intake = spool.intake(9).await;
@@ -264,7 +280,8 @@ async fn names_cannot_lead_out_or_overflow_and_the_job_still_comes() {
     let dead = dead(&mut spool.client().await).await;
     assert_eq!(dead.len(), odd.len(), "{dead:?}");
     assert!(
-        dead.iter().all(|job| job.code == "E-JSON" && job.id.len() <= 120),
+        dead.iter()
+            .all(|job| job.code == "E-JSON" && job.id.len() <= 120),
         "{dead:?}"
     );
 }
@@ -312,7 +329,10 @@ async fn a_dropped_job_comes_again_and_says_so() {
     drop(next(&mut intake).await);
     assert_eq!(spool.counts(), [0, 0, 1, 0]);
     let again = next(&mut intake).await;
-    assert_eq!((text(&again), again.attempt, again.redelivered), ("one", 1, true));
+    assert_eq!(
+        (text(&again), again.attempt, again.redelivered),
+        ("one", 1, true)
+    );
 }
 
 #[tokio::test]
@@ -327,7 +347,11 @@ async fn a_job_dropped_every_time_ends_among_the_dead() {
     let dead = dead(&mut spool.client().await).await;
     assert_eq!(dead.len(), 1);
     assert_eq!(
-        (dead[0].code.as_str(), dead[0].event.as_str(), dead[0].body.as_slice()),
+        (
+            dead[0].code.as_str(),
+            dead[0].event.as_str(),
+            dead[0].body.as_slice()
+        ),
         ("crashed", "crashed", &b"one"[..])
     );
     assert_eq!(spool.counts(), [0, 0, 0, 2]);
@@ -346,7 +370,11 @@ async fn a_released_job_is_put_back_untouched() {
     assert_eq!((delivery.attempt, delivery.redelivered), (1, false));
     spool.drop_in("a.json", "another of that name, meanwhile", 0);
     delivery.release().await;
-    assert_eq!(spool.list("jobs"), ["a.2.json", "a.json"], "neither replaces the other");
+    assert_eq!(
+        spool.list("jobs"),
+        ["a.2.json", "a.json"],
+        "neither replaces the other"
+    );
 }
 
 #[tokio::test]
@@ -356,7 +384,10 @@ async fn a_retried_job_waits_on_the_disk_and_comes_with_its_attempt() {
     spool.drop_in("a.json", "one", 0);
     for attempt in 1..=4 {
         let delivery = next(&mut intake).await;
-        assert_eq!((delivery.attempt, delivery.redelivered), (attempt, attempt > 1));
+        assert_eq!(
+            (delivery.attempt, delivery.redelivered),
+            (attempt, attempt > 1)
+        );
         delivery.retry().await.unwrap();
         assert_eq!(spool.counts(), [0, 0, 1, 0]);
         let waiting = spool.list("retry").remove(0);
@@ -415,7 +446,10 @@ async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
     );
     delivery.ack(confirmed).await.unwrap();
     assert_eq!(spool.counts(), [0, 0, 0, 2]);
-    assert_eq!(fs::read_to_string(spool.path("dead/a.json")).unwrap(), "one");
+    assert_eq!(
+        fs::read_to_string(spool.path("dead/a.json")).unwrap(),
+        "one"
+    );
     let text = fs::read(spool.path("dead/a.reason.json")).unwrap();
     let text: serde_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(
@@ -442,7 +476,10 @@ async fn a_job_buried_again_is_one_dead_job_and_two_of_one_name_are_two() {
         ["a.2.json", "a.2.reason.json", "a.json", "a.reason.json"]
     );
     let dead = dead(&mut spool.client().await).await;
-    let mut dead: Vec<_> = dead.iter().map(|job| (job.id.as_str(), job.body.as_slice())).collect();
+    let mut dead: Vec<_> = dead
+        .iter()
+        .map(|job| (job.id.as_str(), job.body.as_slice()))
+        .collect();
     dead.sort_unstable();
     assert_eq!(dead, [("a", &b"one"[..]), ("a.2", &b"two"[..])]);
 }
@@ -638,7 +675,15 @@ async fn an_id_cannot_lead_out_of_the_folder() {
     let spool = Spool::new();
     let mut client = spool.client().await;
     let long = "长".repeat(500);
-    let ids = ["../../etc/x", "/tmp/y", ".hidden", "", "a\0b\nc", "x.reason", &long];
+    let ids = [
+        "../../etc/x",
+        "/tmp/y",
+        ".hidden",
+        "",
+        "a\0b\nc",
+        "x.reason",
+        &long,
+    ];
     for (number, id) in ids.iter().enumerate() {
         client
             .send(id, number.to_string().as_bytes(), Lane::Bulk)
@@ -673,8 +718,14 @@ async fn the_dead_are_kept_replayed_or_dropped_as_told() {
     client
         .walk_dead(|job| {
             seen.push(job.id.clone());
-            assert_eq!((job.code.as_str(), job.message.as_str()), ("E-JSON", "not JSON"));
-            assert_eq!((job.event.as_str(), job.lane.as_str()), ("report.rejected", "bulk"));
+            assert_eq!(
+                (job.code.as_str(), job.message.as_str()),
+                ("E-JSON", "not JSON")
+            );
+            assert_eq!(
+                (job.event.as_str(), job.lane.as_str()),
+                ("report.rejected", "bulk")
+            );
             assert_eq!(job.body, job.id.as_bytes());
             match job.id.as_str() {
                 "replay" => Verdict::Replay,
@@ -702,7 +753,10 @@ async fn a_dead_job_without_a_reason_is_listed_all_the_same() {
     fs::write(spool.path("dead/b.reason.json"), "{}").unwrap();
     let dead = dead(&mut client).await;
     assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].id.as_str(), dead[0].code.as_str()), ("a", "unknown"));
+    assert_eq!(
+        (dead[0].id.as_str(), dead[0].code.as_str()),
+        ("a", "unknown")
+    );
 }
 
 // Workers that die. The child process is this very binary, running the one ignored test.
@@ -825,7 +879,10 @@ async fn a_job_that_kills_ten_workers_ends_among_the_dead() {
     assert_eq!(text(&next(&mut intake).await), "innocent");
     let dead = dead(&mut spool.client().await).await;
     assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].id.as_str(), dead[0].code.as_str()), ("poison", "crashed"));
+    assert_eq!(
+        (dead[0].id.as_str(), dead[0].code.as_str()),
+        ("poison", "crashed")
+    );
     assert_eq!(dead[0].body, b"poison");
 }
 
@@ -860,5 +917,8 @@ async fn workers_killed_at_any_moment_lose_no_job() {
     let want: BTreeSet<_> = (0..count)
         .map(|number| format!("{}.json", event(number.to_string().as_bytes()).id))
         .collect();
-    assert_eq!(spool.list("events").into_iter().collect::<BTreeSet<_>>(), want);
+    assert_eq!(
+        spool.list("events").into_iter().collect::<BTreeSet<_>>(),
+        want
+    );
 }

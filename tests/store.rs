@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use banshi::config;
 use banshi::digest::sha256;
 use banshi::problem::{Code, Failure, Outage, Part};
-use banshi::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id};
+use banshi::store::{
+    Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id,
+};
 
 fn open(dir: &Path) -> Store {
     Store::open(&config::Store {
@@ -64,7 +66,8 @@ fn manifest(job_id: &str, content: &str) -> Manifest {
 /// As much of a PDF as the store looks at: bytes, and a trailer whose first id names the job.
 fn pdf(content: &str, build: &str) -> Vec<u8> {
     let id = sha256(content.as_bytes());
-    format!("%PDF-1.7\n{content} by {build}\ntrailer\n<</ID [({id}) ({build})]>>\n%%EOF\n").into_bytes()
+    format!("%PDF-1.7\n{content} by {build}\ntrailer\n<</ID [({id}) ({build})]>>\n%%EOF\n")
+        .into_bytes()
 }
 
 fn path_of(dir: &Path, path: &str) -> PathBuf {
@@ -90,7 +93,11 @@ fn files(dir: &Path) -> BTreeSet<String> {
 
 async fn put(store: &Store, job_id: &str, content: &str, build: &str) -> Result<Stored, Failure> {
     store
-        .put(&key(job_id), &pdf(content, build), manifest(job_id, content))
+        .put(
+            &key(job_id),
+            &pdf(content, build),
+            manifest(job_id, content),
+        )
         .await
 }
 
@@ -101,7 +108,10 @@ fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
     let [problem] = rejection.problems() else {
         panic!("one problem: {rejection:?}")
     };
-    assert_eq!((problem.code, problem.path.as_str()), (Code::Conflict, "/job_id"));
+    assert_eq!(
+        (problem.code, problem.path.as_str()),
+        (Code::Conflict, "/job_id")
+    );
     assert!(
         problem.message.contains(job_id) && problem.message_zh.contains(job_id),
         "{problem}"
@@ -140,7 +150,10 @@ async fn what_is_put_is_there_and_the_manifest_says_where() {
         manifest.uri,
         format!("file://{}/annual-report/2021/2023/a-1.json", root.display())
     );
-    assert_eq!(store.find(&key("a-1")).await.unwrap().as_ref(), Some(manifest));
+    assert_eq!(
+        store.find(&key("a-1")).await.unwrap().as_ref(),
+        Some(manifest)
+    );
     assert_eq!(store.find(&key("a-2")).await.unwrap(), None);
     assert_eq!(files(dir.path()).len(), 2, "nothing else is left there");
 }
@@ -154,12 +167,18 @@ async fn the_same_job_twice_is_one_stored_result() {
         completed_at: "2024-02-01T00:00:00Z".to_owned(),
         ..manifest("a", "one")
     };
-    let second = store.put(&key("a"), &pdf("one", "us"), later).await.unwrap();
+    let second = store
+        .put(&key("a"), &pdf("one", "us"), later)
+        .await
+        .unwrap();
     assert_eq!(
         first, second,
         "the first manifest stays, so that its event repeats to the byte"
     );
-    let recalled = store.recall(&key("a"), &manifest("a", "one").job).await.unwrap();
+    let recalled = store
+        .recall(&key("a"), &manifest("a", "one").job)
+        .await
+        .unwrap();
     assert_eq!(recalled, Some(first));
 }
 
@@ -209,13 +228,20 @@ async fn a_killed_workers_pdf_of_the_same_job_is_adopted() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, pdf("one", build)).unwrap();
         let stored = put(&store, job_id, "one", "us").await.unwrap();
-        assert_eq!(fs::read(file).unwrap(), pdf("one", build), "never overwritten");
+        assert_eq!(
+            fs::read(file).unwrap(),
+            pdf("one", build),
+            "never overwritten"
+        );
         assert_eq!(
             stored.manifest().artifact.sha256,
             sha256(&pdf("one", build)),
             "it names what is there"
         );
-        assert_eq!(stored.manifest().artifact.bytes, pdf("one", build).len() as u64);
+        assert_eq!(
+            stored.manifest().artifact.bytes,
+            pdf("one", build).len() as u64
+        );
     }
 }
 
@@ -256,7 +282,12 @@ async fn of_eight_workers_with_one_job_one_manifest_wins_and_all_have_it() {
                     completed_at,
                     ..manifest(&job_id, "one")
                 };
-                async move { store.put(&key(&job_id), &pdf("one", &build), manifest).await.unwrap() }
+                async move {
+                    store
+                        .put(&key(&job_id), &pdf("one", &build), manifest)
+                        .await
+                        .unwrap()
+                }
             });
             let stored = futures_util::future::join_all(racers).await;
             assert!(stored.iter().all(|each| *each == stored[0]), "{stored:#?}");
@@ -300,7 +331,9 @@ async fn nobody_ever_sees_half_a_file() {
         let mut seen = 0;
         while ended.try_recv().is_err() {
             for round in 0..10 {
-                if let Ok(metadata) = fs::metadata(path_of(&watched, &key(&format!("job-{round}")).pdf())) {
+                if let Ok(metadata) =
+                    fs::metadata(path_of(&watched, &key(&format!("job-{round}")).pdf()))
+                {
                     assert_eq!(metadata.len(), whole);
                     seen += 1;
                 }
@@ -351,7 +384,10 @@ async fn a_folder_in_the_way_is_an_outage_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     fs::write(dir.path().join("annual-report"), "a file").unwrap();
-    assert_outage(put(&store, "a", "one", "us").await, "annual-report/2021/2023/a.pdf");
+    assert_outage(
+        put(&store, "a", "one", "us").await,
+        "annual-report/2021/2023/a.pdf",
+    );
 }
 
 #[tokio::test]
@@ -365,7 +401,10 @@ async fn readiness_writes_and_never_twice() {
     fs::remove_dir_all(dir.path()).unwrap();
     fs::write(dir.path(), "a file where the folder was").unwrap();
     let outage = store.ready().await.unwrap_err();
-    assert!(outage.message.contains(dir.path().to_str().unwrap()), "{outage}");
+    assert!(
+        outage.message.contains(dir.path().to_str().unwrap()),
+        "{outage}"
+    );
 }
 
 #[test]
@@ -382,7 +421,10 @@ fn addresses_are_absolute_and_encoded() {
         url: format!("file://{}", dir.path().display()),
     })
     .unwrap();
-    assert_eq!(store.uri("b.pdf"), format!("file://{}/b.pdf", root.display()));
+    assert_eq!(
+        store.uri("b.pdf"),
+        format!("file://{}/b.pdf", root.display())
+    );
     let store = Store::open(&config::Store {
         url: "s3://bucket/档案/prefix/".to_owned(),
     })
@@ -414,7 +456,10 @@ fn an_address_that_makes_no_sense_is_an_outage_that_says_so() {
         (&format!("file:{}", file.display()), "a file is in the way"),
         ("file:/proc/banshi", "/proc/banshi"),
     ] {
-        let outage = Store::open(&config::Store { url: url.to_owned() }).unwrap_err();
+        let outage = Store::open(&config::Store {
+            url: url.to_owned(),
+        })
+        .unwrap_err();
         assert_eq!(outage.part, Part::Store);
         assert!(outage.message.contains(says), "{url}: {outage}");
     }
@@ -431,7 +476,8 @@ fn staged_files_are_swept_when_nobody_else_is_there_and_only_then() {
     leave("c.pdf");
     leave("notes#1");
     let first = open(dir.path());
-    let kept = BTreeSet::from(["c.pdf", "notes#1"].map(|name| format!("annual-report/2021/2023/{name}")));
+    let kept =
+        BTreeSet::from(["c.pdf", "notes#1"].map(|name| format!("annual-report/2021/2023/{name}")));
     assert_eq!(files(dir.path()), kept, "only what object_store stages");
     leave("d.pdf#1");
     let second = open(dir.path());
@@ -531,7 +577,9 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
         let store = open(dir.path());
         while left.contains(&key(&format!("job-{next}")).pdf()) {
             between += usize::from(!left.contains(&key(&format!("job-{next}")).manifest()));
-            let stored = put(&store, &format!("job-{next}"), &content(next), "us").await.unwrap();
+            let stored = put(&store, &format!("job-{next}"), &content(next), "us")
+                .await
+                .unwrap();
             let kept = fs::read(path_of(dir.path(), &key(&format!("job-{next}")).pdf())).unwrap();
             assert_eq!(kept, self::pdf(&content(next), "us"), "whole");
             assert_eq!(stored.manifest().artifact.sha256, sha256(&kept));

@@ -6,12 +6,12 @@ use super::form::*;
 const MADE_AND_DISCLOSED: &[Figure] = &[
     Figure {
         field: "made",
-        label: "本年新制作数量",
+        label: "本年新\n制作数量",
         kind: Kind::Count,
     },
     Figure {
         field: "disclosed",
-        label: "本年新公开数量",
+        label: "本年新\n公开数量",
         kind: Kind::Count,
     },
     Figure {

@@ -53,10 +53,17 @@ pub struct Item {
 pub struct Figure {
     /// The contract's name.
     pub field: &'static str,
-    /// The column's text.
+    /// The column's text, with the line break that the official form has in it.
     pub label: &'static str,
     /// What stands in it.
     pub kind: Kind,
+}
+
+impl Figure {
+    /// The column's text on one line.
+    pub fn name(&self) -> String {
+        self.label.replace('\n', "")
+    }
 }
 
 /// What stands in a cell of table 2.
@@ -146,7 +153,12 @@ impl Form {
                         label: own,
                         lines,
                     } => {
-                        walk(lines, &format!("{pointer}/{field}"), &join(label, own), rows);
+                        walk(
+                            lines,
+                            &format!("{pointer}/{field}"),
+                            &join(label, own),
+                            rows,
+                        );
                     }
                 }
             }
@@ -208,14 +220,18 @@ pub const REVIEW_GROUPS: [(&str, &str); 3] = [
 ];
 
 /// The sentence that both editions print in table 3.
-pub const RECONCILIATION: &str = "（本列数据的勾稽关系为：第一项加第二项之和，等于第三项加第四项之和）";
+pub const RECONCILIATION: &str =
+    "（本列数据的勾稽关系为：第一项加第二项之和，等于第三项加第四项之和）";
 
 /// The sections: the contract's name and the official heading, the same in both editions.
 pub const SECTIONS: [(&str, &str); 6] = [
     ("overview", "一、总体情况"),
     ("proactive_disclosure", "二、主动公开政府信息情况"),
     ("requests", "三、收到和处理政府信息公开申请情况"),
-    ("review_and_litigation", "四、政府信息公开行政复议、行政诉讼情况"),
+    (
+        "review_and_litigation",
+        "四、政府信息公开行政复议、行政诉讼情况",
+    ),
     ("problems_and_improvements", "五、存在的主要问题及改进情况"),
     ("other_matters", "六、其他需要报告的事项"),
 ];

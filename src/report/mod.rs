@@ -253,7 +253,13 @@ pub fn check(
 
 /// Reads the `data` of a job. What cannot be read is noted in `problems` and stands in the
 /// report as a placeholder, so that the rules still see the rest.
-pub fn read(node: &Node, place: &Place, form: &'static Form, limits: &Limits, problems: &mut Problems) -> Report {
+pub fn read(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    limits: &Limits,
+    problems: &mut Problems,
+) -> Report {
     let mut report = Report {
         form,
         agency: String::new(),
@@ -319,7 +325,13 @@ fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -
         _ => None,
     };
     let Some(year) = year.filter(|year| (2008..=2100).contains(year)) else {
-        wrong(problems, place, node, "a year from 2008 to 2100", "2008至2100的年份");
+        wrong(
+            problems,
+            place,
+            node,
+            "a year from 2008 to 2100",
+            "2008至2100的年份",
+        );
         return 0;
     };
     if !form.years.contains(&year) {
@@ -336,8 +348,14 @@ fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -
             Problem::new(
                 Code::Edition,
                 &place.pointer,
-                format!("{} serves the years {from} to {to}, not {year}{en}", form.name),
-                format!("{}适用于{from}至{to}年度，不适用于{year}年度{zh}", form.name),
+                format!(
+                    "{} serves the years {from} to {to}, not {year}{en}",
+                    form.name
+                ),
+                format!(
+                    "{}适用于{from}至{to}年度，不适用于{year}年度{zh}",
+                    form.name
+                ),
             )
             .with(format!("{from}-{to}"), year),
         );
@@ -349,7 +367,10 @@ fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> Option<Date
     let form = time::macros::format_description!("[year]-[month]-[day]");
     let date = node.as_str().and_then(|text| Date::parse(text, form).ok());
     if date.is_none() {
-        let (en, zh) = ("a date that exists, as \"2021-01-26\"", "真实日期，格式如“2021-01-26”");
+        let (en, zh) = (
+            "a date that exists, as \"2021-01-26\"",
+            "真实日期，格式如“2021-01-26”",
+        );
         wrong(problems, place, node, en, zh);
     }
     date
@@ -372,14 +393,22 @@ impl Spent {
                 "paragraphs and rows",
                 "个段落和表行",
             ),
-            (self.characters, limits.characters, "characters", "characters", "个字符"),
+            (
+                self.characters,
+                limits.characters,
+                "characters",
+                "characters",
+                "个字符",
+            ),
         ] {
             if spent > limit {
                 problems.push(
                     Problem::new(
                         Code::Schema,
                         &place.pointer,
-                        format!("the text has {spent} {en}; this service takes {limit} (limits.{key})"),
+                        format!(
+                            "the text has {spent} {en}; this service takes {limit} (limits.{key})"
+                        ),
                         format!("正文共{spent}{zh}，超过上限{limit}（limits.{key}）"),
                     )
                     .with(limit, spent),
@@ -389,7 +418,13 @@ impl Spent {
     }
 }
 
-fn read_blocks(node: &Node, place: &Place, limits: &Limits, spent: &mut Spent, problems: &mut Problems) -> Vec<Block> {
+fn read_blocks(
+    node: &Node,
+    place: &Place,
+    limits: &Limits,
+    spent: &mut Spent,
+    problems: &mut Problems,
+) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (node, place) in items(node, place, problems) {
         if spent.paragraphs > limits.paragraphs {
@@ -399,7 +434,10 @@ fn read_blocks(node: &Node, place: &Place, limits: &Limits, spent: &mut Spent, p
         }
         if let Some(block) = read_block(node, &place, problems) {
             let texts = block_texts(&block);
-            spent.characters += texts.iter().map(|(_, text)| text.chars().count()).sum::<usize>();
+            spent.characters += texts
+                .iter()
+                .map(|(_, text)| text.chars().count())
+                .sum::<usize>();
             spent.paragraphs += match &block {
                 Block::Table { rows, .. } => rows.len() + 1,
                 _ => 1,
@@ -430,7 +468,12 @@ fn read_block(node: &Node, place: &Place, problems: &mut Problems) -> Option<Blo
         (None, None) if !pairs.is_empty() => None, // an unknown field, noted already
         _ => {
             let name = place.name();
-            bad(problems, place, &format!("want {EN}"), &format!("{name}应为{ZH}"));
+            bad(
+                problems,
+                place,
+                &format!("want {EN}"),
+                &format!("{name}应为{ZH}"),
+            );
             None
         }
     }
@@ -450,7 +493,12 @@ fn read_table(node: &Node, place: &Place, problems: &mut Problems) -> Option<Blo
         .map(|(node, place)| table_cell(node, &place, problems))
         .collect();
     if columns.is_empty() {
-        bad(problems, &columns_place, "a table needs a column", "表格至少要有一列");
+        bad(
+            problems,
+            &columns_place,
+            "a table needs a column",
+            "表格至少要有一列",
+        );
     }
     let (rows_node, rows_place) = rows?;
     let mut cells = Vec::new();
@@ -486,7 +534,13 @@ fn table_cell(node: &Node, place: &Place, problems: &mut Problems) -> String {
         Node::String(text) => text.clone(),
         Node::Number(number) if !number.is_f64() => number.to_string(),
         other => {
-            wrong(problems, place, other, "a string or a whole number", "字符串或整数");
+            wrong(
+                problems,
+                place,
+                other,
+                "a string or a whole number",
+                "字符串或整数",
+            );
             String::new()
         }
     }
@@ -497,18 +551,23 @@ pub fn block_texts(block: &Block) -> Vec<(String, &str)> {
     match block {
         Block::Paragraph(text) => vec![(String::new(), text)],
         Block::Heading(text) => vec![("/heading".to_owned(), text)],
-        Block::Table { columns, rows, caption } => {
+        Block::Table {
+            columns,
+            rows,
+            caption,
+        } => {
             let heads = columns
                 .iter()
                 .enumerate()
                 .map(|(column, text)| (format!("/table/columns/{column}"), text.as_str()));
             let cells = rows.iter().enumerate().flat_map(|(row, cells)| {
-                cells
-                    .iter()
-                    .enumerate()
-                    .map(move |(column, text)| (format!("/table/rows/{row}/{column}"), text.as_str()))
+                cells.iter().enumerate().map(move |(column, text)| {
+                    (format!("/table/rows/{row}/{column}"), text.as_str())
+                })
             });
-            let caption = caption.iter().map(|text| ("/table/caption".to_owned(), text.as_str()));
+            let caption = caption
+                .iter()
+                .map(|text| ("/table/caption".to_owned(), text.as_str()));
             heads.chain(cells).chain(caption).collect()
         }
     }
@@ -524,7 +583,12 @@ fn read_notes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<String> {
         .collect()
 }
 
-fn read_disclosure(node: &Node, place: &Place, form: &'static Form, problems: &mut Problems) -> Disclosure {
+fn read_disclosure(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    problems: &mut Problems,
+) -> Disclosure {
     let unread = |figure: &Figure| match figure.kind {
         Kind::Count | Kind::Change => Value::Number(Cell::Unread),
         Kind::Amount | Kind::AmountWan => Value::BlankMoney,
@@ -553,7 +617,7 @@ fn read_disclosure(node: &Node, place: &Place, form: &'static Form, problems: &m
             for figure in band.figures {
                 let found = cells
                     .as_mut()
-                    .and_then(|f| f.required(figure.field, figure.label, problems));
+                    .and_then(|f| f.required(figure.field, &figure.name(), problems));
                 figures.push(match found {
                     Some((node, place)) => read_figure(node, &place, figure.kind, problems),
                     None => unread(figure),
@@ -578,7 +642,10 @@ fn read_figure(node: &Node, place: &Place, kind: Kind, problems: &mut Problems) 
         Kind::Change => Value::Number(match node {
             Node::Null => Cell::Blank,
             Node::Number(number) => match number.as_i64() {
-                Some(value) if value.abs() <= MAX_COUNT => Cell::Number { value, remark: None },
+                Some(value) if value.abs() <= MAX_COUNT => Cell::Number {
+                    value,
+                    remark: None,
+                },
                 _ => {
                     let en = "a whole number from -10^12 to 10^12";
                     wrong(problems, place, node, en, "-10^12至10^12的整数");
@@ -658,7 +725,10 @@ fn read_count(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
             }
         }
         _ => match read_number(node, place, problems) {
-            Some(value) => Cell::Number { value, remark: None },
+            Some(value) => Cell::Number {
+                value,
+                remark: None,
+            },
             None => Cell::Unread,
         },
     }
@@ -666,7 +736,9 @@ fn read_count(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
 
 fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i64> {
     let number = match node {
-        Node::Number(number) => number.as_i64().filter(|value| (0..=MAX_COUNT).contains(value)),
+        Node::Number(number) => number
+            .as_i64()
+            .filter(|value| (0..=MAX_COUNT).contains(value)),
         _ => None,
     };
     if number.is_none() {
@@ -677,7 +749,12 @@ fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i6
     number
 }
 
-fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut Problems) -> Requests {
+fn read_requests(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    problems: &mut Problems,
+) -> Requests {
     use form::Line;
     fn walk(
         fields: &mut Option<Fields<'_>>,
@@ -693,7 +770,9 @@ fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut
                     label: own,
                 } => {
                     // （七）总计 may be left out: it is computed then.
-                    let found = fields.as_mut().and_then(|fields| fields.optional("total", own));
+                    let found = fields
+                        .as_mut()
+                        .and_then(|fields| fields.optional("total", own));
                     rows.push(match found {
                         Some((node, place)) => read_row(node, &place, problems),
                         None if fields.is_some() => std::array::from_fn(|_| Cell::Absent),
@@ -706,7 +785,9 @@ fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut
                     } else {
                         format!("{label} {own}")
                     };
-                    let found = fields.as_mut().and_then(|f| f.required(field, &label, problems));
+                    let found = fields
+                        .as_mut()
+                        .and_then(|f| f.required(field, &label, problems));
                     rows.push(match found {
                         Some((node, place)) => read_row(node, &place, problems),
                         None => Row::default(),
@@ -718,7 +799,9 @@ fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut
                     lines,
                 } => {
                     let label = if *field == "outcome" { "" } else { own };
-                    let found = fields.as_mut().and_then(|f| f.required(field, own, problems));
+                    let found = fields
+                        .as_mut()
+                        .and_then(|f| f.required(field, own, problems));
                     // Rows name their group themselves.
                     let found = found.map(|(node, place)| (node, Place::new(place.pointer, "")));
                     let mut inner = found
@@ -736,7 +819,10 @@ fn read_requests(node: &Node, place: &Place, form: &'static Form, problems: &mut
     let mut fields = Fields::of(node, &place, problems);
     let mut rows = Vec::new();
     walk(&mut fields, form.requests, "", &mut rows, problems);
-    let notes = fields.as_mut().map(|f| read_notes(f, problems)).unwrap_or_default();
+    let notes = fields
+        .as_mut()
+        .map(|f| read_notes(f, problems))
+        .unwrap_or_default();
     if let Some(fields) = fields {
         fields.finish(problems);
     }
@@ -791,7 +877,9 @@ fn read_review(node: &Node, place: &Place, problems: &mut Problems) -> Review {
             if let Some((node, place)) = litigation.required("direct", direct, problems) {
                 review.groups[1] = read_cells(node, &place, &RESULTS, problems);
             }
-            if let Some((node, place)) = litigation.required("after_reconsideration", after, problems) {
+            if let Some((node, place)) =
+                litigation.required("after_reconsideration", after, problems)
+            {
                 review.groups[2] = read_cells(node, &place, &RESULTS, problems);
             }
             litigation.finish(problems);
@@ -827,7 +915,8 @@ impl Prior {
             if let Some((node, place)) = cells.optional("rules", "规章") {
                 prior.rules_in_force = read_count(node, &place, problems).number();
             }
-            if let Some((node, place)) = cells.optional("normative_documents", "行政规范性文件") {
+            if let Some((node, place)) = cells.optional("normative_documents", "行政规范性文件")
+            {
                 prior.documents_in_force = read_count(node, &place, problems).number();
             }
             cells.finish(problems);

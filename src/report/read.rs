@@ -33,7 +33,10 @@ impl Node {
     /// The field of an object; the first, when it is given twice.
     pub fn get(&self, name: &str) -> Option<&Node> {
         match self {
-            Node::Object(fields) => fields.iter().find(|(field, _)| field == name).map(|(_, node)| node),
+            Node::Object(fields) => fields
+                .iter()
+                .find(|(field, _)| field == name)
+                .map(|(_, node)| node),
             _ => None,
         }
     }
@@ -63,7 +66,13 @@ impl Node {
     pub fn depth(&self) -> usize {
         match self {
             Node::Array(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
-            Node::Object(fields) => 1 + fields.iter().map(|(_, node)| node.depth()).max().unwrap_or(0),
+            Node::Object(fields) => {
+                1 + fields
+                    .iter()
+                    .map(|(_, node)| node.depth())
+                    .max()
+                    .unwrap_or(0)
+            }
             _ => 0,
         }
     }
@@ -285,7 +294,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that must be there, or a problem.
-    pub fn required(&mut self, name: &'static str, label: &str, problems: &mut Problems) -> Option<(&'a Node, Place)> {
+    pub fn required(
+        &mut self,
+        name: &'static str,
+        label: &str,
+        problems: &mut Problems,
+    ) -> Option<(&'a Node, Place)> {
         let found = self.optional(name, label);
         if found.is_none() {
             let place = self.place.field(name, label);
@@ -319,7 +333,10 @@ impl<'a> Fields<'a> {
                     format!("未知字段“{name}”{zh}"),
                 ));
             }
-            if self.fields[..index].iter().any(|(earlier, _)| earlier == name) {
+            if self.fields[..index]
+                .iter()
+                .any(|(earlier, _)| earlier == name)
+            {
                 problems.push(Problem::new(
                     Code::Schema,
                     &place.pointer,

@@ -5,7 +5,8 @@
 //! out or is blank as its computed value; a sum with a cell that could not be read is not made.
 
 use super::form::{
-    ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, Kind, RECEIVED, REVIEW_GROUPS, RowPlace, TOTAL,
+    ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, Kind, RECEIVED,
+    REVIEW_GROUPS, RowPlace, TOTAL,
 };
 use super::{Block, Cell, Prior, Report, Row, Value};
 use crate::problem::{Code, Problem};
@@ -18,8 +19,9 @@ const REVIEW: &str = "/data/review_and_litigation";
 const DISCLOSURE: &str = "/data/proactive_disclosure";
 
 /// Every rule, in the order of the codes.
-const RULES: [fn(&Report, &Prior, &mut Vec<Problem>); 9] =
-    [column, outcome, row, review, prior, in_force, fee, blank, length];
+const RULES: [fn(&Report, &Prior, &mut Vec<Problem>); 9] = [
+    column, outcome, row, review, prior, in_force, fee, blank, length,
+];
 
 /// Notes every rule that the report breaks.
 pub fn check(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
@@ -41,7 +43,9 @@ impl Sums {
         // A （七）总计 that was left out or is blank stands for the sum of the rows above it.
         if let Some(total) = index(&places, TOTAL) {
             for column in 0..APPLICANTS.len() {
-                if let Some(Cell::Absent | Cell::Blank) = report.requests.rows.get(total).map(|row| &row[column]) {
+                if let Some(Cell::Absent | Cell::Blank) =
+                    report.requests.rows.get(total).map(|row| &row[column])
+                {
                     rows[total][column] = outcome_sum(&places, &rows, column);
                 }
             }
@@ -81,7 +85,13 @@ fn outcome_sum(places: &[RowPlace], rows: &[[Option<i64>; 7]], column: usize) ->
 fn column(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     let sums = Sums::of(report);
     let rows = [RECEIVED, CARRIED_IN, TOTAL, CARRIED_OUT].map(|pointer| sums.row(pointer));
-    let [Some(received), Some(carried_in), Some(total), Some(carried_out)] = rows else {
+    let [
+        Some(received),
+        Some(carried_in),
+        Some(total),
+        Some(carried_out),
+    ] = rows
+    else {
         return;
     };
     // The problem stands at the outcome's total, or at 四 when that total was left out.
@@ -123,7 +133,9 @@ fn outcome(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     let sums = Sums::of(report);
     let Some(total) = sums.row(TOTAL) else { return };
     for (column, (field, label)) in APPLICANTS.into_iter().enumerate() {
-        let (Some(given), Some(sum)) = (total[column], outcome_sum(&sums.places, &sums.rows, column)) else {
+        let (Some(given), Some(sum)) =
+            (total[column], outcome_sum(&sums.places, &sums.rows, column))
+        else {
             continue;
         };
         if given != sum {
@@ -149,11 +161,18 @@ fn row(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
         let Some(given) = row[ALL_APPLICANTS].number() else {
             continue;
         };
-        let Some(sum) = row[..ALL_APPLICANTS].iter().map(Cell::adds).sum::<Option<i64>>() else {
+        let Some(sum) = row[..ALL_APPLICANTS]
+            .iter()
+            .map(Cell::adds)
+            .sum::<Option<i64>>()
+        else {
             continue;
         };
         // A （七）总计 left out but for its own total has nothing to add up here.
-        if row[..ALL_APPLICANTS].iter().all(|cell| *cell == Cell::Absent) {
+        if row[..ALL_APPLICANTS]
+            .iter()
+            .all(|cell| *cell == Cell::Absent)
+        {
             continue;
         }
         if given != sum {
@@ -180,7 +199,11 @@ fn review(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
         let Some(given) = cells[ALL_RESULTS].number() else {
             continue;
         };
-        let Some(sum) = cells[..ALL_RESULTS].iter().map(Cell::adds).sum::<Option<i64>>() else {
+        let Some(sum) = cells[..ALL_RESULTS]
+            .iter()
+            .map(Cell::adds)
+            .sum::<Option<i64>>()
+        else {
             continue;
         };
         if given != sum {
@@ -192,7 +215,9 @@ fn review(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
                         "「{label}」「总计」 is {given}, but its four results add up to {sum}; \
                          this follows from what the total means"
                     ),
-                    format!("「{label}」「总计」填{given}，而四种结果之和为{sum}（由总计的含义推出）"),
+                    format!(
+                        "「{label}」「总计」填{given}，而四种结果之和为{sum}（由总计的含义推出）"
+                    ),
                 )
                 .with(sum, given),
             );
@@ -203,7 +228,9 @@ fn review(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
 /// R-PRIOR: 二、上年结转 is last year's 四、结转下年度继续办理, per column.
 fn prior(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
     let sums = Sums::of(report);
-    let Some(carried_in) = sums.row(CARRIED_IN) else { return };
+    let Some(carried_in) = sums.row(CARRIED_IN) else {
+        return;
+    };
     for (column, (field, label)) in APPLICANTS.into_iter().enumerate() {
         let (Some(before), Some(now)) = (prior.carried_out[column], carried_in[column]) else {
             continue;
@@ -227,19 +254,25 @@ fn prior(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
 
 /// W-INFORCE: 现行有效件数 is last year's + 本年制发件数 − 本年废止件数.
 fn in_force(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
-    let figures: Vec<_> = report.form.figures().zip(&report.disclosure.figures).collect();
+    let figures: Vec<_> = report
+        .form
+        .figures()
+        .zip(&report.disclosure.figures)
+        .collect();
     for (item_field, before) in [
         ("rules", prior.rules_in_force),
         ("normative_documents", prior.documents_in_force),
     ] {
         let Some(before) = before else { continue };
         let cell = |name: &str| {
-            figures.iter().find_map(|((_, item, figure), value)| match value {
-                Value::Number(cell) if item.field == item_field && figure.field == name => {
-                    cell.adds().map(|adds| (adds, item.label))
-                }
-                _ => None,
-            })
+            figures
+                .iter()
+                .find_map(|((_, item, figure), value)| match value {
+                    Value::Number(cell) if item.field == item_field && figure.field == name => {
+                        cell.adds().map(|adds| (adds, item.label))
+                    }
+                    _ => None,
+                })
         };
         let (Some((issued, label)), Some((repealed, _)), Some((in_force, _))) =
             (cell("issued"), cell("repealed"), cell("in_force"))
@@ -293,12 +326,18 @@ fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     let mut cells = Vec::new();
     for ((band, item, figure), value) in report.form.figures().zip(&report.disclosure.figures) {
         let unread = |path: &str| problems.iter().any(|problem| problem.path == path);
-        let path = format!("{DISCLOSURE}/{}/{}/{}", band.field, item.field, figure.field);
+        let path = format!(
+            "{DISCLOSURE}/{}/{}/{}",
+            band.field, item.field, figure.field
+        );
         let blank = match value {
             Value::Number(cell) => *cell == Cell::Blank,
             Value::BlankMoney => {
                 debug_assert!(matches!(figure.kind, Kind::Amount | Kind::AmountWan));
-                !unread(&path) && problems.iter().all(|p| !path.starts_with(&format!("{}/", p.path)))
+                !unread(&path)
+                    && problems
+                        .iter()
+                        .all(|p| !path.starts_with(&format!("{}/", p.path)))
             }
             Value::Money(_) => false,
         };
@@ -362,14 +401,20 @@ pub fn compute_totals(report: &mut Report) {
     for (row, sums) in report.requests.rows.iter_mut().zip(&sums.rows) {
         for (cell, sum) in row.iter_mut().zip(sums) {
             if let (Cell::Absent, Some(value)) = (&*cell, *sum) {
-                *cell = Cell::Number { value, remark: None };
+                *cell = Cell::Number {
+                    value,
+                    remark: None,
+                };
             }
         }
     }
     for group in &mut report.review.groups {
         let sum: Option<i64> = group[..ALL_RESULTS].iter().map(Cell::adds).sum();
         if let (Cell::Absent, Some(value)) = (&group[ALL_RESULTS], sum) {
-            group[ALL_RESULTS] = Cell::Number { value, remark: None };
+            group[ALL_RESULTS] = Cell::Number {
+                value,
+                remark: None,
+            };
         }
     }
 }

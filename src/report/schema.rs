@@ -48,7 +48,11 @@ pub fn schema(template: &str, form: &Form) -> Value {
 }
 
 /// An object of required fields; `optional` ones may be left out.
-fn object(fields: impl IntoIterator<Item = (&'static str, Value)>, optional: &[&str], description: &str) -> Value {
+fn object(
+    fields: impl IntoIterator<Item = (&'static str, Value)>,
+    optional: &[&str],
+    description: &str,
+) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, value) in fields {
@@ -113,7 +117,9 @@ fn block() -> Value {
 }
 
 fn cells(columns: &[(&'static str, &str)]) -> Value {
-    let fields = columns.iter().map(|(name, label)| (*name, described("count", label)));
+    let fields = columns
+        .iter()
+        .map(|(name, label)| (*name, described("count", label)));
     object(
         fields,
         &["total"],
@@ -171,7 +177,7 @@ fn disclosure(form: &Form, heading: &str) -> Value {
             let figures = band
                 .figures
                 .iter()
-                .map(|figure| (figure.field, figure_schema(figure.kind, figure.label)));
+                .map(|figure| (figure.field, figure_schema(figure.kind, &figure.name())));
             (item.field, object(figures, &[], item.label))
         });
         (band.field, object(items, &[], band.label))
@@ -238,14 +244,21 @@ fn prior(form: &Form) -> Value {
     carried_out["required"] = json!([]);
     carried_out["description"] = json!("Last year's 四、结转下年度继续办理.");
     let mut fields = vec![("carried_out", carried_out)];
-    if form.figures().any(|(.., figure)| figure.field == "in_force") {
+    if form
+        .figures()
+        .any(|(.., figure)| figure.field == "in_force")
+    {
         let counts = [
             ("rules", described("count", "规章")),
             ("normative_documents", described("count", "行政规范性文件")),
         ];
         fields.push((
             "in_force",
-            object(counts, &["rules", "normative_documents"], "Last year's 现行有效件数."),
+            object(
+                counts,
+                &["rules", "normative_documents"],
+                "Last year's 现行有效件数.",
+            ),
         ));
     }
     object(

@@ -39,7 +39,12 @@ pub fn view(report: &Report) -> Json {
 /// 成文日期 in Arabic digits, no leading zeros (GB/T 9704-2012, 7.3.5.4): 2021年1月26日.
 pub fn issued_on(report: &Report) -> Option<String> {
     let date = report.issued_on?;
-    Some(format!("{}年{}月{}日", date.year(), u8::from(date.month()), date.day()))
+    Some(format!(
+        "{}年{}月{}日",
+        date.year(),
+        u8::from(date.month()),
+        date.day()
+    ))
 }
 
 fn disclosure(report: &Report) -> Json {
@@ -89,7 +94,10 @@ fn printed(cell: &Cell) -> String {
             value,
             remark: Some(remark),
         } => format!("{value}（{remark}）"),
-        Cell::Number { value, remark: None } => value.to_string(),
+        Cell::Number {
+            value,
+            remark: None,
+        } => value.to_string(),
         Cell::Blank | Cell::Absent | Cell::Unread => String::new(),
     }
 }
@@ -100,7 +108,8 @@ fn requests(report: &Report) -> Json {
             .iter()
             .map(|line| match line {
                 Line::Row { label, .. } => {
-                    let cells: Vec<String> = rows.next().into_iter().flatten().map(printed).collect();
+                    let cells: Vec<String> =
+                        rows.next().into_iter().flatten().map(printed).collect();
                     json!({ "label": label, "cells": cells })
                 }
                 Line::Group { label, lines, .. } => {
@@ -155,7 +164,11 @@ fn blocks(blocks: &[Block]) -> Vec<Json> {
             Block::Heading(text) => {
                 json!({ "kind": "heading", "level": level(text).unwrap_or(2), "text": text })
             }
-            Block::Table { columns, rows, caption } => {
+            Block::Table {
+                columns,
+                rows,
+                caption,
+            } => {
                 json!({ "kind": "table", "columns": columns, "rows": rows, "caption": caption })
             }
         })
@@ -166,7 +179,9 @@ fn blocks(blocks: &[Block]) -> Vec<Json> {
 /// and its level; level 0 and nothing for any other paragraph. The sentence ends with its 。 and
 /// leaves something after it: `（一）主动公开情况。全年…`.
 fn lead(text: &str) -> (u8, &str) {
-    let Some(level) = level(text) else { return (0, "") };
+    let Some(level) = level(text) else {
+        return (0, "");
+    };
     match text.find('。') {
         Some(stop) if !text[..stop].contains('\n') => {
             let end = stop + '。'.len_utf8();
@@ -203,5 +218,7 @@ fn level(text: &str) -> Option<u8> {
     let rest = number(arabic, text)?;
     let mut rest = rest.chars();
     // "1.5倍" is a figure, not a number of a paragraph.
-    (matches!(rest.next(), Some('.' | '．' | '、')) && !rest.next().is_some_and(|c| c.is_ascii_digit())).then_some(3)
+    (matches!(rest.next(), Some('.' | '．' | '、'))
+        && !rest.next().is_some_and(|c| c.is_ascii_digit()))
+    .then_some(3)
 }

@@ -5,7 +5,9 @@
 //! crash here, whatever was not acknowledged is delivered again.
 
 pub mod amqp;
+mod session;
 pub mod spool;
+mod topology;
 
 use std::fmt;
 use std::time::Duration;
@@ -186,7 +188,9 @@ impl Intake {
     /// What waiting cannot mend: a wrong address, a folder that cannot be made.
     pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
         match settings.url.strip_prefix("spool:") {
-            Some(dir) => Ok(Intake::Spool(spool::Intake::open(dir.as_ref(), prefetch).await?)),
+            Some(dir) => Ok(Intake::Spool(
+                spool::Intake::open(dir.as_ref(), prefetch).await?,
+            )),
             None => Ok(Intake::Amqp(amqp::Intake::open(settings, prefetch).await?)),
         }
     }
@@ -306,7 +310,10 @@ impl Client {
     ///
     /// # Errors
     /// When the broker or the disk fails on the way: the rest stays.
-    pub async fn walk_dead(&mut self, judge: impl FnMut(&DeadJob) -> Verdict) -> Result<(), Outage> {
+    pub async fn walk_dead(
+        &mut self,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+    ) -> Result<(), Outage> {
         match self {
             Client::Amqp(client) => client.walk_dead(judge).await,
             Client::Spool(client) => client.walk_dead(judge).await,

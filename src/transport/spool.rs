@@ -164,7 +164,11 @@ impl Ticket {
     /// Whether it may be taken. One that is further away than the longest wait was written by
     /// another clock, and is taken as well.
     fn is_due(&self, now: u64) -> bool {
-        let longest = RETRY_WAITS.map(|(_, wait)| millis(wait)).into_iter().max().unwrap_or(0);
+        let longest = RETRY_WAITS
+            .map(|(_, wait)| millis(wait))
+            .into_iter()
+            .max()
+            .unwrap_or(0);
         self.due <= now || self.due > now.saturating_add(2 * longest)
     }
 }
@@ -192,7 +196,8 @@ impl Home {
             fs::rename(&hidden, claimed.join(&name))?;
             Ok(lock)
         });
-        let lock = lock.map_err(|error| disk::outage(Part::Transport, "open the spool", &claimed, error))?;
+        let lock =
+            lock.map_err(|error| disk::outage(Part::Transport, "open the spool", &claimed, error))?;
         let home = Home {
             dir: claimed.join(&name),
             spool,
@@ -203,7 +208,9 @@ impl Home {
         let probe = home.dir.join(".probe");
         disk::put_new(&home.temp(), &probe, b"")
             .and_then(|_| fs::remove_file(&probe))
-            .map_err(|error| disk::outage(Part::Transport, "write and link files in", &home.dir, error))?;
+            .map_err(|error| {
+                disk::outage(Part::Transport, "write and link files in", &home.dir, error)
+            })?;
         Ok(home)
     }
 
@@ -216,7 +223,11 @@ impl Home {
 
     /// A name that nobody has had.
     fn token(&self) -> String {
-        format!("{}-{}", self.name, self.count.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{}-{}",
+            self.name,
+            self.count.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// A place to write a file before it gets its name. Swept with this folder.
@@ -233,7 +244,9 @@ impl Home {
     fn give_back(&self, path: &Path, ticket: &Ticket) -> io::Result<()> {
         let tries = ticket.tries + 1;
         if tries >= MAX_TRIES {
-            let message = format!("came back {tries} times without a verdict: its workers died or dropped it");
+            let message = format!(
+                "came back {tries} times without a verdict: its workers died or dropped it"
+            );
             let reason = Reason {
                 code: CRASHED.to_owned(),
                 message,
@@ -247,7 +260,9 @@ impl Home {
             1 => Duration::ZERO,
             // Jobs that were in the same hands when a worker died come back apart, so that one
             // which kills its workers does not take the same neighbours along every time.
-            _ => retry_wait(tries - 1).1.mul_f64(rand::random_range(0.5..1.5)),
+            _ => retry_wait(tries - 1)
+                .1
+                .mul_f64(rand::random_range(0.5..1.5)),
         };
         self.wait(
             path,
@@ -323,7 +338,11 @@ impl Home {
         }
         let count = self.give_back_all(dir)?;
         if count > 0 {
-            tracing::warn!(count, "gave back {count} jobs of a dead worker, {}", dir.display());
+            tracing::warn!(
+                count,
+                "gave back {count} jobs of a dead worker, {}",
+                dir.display()
+            );
         }
         remove(&dir.join(LOCK))?;
         fs::remove_dir(dir)
@@ -440,7 +459,9 @@ impl Drop for Claim {
             Ok(()) => {}
             // Given back when the intake closed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, "cannot give back {}: {error}", self.path.display()),
+            Err(error) => {
+                tracing::warn!(%error, "cannot give back {}: {error}", self.path.display())
+            }
         }
     }
 }
@@ -512,7 +533,9 @@ impl Handle {
     ) -> Result<(), Outage> {
         let claim = Arc::clone(&self.claim);
         let work = move || work(&claim).map_err(|error| claim.outage(what, error));
-        spawn_blocking(work).await.unwrap_or_else(|error| Err(stopping(error)))
+        spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(stopping(error)))
     }
 }
 
@@ -566,7 +589,8 @@ impl Finder {
             self.looked = Some(Instant::now());
         }
         let now = unix_millis();
-        while let Some((ticket, file)) = self.retries.pop_front_if(|(ticket, _)| ticket.is_due(now)) {
+        while let Some((ticket, file)) = self.retries.pop_front_if(|(ticket, _)| ticket.is_due(now))
+        {
             if let Some(found) = self.claim(RETRY, &file, ticket)? {
                 return Ok(Some(found));
             }
@@ -589,7 +613,9 @@ impl Finder {
             let path = path.to_owned();
             move |error| disk::outage(Part::Transport, "list", &path, error)
         };
-        self.home.sweep().map_err(outage(&self.home.folder(CLAIMED)))?;
+        self.home
+            .sweep()
+            .map_err(outage(&self.home.folder(CLAIMED)))?;
         let mut waiting = Oldest::default();
         for entry in fs::read_dir(&retry).map_err(outage(&retry))? {
             let file = entry.map_err(outage(&retry))?.file_name();
@@ -625,7 +651,12 @@ impl Finder {
 
     /// Moves a job into our folder and reads it. `None` when another worker was faster, or the
     /// file is none that can be taken.
-    fn claim(&mut self, folder: &str, file: &OsStr, ticket: Ticket) -> Result<Option<Found>, Outage> {
+    fn claim(
+        &mut self,
+        folder: &str,
+        file: &OsStr,
+        ticket: Ticket,
+    ) -> Result<Option<Found>, Outage> {
         let home = &self.home;
         let from = home.folder(folder).join(file);
         let ticket = Ticket {
@@ -638,7 +669,9 @@ impl Finder {
         match fs::rename(&from, &path) {
             Ok(()) => {}
             // One of several workers gets it: a rename is done once.
-            Err(error) if error.kind() == ErrorKind::NotFound && home.dir.exists() => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && home.dir.exists() => {
+                return Ok(None);
+            }
             Err(error) => return Err(outage(error)),
         }
         match read_job(&path) {
@@ -656,7 +689,9 @@ impl Finder {
             Err(error) => {
                 tracing::warn!(%error, "cannot read {}, and leave it there: {error}", from.display());
                 let due = unix_millis() + millis(SHUN);
-                let file = home.put_back(&path, Ticket { due, ..ticket }).map_err(outage)?;
+                let file = home
+                    .put_back(&path, Ticket { due, ..ticket })
+                    .map_err(outage)?;
                 self.shunned.insert(file, Instant::now());
                 Ok(None)
             }
@@ -772,7 +807,9 @@ impl Intake {
             let new = *old != state;
             if new {
                 match &state {
-                    State::Up => tracing::info!("jobs come in again from {}", self.home.spool.root.display()),
+                    State::Up => {
+                        tracing::info!("jobs come in again from {}", self.home.spool.root.display())
+                    }
                     State::Down(why) => tracing::warn!("no jobs come in: {why}"),
                 }
                 *old = state;
@@ -790,10 +827,16 @@ impl Intake {
         blocking(move || {
             let count = |folder: &str, counts: fn(&fs::DirEntry) -> io::Result<bool>| {
                 let dir = home.folder(folder);
-                let list = || fs::read_dir(&dir)?.try_fold(0, |sum, entry| Ok(sum + u64::from(counts(&entry?)?)));
+                let list = || {
+                    fs::read_dir(&dir)?
+                        .try_fold(0, |sum, entry| Ok(sum + u64::from(counts(&entry?)?)))
+                };
                 list().map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
             };
-            Ok(count(JOBS, is_job)? + count(RETRY, |entry| Ok(Ticket::parse(&entry.file_name()).is_some()))?)
+            Ok(count(JOBS, is_job)?
+                + count(RETRY, |entry| {
+                    Ok(Ticket::parse(&entry.file_name()).is_some())
+                })?)
         })
         .await
     }
@@ -820,7 +863,8 @@ impl Intake {
         self.stop().await;
         let home = Arc::clone(&self.home);
         let given_back = blocking(move || {
-            let outage = |error| disk::outage(Part::Transport, "give back the jobs in", &home.dir, error);
+            let outage =
+                |error| disk::outage(Part::Transport, "give back the jobs in", &home.dir, error);
             home.give_back_all(&home.dir).map_err(outage)
         });
         if let Err(outage) = given_back.await {
@@ -867,7 +911,10 @@ impl Client {
     ///
     /// # Errors
     /// When a file cannot be read, moved or removed: the rest stays.
-    pub async fn walk_dead(&mut self, mut judge: impl FnMut(&DeadJob) -> Verdict) -> Result<(), Outage> {
+    pub async fn walk_dead(
+        &mut self,
+        mut judge: impl FnMut(&DeadJob) -> Verdict,
+    ) -> Result<(), Outage> {
         let home = Arc::clone(&self.home);
         let names = blocking(move || list_dead(&home)).await?;
         for name in names {
@@ -894,7 +941,9 @@ fn list_dead(home: &Home) -> Result<Vec<String>, Outage> {
             let entry = entry?;
             let file = entry.file_name();
             let name = file.to_str().and_then(|file| file.strip_suffix(".json"));
-            if let (true, Some(name)) = (is_job(&entry)?, name.filter(|name| !name.ends_with(REASON))) {
+            if let (true, Some(name)) =
+                (is_job(&entry)?, name.filter(|name| !name.ends_with(REASON)))
+            {
                 names.push((entry.metadata()?.modified()?, name.to_owned()));
             }
         }
@@ -913,7 +962,8 @@ fn read_dead(home: &Home, name: &str) -> Result<Option<DeadJob>, Outage> {
         Err(error) => return Err(disk::outage(Part::Transport, "read", &file, error)),
     };
     // A job put there by hand, or buried by a worker that was killed right then, has none.
-    let reason = fs::read(home.folder(DEAD).join(format!("{name}{REASON}.json"))).unwrap_or_default();
+    let reason =
+        fs::read(home.folder(DEAD).join(format!("{name}{REASON}.json"))).unwrap_or_default();
     let reason: Value = serde_json::from_slice(&reason).unwrap_or_default();
     let text = |field: &str| reason[field].as_str().unwrap_or("unknown").to_owned();
     Ok(Some(DeadJob {
@@ -948,12 +998,20 @@ async fn open(dir: &Path) -> Result<Home, Outage> {
     blocking(move || Home::make(&dir)).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Outage> + Send + 'static) -> Result<T, Outage> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(stopping(error)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
+) -> Result<T, Outage> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(stopping(error)))
 }
 
 fn stopping(error: tokio::task::JoinError) -> Outage {
-    Outage::because(Part::Transport, "the work on a file of the spool was cut short", error)
+    Outage::because(
+        Part::Transport,
+        "the work on a file of the spool was cut short",
+        error,
+    )
 }
 
 fn lock(finder: &Mutex<Finder>) -> std::sync::MutexGuard<'_, Finder> {
@@ -998,7 +1056,10 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 /// Reads a file that was dropped in by somebody.
 fn read_job(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
     }
     let mut body = Vec::new();
     File::open(path)?.take(MAX_BODY).read_to_end(&mut body)?;
@@ -1008,7 +1069,9 @@ fn read_job(path: &Path) -> io::Result<Vec<u8>> {
 /// Whether a folder's entry is a job: a file, no link or folder, not hidden, named `*.json`.
 fn is_job(entry: &fs::DirEntry) -> io::Result<bool> {
     let file = entry.file_name();
-    Ok(!is_hidden(&file) && file.as_encoded_bytes().ends_with(b".json") && entry.file_type()?.is_file())
+    Ok(!is_hidden(&file)
+        && file.as_encoded_bytes().ends_with(b".json")
+        && entry.file_type()?.is_file())
 }
 
 fn is_hidden(file: &OsStr) -> bool {
@@ -1018,7 +1081,10 @@ fn is_hidden(file: &OsStr) -> bool {
 /// A name for a file, from one that somebody chose: short, visible and in one folder.
 fn safe_name(name: &str) -> String {
     let safe = |char: char| char.is_alphanumeric() || ['.', '_', '-'].contains(&char);
-    let mut safe: String = name.chars().map(|char| if safe(char) { char } else { '_' }).collect();
+    let mut safe: String = name
+        .chars()
+        .map(|char| if safe(char) { char } else { '_' })
+        .collect();
     safe.truncate(safe.floor_char_boundary(MAX_NAME));
     if safe.is_empty() || safe.starts_with('.') {
         safe.insert(0, '_');

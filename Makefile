@@ -1,0 +1,59 @@
+# Everything that is checked, and how; .ci/run calls these targets. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SILENT:
+
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+
+BROKER := tests/tools/broker
+INSTALL := tests/tools/install
+# what `make test` hands to cargo: make test TESTS='--test it amqp'
+TESTS :=
+
+.PHONY: help
+help: ## this list
+	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+.PHONY: lint
+lint: ## format, clippy, documentation, licences and sources, templates; every warning is an error
+	$(INSTALL) lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo deny --locked --log-level error check licenses bans sources
+	typstyle --check typst-templates
+
+.PHONY: test
+test: ## all tests, against the broker of AMQP_URL or a private one for as long as they run
+	$(INSTALL) test
+	$(BROKER) run cargo test --locked $(TESTS)
+
+.PHONY: ci
+ci: lint test unchanged ## what CI runs: lint, test, unchanged
+
+.PHONY: unchanged
+unchanged: ## nothing that the tests or a formatter write may differ from what is committed
+	git -c safe.directory='*' diff --exit-code
+
+.PHONY: fmt
+fmt: ## formats the Rust code and the templates
+	$(INSTALL) lint
+	cargo fmt
+	typstyle --inplace typst-templates
+
+.PHONY: demo
+demo: ## real reports through the whole pipeline, in a temporary folder
+	cargo run --locked --quiet -- demo
+
+.PHONY: fonts
+fonts: ## for maintainers: cuts the Noto faces anew and compares them with fonts/README.md
+	$(INSTALL) fonts
+	target/tools/fonts/bin/python fonts/cut-noto.py fonts
+	cd fonts && grep -E '^[0-9a-f]{64}  ' README.md | sha256sum --check
+
+.PHONY: clean-broker
+clean-broker: ## stops the private broker and removes its data
+	$(BROKER) wipe

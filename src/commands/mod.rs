@@ -1,0 +1,329 @@
+//! The command line: what can be asked, and how each answer ends.
+
+mod catalog;
+mod demo;
+mod queue;
+mod render;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ConfigError, Settings};
+use crate::problem::{Failure, Outage, Part, Problem, Rejection};
+use crate::telemetry;
+use crate::transport::Lane;
+
+/// How a command ends. Scripts rely on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked is done.
+    Done = 0,
+    /// A job is at fault; each problem is on standard error with its place.
+    JobAtFault = 1,
+    /// The command line is wrong. clap ends with the same code.
+    Usage = 2,
+    /// The environment is at fault: settings, fonts, disk, broker, store.
+    Environment = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Turns report jobs into the official, archival PDF.
+#[derive(Debug, Parser)]
+#[command(name = "banshi", version, max_term_width = 100)]
+#[command(
+    after_help = "Example:\n  banshi demo\n\nExit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at fault."
+)]
+struct Cli {
+    /// Settings file [default: banshi.toml, when it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Typeset one job, without a queue
+    #[command(after_help = "Example:\n  banshi render report.json -o report.pdf")]
+    Render(RenderArgs),
+    /// Check jobs against every rule, without typesetting
+    #[command(
+        after_help = "Example:\n  banshi check reports/*.json\n  banshi check --format json report.json | jq .problems"
+    )]
+    Check(CheckArgs),
+    /// Serve the queue until SIGTERM or SIGINT
+    #[command(
+        after_help = "Example:\n  BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\nA second signal leaves at once; the jobs in hand go back to the queue."
+    )]
+    Worker(WorkerArgs),
+    /// Send jobs to the queue, each confirmed by the broker
+    #[command(
+        after_help = "Example:\n  banshi enqueue reports/ late.json\n  cat jobs.ndjson | banshi enqueue --lane urgent -"
+    )]
+    Enqueue(EnqueueArgs),
+    /// Look after the dead queue: what was rejected, failed, or killed its workers
+    #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
+    Dead(DeadArgs),
+    /// List the templates; print a template's JSON Schema or sample job
+    #[command(
+        after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
+    )]
+    Templates(TemplatesArgs),
+    /// List the font roles, their faces and what they cover
+    #[command(after_help = "Example:\n  banshi fonts\n  banshi fonts --text 䶮曌祎")]
+    Fonts(FontsArgs),
+    /// Run real reports through the whole pipeline in a temporary folder
+    #[command(after_help = "Example:\n  banshi demo")]
+    Demo,
+    /// A typesetter process; the worker starts these
+    #[command(hide = true)]
+    Typesetter,
+}
+
+#[derive(Debug, Args)]
+struct RenderArgs {
+    /// The job, or - for standard input
+    #[arg(value_name = "JOB.json")]
+    job: PathBuf,
+    /// Where the PDF goes [default: {job_id}.pdf]
+    #[arg(short, long, value_name = "FILE.pdf")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The jobs, or - for standard input
+    #[arg(value_name = "JOB.json", required = true)]
+    jobs: Vec<PathBuf>,
+    /// How the problems are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people, in English and Chinese
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct WorkerArgs {
+    /// Leave when the queue is empty and nothing is in hand
+    #[arg(long)]
+    until_idle: bool,
+}
+
+#[derive(Debug, Args)]
+struct EnqueueArgs {
+    /// Jobs: .json files, .ndjson files with a job a line, folders of either, or - for standard
+    /// input
+    #[arg(value_name = "FILE-or-DIR", required = true)]
+    jobs: Vec<PathBuf>,
+    /// The lane; an urgent job passes a full bulk lane
+    #[arg(long, value_enum, default_value_t = Lane::Bulk)]
+    lane: Lane,
+}
+
+#[derive(Debug, Args)]
+struct DeadArgs {
+    #[command(subcommand)]
+    command: DeadCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadCommand {
+    /// What is in it and why
+    List {
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print a job as it was sent
+    Show {
+        /// The job's id
+        #[arg(value_name = "JOB-ID")]
+        id: String,
+    },
+    /// Send jobs back to their lanes, as they were sent
+    Replay(Selection),
+    /// Remove jobs for good
+    Drop(Selection),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Selection {
+    /// The jobs' ids
+    #[arg(value_name = "JOB-ID")]
+    ids: Vec<String>,
+    /// Every job
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+struct TemplatesArgs {
+    /// The template
+    #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
+    name: Option<String>,
+    /// Print the JSON Schema of its jobs
+    #[arg(long, conflicts_with = "sample")]
+    schema: bool,
+    /// Print a sample job
+    #[arg(long)]
+    sample: bool,
+}
+
+#[derive(Debug, Args)]
+struct FontsArgs {
+    /// Say which face draws each of these characters
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+/// Reads the command line, does what it asks, and says how it ended.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Typesetter = cli.command {
+        return crate::typesetter::child();
+    }
+    let settings = match Settings::load(cli.config.as_deref(), environment()) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&Error::Config(error)).into(),
+    };
+    let mut log = settings.log.clone();
+    if !matches!(cli.command, Command::Worker(_)) {
+        // What the other commands do is said by themselves.
+        log.filter = "warn".to_owned();
+    }
+    if let Err(error) = telemetry::start_log(&log) {
+        eprintln!("banshi: {error}");
+        return Exit::Environment.into();
+    }
+    let done = match cli.command {
+        Command::Render(args) => render::render(&settings, &args),
+        Command::Check(args) => render::check(&settings, &args),
+        Command::Worker(args) => worker::worker(&settings, &args),
+        Command::Enqueue(args) => queue::enqueue(&settings, &args),
+        Command::Dead(args) => queue::dead(&settings, &args.command),
+        Command::Templates(args) => catalog::templates(&settings, &args),
+        Command::Fonts(args) => catalog::fonts(&settings, &args),
+        Command::Demo => demo::demo(&settings),
+        Command::Typesetter => unreachable!("answered above"),
+    };
+    match done {
+        Ok(exit) => exit,
+        Err(error) => fail(&error),
+    }
+    .into()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    // A variable that is not UTF-8 cannot be one of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Why a command could not do what was asked.
+#[derive(Debug)]
+enum Error {
+    Config(ConfigError),
+    Usage(String),
+    Rejected(Rejection),
+    Outage(Outage),
+    /// Standard output went away, as in `banshi templates | head -1`: nobody is left to tell.
+    BrokenPipe,
+}
+
+impl From<Outage> for Error {
+    fn from(outage: Outage) -> Self {
+        Error::Outage(outage)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Rejected(rejection) => Error::Rejected(rejection),
+            Failure::Outage(outage) => Error::Outage(outage),
+        }
+    }
+}
+
+/// Standard output's errors; files have outages that name them.
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Error::BrokenPipe
+        } else {
+            Error::Outage(Outage::because(
+                Part::Disk,
+                "cannot write to standard output",
+                error,
+            ))
+        }
+    }
+}
+
+/// Says why on standard error, and with which code to end.
+fn fail(error: &Error) -> Exit {
+    match error {
+        Error::Config(error) => {
+            eprintln!("banshi: {error}\nThe settings and their defaults: docs/configuration.md");
+            Exit::Environment
+        }
+        Error::Usage(message) => {
+            eprintln!("banshi: {message}");
+            Exit::Usage
+        }
+        Error::Rejected(rejection) => {
+            print_problems(rejection.problems());
+            Exit::JobAtFault
+        }
+        Error::Outage(outage) => {
+            eprintln!("banshi: {}", outage.chain());
+            Exit::Environment
+        }
+        Error::BrokenPipe => Exit::Done,
+    }
+}
+
+fn print_problems(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+}
+
+/// The runtime of the commands that talk to a broker or a folder.
+fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?
+        .block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,482 @@
+//! The report set in type: from finished values to the archival PDF.
+//!
+//! Takes a [`Manuscript`], gives a [`Pdf`]. Never reads a clock, the network or a file beyond the
+//! faces, so the same manuscript gives the same bytes anywhere. If we crash here, nothing has been
+//! stored or said: the child is gone, and the job is set again in another.
+
+mod fonts;
+mod manuscript;
+mod pool;
+mod templates;
+mod world;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use typst::diag::{SourceDiagnostic, Warned};
+use typst::foundations::Smart;
+use typst::layout::{Frame, FrameItem};
+use typst::text::is_default_ignorable;
+use typst_layout::PagedDocument;
+use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
+
+pub use fonts::{Fonts, Role};
+pub use manuscript::title;
+pub use pool::{Pool, Program, child};
+pub use templates::{Edition, Templates};
+
+use crate::config::{self, Settings};
+use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::report::Editions;
+use world::{Desk, Shelf};
+
+/// The engine and its version.
+pub const ENGINE: &str = "typst 0.15.1";
+
+/// The standards that every PDF keeps, as the manifest names them.
+pub const STANDARD: &str = "PDF/A-3a, PDF/UA-1";
+
+/// Everything the typesetter needs of a report: finished values, nothing to compute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manuscript {
+    /// The edition that lays it out: `annual-report/2021`.
+    pub template: String,
+    /// What the PDF's identifier is made from: the digest of the job.
+    pub ident: String,
+    /// The JSON that the template lays out.
+    pub view: String,
+    /// The canonical JSON of the job's `data`, attached as `report.json`.
+    pub data: String,
+    /// JSON Pointer and text of everything that the pages show and that the sender wrote.
+    pub texts: Vec<(String, String)>,
+    /// The document's title, on one line.
+    pub title: String,
+    /// The document's author: the agency.
+    pub author: String,
+    /// What the document is.
+    pub description: String,
+    /// The document's keywords.
+    pub keywords: Vec<String>,
+    /// The document's date: year, month, day.
+    pub date: (i32, u8, u8),
+}
+
+/// A report's PDF.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pdf {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Pages.
+    pub pages: usize,
+    /// PostScript names of the faces embedded, sorted.
+    pub fonts: Vec<String>,
+}
+
+impl std::fmt::Debug for Pdf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Pdf {
+            bytes,
+            pages,
+            fonts,
+        } = self;
+        write!(
+            f,
+            "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}",
+            bytes.len()
+        )
+    }
+}
+
+/// Sets reports, one after another. Built once: the faces mapped, the templates parsed.
+pub struct Typesetter {
+    fonts: Fonts,
+    templates: Templates,
+    shelf: Shelf,
+    standards: PdfStandards,
+    max_pages: usize,
+}
+
+impl Typesetter {
+    /// A typesetter with the faces and templates of the settings.
+    ///
+    /// # Errors
+    /// What [`Fonts::load`], [`Templates::load`] and [`Typesetter::new`] say.
+    pub fn load(settings: &Settings) -> Result<Self, Outage> {
+        let fonts = Fonts::load(&settings.fonts)?;
+        let templates = Templates::load(settings.templates.folder())?;
+        Typesetter::new(fonts, templates, &settings.render)
+    }
+
+    /// A typesetter with these faces and templates.
+    ///
+    /// # Errors
+    /// When a file of the tree has a name that no template could import, or isn't UTF-8.
+    pub fn new(
+        fonts: Fonts,
+        templates: Templates,
+        render: &config::Render,
+    ) -> Result<Self, Outage> {
+        let shelf = Shelf::new(&templates, &fonts)?;
+        let standards = PdfStandards::new(&[PdfStandard::A_3a, PdfStandard::Ua_1])
+            .map_err(|error| Outage::new(Part::Typesetter, error.message().as_str()))?;
+        Ok(Typesetter {
+            fonts,
+            templates,
+            shelf,
+            standards,
+            max_pages: render.max_pages,
+        })
+    }
+
+    /// The faces.
+    pub fn fonts(&self) -> &Fonts {
+        &self.fonts
+    }
+
+    /// The templates.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// The form of each edition, for reading jobs.
+    ///
+    /// # Errors
+    /// As [`Templates::forms`].
+    pub fn editions(&self) -> Result<Editions, Outage> {
+        self.templates.forms()
+    }
+
+    /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
+    ///
+    /// # Errors
+    /// `E-TEMPLATE` when there is no such edition; `E-GLYPH` for every character that can't be
+    /// drawn; `E-LAYOUT` when it has too many pages or the engine refuses.
+    pub fn typeset(&self, manuscript: &Manuscript) -> Result<Pdf, Failure> {
+        let (result, remarks) = self.set(manuscript);
+        remarks.iter().for_each(|remark| remark.log(manuscript));
+        result
+    }
+
+    /// Sets the sample of every edition, which also warms everything.
+    ///
+    /// # Errors
+    /// What the engine says of each template that fails, with path, line and column.
+    pub fn check(&self) -> Result<(), Outage> {
+        let mut wrong = Vec::new();
+        for edition in self.templates.editions() {
+            let view = self.templates.file(&edition.report()).unwrap_or_default();
+            let sample = Manuscript {
+                template: edition.name.clone(),
+                ident: String::new(),
+                view: String::from_utf8_lossy(view).into_owned(),
+                data: "{}".to_owned(),
+                texts: Vec::new(),
+                title: edition.name.clone(),
+                author: "banshi".to_owned(),
+                description: String::new(),
+                keywords: Vec::new(),
+                date: (2021, 1, 1),
+            };
+            let (result, remarks) = self.set(&sample);
+            remarks.iter().for_each(|remark| remark.log(&sample));
+            match result {
+                Ok(_) => {}
+                Err(Failure::Outage(outage)) => return Err(outage),
+                Err(Failure::Rejected(rejection)) => wrong.extend(
+                    rejection
+                        .problems()
+                        .iter()
+                        .map(|p| format!("{}: {}", edition.name, p.message)),
+                ),
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let text = format!("the samples can't be set:\n  {}", wrong.join("\n  "));
+        Err(Outage::new(Part::Templates, text))
+    }
+
+    /// Sets one report, and says what is to be logged of it.
+    fn set(&self, manuscript: &Manuscript) -> (Result<Pdf, Failure>, Vec<Remark>) {
+        let mut remarks = Vec::new();
+        let result = self.set_with(manuscript, &mut remarks);
+        (result, remarks)
+    }
+
+    fn set_with(&self, manuscript: &Manuscript, remarks: &mut Vec<Remark>) -> Result<Pdf, Failure> {
+        let edition = self.templates.edition(&manuscript.template);
+        let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
+        let missing = self.missing(&manuscript.texts);
+        if !missing.is_empty() {
+            return Err(Rejection::new(missing).into());
+        }
+        let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
+        let desk = Desk::new(
+            &self.shelf,
+            &self.fonts,
+            edition,
+            &view,
+            shown(&about).into(),
+            &manuscript.data,
+        )?;
+
+        let _evict = Evict;
+        let Warned { output, warnings } = typst::compile::<PagedDocument>(&desk);
+        remarks.extend(
+            warnings
+                .iter()
+                .map(|warning| Remark::new(Grade::Warn, desk.explain(warning))),
+        );
+        let refused = |diagnostics: &[SourceDiagnostic], remarks: &mut Vec<Remark>| {
+            let lines = diagnostics
+                .iter()
+                .map(|diagnostic| desk.explain(diagnostic))
+                .collect::<Vec<_>>();
+            remarks.extend(
+                lines
+                    .iter()
+                    .map(|line| Remark::new(Grade::Error, line.clone())),
+            );
+            Rejection::new(
+                lines
+                    .iter()
+                    .zip(diagnostics)
+                    .map(|(line, d)| refusal(line, &d.message))
+                    .collect(),
+            )
+        };
+        let document = output.map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        let pages = document.pages().len();
+        if pages > self.max_pages {
+            return Err(Rejection::from(too_long(pages, self.max_pages)).into());
+        }
+        let mut ink = Ink::default();
+        document
+            .pages()
+            .iter()
+            .for_each(|page| ink.read(&page.frame));
+        if !ink.missing.is_empty() {
+            let places = |c: char| {
+                manuscript
+                    .texts
+                    .iter()
+                    .filter(move |(_, text)| text.contains(c))
+            };
+            let problems = ink.missing.iter().flat_map(|&c| {
+                let mut paths = places(c).map(|(path, _)| path.as_str()).collect::<Vec<_>>();
+                if paths.is_empty() {
+                    paths.push("");
+                }
+                paths.into_iter().map(move |path| undrawable(path, c))
+            });
+            return Err(Rejection::new(problems.collect()).into());
+        }
+        let options = PdfOptions {
+            ident: Smart::Custom(manuscript.ident.clone()),
+            creator: Smart::Custom(Some(crate::PRODUCT.to_owned())),
+            timestamp: None,
+            page_ranges: None,
+            standards: self.standards.clone(),
+            tagged: true,
+            pretty: false,
+        };
+        let bytes = typst_pdf::pdf(&document, &options)
+            .map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        Ok(Pdf {
+            bytes,
+            pages,
+            fonts: ink.fonts.into_iter().collect(),
+        })
+    }
+
+    /// Every character of the texts that can't be drawn, once for each text.
+    fn missing(&self, texts: &[(String, String)]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (path, text) in texts {
+            let mut seen = BTreeSet::new();
+            for c in text.chars().filter(|&c| !self.fonts.covers(c)) {
+                if seen.insert(c) {
+                    problems.push(undrawable(path, c));
+                }
+            }
+        }
+        problems
+    }
+
+    fn unknown(&self, template: &str) -> Rejection {
+        let known = self
+            .templates
+            .editions()
+            .map(|edition| edition.name.as_str());
+        let known = known.collect::<Vec<_>>().join(", ");
+        Rejection::from(
+            Problem::new(
+                Code::Template,
+                "/template",
+                format!("there is no template {template:?}; there are {known}"),
+                format!("没有模板{template:?}；现有{known}"),
+            )
+            .with(known, template),
+        )
+    }
+}
+
+/// Text without what is left out of the page.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains(fonts::left_out) {
+        text.replace(fonts::left_out, "").into()
+    } else {
+        text.into()
+    }
+}
+
+/// What the frame reads of the document.
+fn about(manuscript: &Manuscript, edition: &Edition) -> String {
+    let authors = Some(&manuscript.author).filter(|author| !author.is_empty());
+    let (year, month, day) = manuscript.date;
+    json!({
+        "title": manuscript.title,
+        "author": authors.into_iter().collect::<Vec<_>>(),
+        "description": manuscript.description,
+        "keywords": manuscript.keywords,
+        "year": year,
+        "month": month,
+        "day": day,
+        "entrypoint": format!("/{}", edition.entrypoint),
+    })
+    .to_string()
+}
+
+/// `E-GLYPH` for a character of the text at `path`.
+fn undrawable(path: &str, c: char) -> Problem {
+    let point = format!("U+{:04X}", u32::from(c));
+    // What can't be seen, or would spoil the message that names it.
+    let unseen =
+        c.is_control() || c.is_whitespace() || fonts::private(c) || is_default_ignorable(c);
+    let (name, name_zh) = if unseen {
+        (point.clone(), point)
+    } else {
+        (format!("“{c}” ({point})"), format!("“{c}”（{point}）"))
+    };
+    let fix = "add a face that has it to fonts.dir, or write another";
+    let fix_zh = "请在 fonts.dir 中增加含有该字的字体，或改用其他字";
+    Problem::new(
+        Code::Glyph,
+        path,
+        format!("the character {name} cannot be drawn by any configured font; {fix}"),
+        format!("字符{name_zh}在所配置的字体中没有字形；{fix_zh}"),
+    )
+}
+
+/// `E-LAYOUT` for too many pages.
+fn too_long(pages: usize, limit: usize) -> Problem {
+    Problem::new(
+        Code::Layout,
+        "",
+        format!("the report has {pages} pages and may have {limit} (render.max_pages); shorten it or raise the limit"),
+        format!("报告共{pages}页，超过上限{limit}页（render.max_pages）；请精简内容或提高上限"),
+    )
+    .with(limit, pages)
+}
+
+/// What the engine refused, as a problem of the job.
+fn refusal(line: &str, message: &str) -> Problem {
+    // What the export says of characters that PDF/A can't hold. A check of the texts comes first,
+    // so this is about text of the template's own, or a gap in that check.
+    let glyph = message.contains("could not be displayed with")
+        || message.contains("codepoint")
+        || message.contains("code point");
+    if glyph {
+        let text = format!("a character cannot be drawn or archived: {line}");
+        return Problem::new(
+            Code::Glyph,
+            "",
+            text,
+            format!("有字符无法排印或归档：{line}"),
+        );
+    }
+    Problem::new(
+        Code::Layout,
+        "",
+        format!("the report could not be laid out: {line}"),
+        format!("报告无法排版：{line}"),
+    )
+}
+
+/// What stands on the pages.
+#[derive(Default)]
+struct Ink {
+    fonts: BTreeSet<String>,
+    missing: BTreeSet<char>,
+}
+
+impl Ink {
+    fn read(&mut self, frame: &Frame) {
+        for (_, item) in frame.items() {
+            match item {
+                FrameItem::Group(group) => self.read(&group.frame),
+                FrameItem::Text(text) => {
+                    let font = text.font.font();
+                    let name = font
+                        .post_script_name()
+                        .unwrap_or_else(|| font.info().family.clone());
+                    self.fonts.insert(name);
+                    for glyph in text.glyphs.iter().filter(|glyph| glyph.id == 0) {
+                        self.missing.extend(text.text[glyph.range()].chars());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Something to be logged of a report: by the caller, or by the parent of the child that set it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Remark {
+    grade: Grade,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Grade {
+    Warn,
+    Error,
+}
+
+impl Remark {
+    fn new(grade: Grade, text: String) -> Self {
+        Remark { grade, text }
+    }
+
+    fn log(&self, manuscript: &Manuscript) {
+        let (template, job) = (&manuscript.template, &manuscript.ident);
+        match self.grade {
+            Grade::Warn => tracing::warn!(
+                template,
+                job.digest = job,
+                "the engine warns: {}",
+                self.text
+            ),
+            Grade::Error => tracing::error!(
+                template,
+                job.digest = job,
+                "the engine refused: {}",
+                self.text
+            ),
+        }
+    }
+}
+
+/// Throws out of the engine's caches what the last report didn't use, whichever way we leave.
+/// At age 1 templates and faces stay and memory stays flat.
+struct Evict;
+
+impl Drop for Evict {
+    fn drop(&mut self) {
+        typst::comemo::evict(1);
+    }
+}

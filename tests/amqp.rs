@@ -1,0 +1,1213 @@
+//! The RabbitMQ transport, against a real broker: `AMQP_URL`. Each test has a prefix of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test ends where it fails; tests read their broker's address and start helpers"
+)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use banshi::config;
+use banshi::event::{self, Event, Kind};
+use banshi::transport::{Client, DeadJob, Delivery, Intake, Lane, Reason, State, Verdict};
+use lapin::message::BasicGetMessage;
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::uri::AMQPUri;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn url() -> String {
+    std::env::var("AMQP_URL").expect(
+        "AMQP_URL is not set: these tests need a RabbitMQ. Run them with tests/tools/broker run, \
+         or set AMQP_URL to a broker of yours (amqp://guest:guest@127.0.0.1:5672/%2f)",
+    )
+}
+
+/// A prefix of its own, whose exchanges and queues are removed at the end.
+struct Bench {
+    settings: config::Queue,
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let connection = Connection::connect(&url(), ConnectionProperties::default())
+            .await
+            .expect("AMQP_URL");
+        let channel = connection.create_channel().await.unwrap();
+        let settings = config::Queue {
+            url: url(),
+            prefix: format!("test-{:016x}", rand::random::<u64>()),
+            topology: config::Topology::Declare,
+            prefetch: 0,
+            heartbeat: 10,
+        };
+        Bench {
+            settings,
+            connection,
+            channel,
+        }
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.settings.prefix)
+    }
+
+    async fn intake(&self, prefetch: u16) -> Intake {
+        up(Intake::open(&self.settings, prefetch).await.unwrap()).await
+    }
+
+    async fn client(&self) -> Client {
+        Client::open(&self.settings).await.unwrap()
+    }
+
+    /// Sends a job as a foreign system would.
+    async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
+        let exchange = self.name("jobs").as_str().into();
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let sent = self
+            .channel
+            .basic_publish(exchange, key.into(), options, body, properties);
+        sent.await.unwrap().await.unwrap();
+    }
+
+    /// A queue that sees what an exchange gives under a key.
+    async fn tap(&self, exchange: &str, key: &str) -> String {
+        let queue = self.name(&format!("tap-{exchange}"));
+        let (options, none) = (QueueDeclareOptions::default(), FieldTable::default());
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..options
+        };
+        self.channel
+            .queue_declare(queue.as_str().into(), options, none.clone())
+            .await
+            .unwrap();
+        let (bind, exchange) = (QueueBindOptions::default(), self.name(exchange));
+        let (tap, exchange) = (queue.as_str().into(), exchange.as_str().into());
+        self.channel
+            .queue_bind(tap, exchange, key.into(), bind, none)
+            .await
+            .unwrap();
+        queue
+    }
+
+    /// The next message of a queue, which is taken out of it.
+    async fn take(&self, queue: &str) -> BasicGetMessage {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let options = BasicGetOptions { no_ack: true };
+            if let Some(got) = self.channel.basic_get(queue.into(), options).await.unwrap() {
+                return got;
+            }
+            assert!(Instant::now() < deadline, "nothing came to {queue}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ready messages of a queue.
+    async fn ready(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let name = self.name(queue);
+        let asked =
+            self.channel
+                .queue_declare(name.as_str().into(), options, FieldTable::default());
+        asked.await.unwrap().message_count()
+    }
+
+    async fn ready_is(&self, queue: &str, want: u32) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let ready = self.ready(queue).await;
+            if ready == want {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{queue} has {ready} ready messages, not {want}"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn end(self) {
+        for queue in [
+            "jobs.urgent",
+            "jobs.bulk",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dead",
+            "unrouted",
+            "events.log",
+            "tap-events",
+            "tap-replies",
+        ] {
+            let (name, options) = (self.name(queue), QueueDeleteOptions::default());
+            self.channel
+                .queue_delete(name.as_str().into(), options)
+                .await
+                .unwrap();
+        }
+        for exchange in [
+            "jobs",
+            "unrouted",
+            "dlx",
+            "events",
+            "replies",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+        ] {
+            let (name, options) = (self.name(exchange), ExchangeDeleteOptions::default());
+            self.channel
+                .exchange_delete(name.as_str().into(), options)
+                .await
+                .unwrap();
+        }
+        self.connection.close(200, "OK".into()).await.unwrap();
+    }
+}
+
+async fn up(intake: Intake) -> Intake {
+    until(&intake, |state| *state == State::Up).await;
+    intake
+}
+
+async fn until(intake: &Intake, want: impl FnMut(&State) -> bool) {
+    let mut state = intake.state();
+    let waited = timeout(Duration::from_secs(60), state.wait_for(want)).await;
+    drop(waited.expect("the state in time").unwrap());
+}
+
+async fn next(intake: &mut Intake) -> Delivery {
+    timeout(SOON, intake.next())
+        .await
+        .expect("a job in time")
+        .unwrap()
+        .expect("a job")
+}
+
+async fn nothing_comes(intake: &mut Intake) {
+    let waited = timeout(Duration::from_millis(500), intake.next()).await;
+    assert!(waited.is_err(), "something came: {waited:?}");
+}
+
+fn event(job_id: &str) -> Event {
+    Event {
+        id: Uuid::from_u128(0x5bd2),
+        kind: Kind::Completed,
+        subject: Some(job_id.to_owned()),
+        routing_key: "report.completed.annual-report".to_owned(),
+        body: format!(r#"{{"specversion":"1.0","subject":"{job_id}"}}"#).into_bytes(),
+    }
+}
+
+async fn finish(delivery: Delivery, job_id: &str) {
+    let confirmed = delivery.publish(&event(job_id)).await.unwrap();
+    delivery.ack(confirmed).await.unwrap();
+}
+
+fn text<'a>(properties: &'a BasicProperties, header: &str) -> Option<&'a str> {
+    let value = properties.headers().as_ref()?.inner().get(header)?;
+    std::str::from_utf8(value.as_long_string()?.as_bytes()).ok()
+}
+
+async fn dead(client: &mut Client) -> Vec<DeadJob> {
+    let mut jobs = Vec::new();
+    let walk = client.walk_dead(|job| {
+        jobs.push(job.clone());
+        Verdict::Keep
+    });
+    walk.await.unwrap();
+    jobs
+}
+
+/// The same, when something is known to come.
+async fn dead_soon(client: &mut Client, want: usize) -> Vec<DeadJob> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let jobs = dead(client).await;
+        if jobs.len() == want {
+            return jobs;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{} dead jobs, not {want}",
+            jobs.len()
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_topology_may_be_declared_twice() {
+    let bench = Bench::new().await;
+    let first = bench.intake(2).await;
+    let second = bench.intake(2).await;
+    bench.client().await.close().await;
+    second.close().await;
+    first.close().await;
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
+    up(Intake::open(&settings, 2).await.unwrap())
+        .await
+        .close()
+        .await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_arguments_is_named_with_the_fix() {
+    let bench = Bench::new().await;
+    let queue = bench.name("jobs.bulk");
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    bench
+        .channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
+
+    let mut intake = Intake::open(&bench.settings, 2).await.unwrap();
+    let said = timeout(SOON, intake.next())
+        .await
+        .unwrap()
+        .unwrap_err()
+        .chain();
+    println!("{said}");
+    for part in [
+        queue.as_str(),
+        "inequivalent arg",
+        "other arguments",
+        "delete_queue",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(matches!(&*intake.state().borrow(), State::Down(why) if why.contains(&queue)));
+    intake.close().await;
+    let said = Client::open(&bench.settings).await.unwrap_err().chain();
+    assert!(said.contains(&queue), "{said}");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_named_when_it_is_only_verified() {
+    let bench = Bench::new().await;
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
+    let mut intake = Intake::open(&settings, 2).await.unwrap();
+    let said = timeout(SOON, intake.next())
+        .await
+        .unwrap()
+        .unwrap_err()
+        .chain();
+    println!("{said}");
+    for part in [
+        "exchange",
+        "queue",
+        "jobs.urgent is not there",
+        "events.log",
+        "queue.topology",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_user_or_virtual_host_is_said_without_the_password() {
+    let bench = Bench::new().await;
+    let mut uri: AMQPUri = url().parse().unwrap();
+    uri.authority.userinfo.password = "s3cr3t-s3cr3t".to_owned();
+    let wrong_password = config::Queue {
+        url: uri.to_string(),
+        ..bench.settings.clone()
+    };
+    let mut uri: AMQPUri = url().parse().unwrap();
+    uri.vhost = "no-such-vhost".to_owned();
+    let wrong_vhost = config::Queue {
+        url: uri.to_string(),
+        ..bench.settings.clone()
+    };
+    for (settings, part) in [(wrong_password, "password"), (wrong_vhost, "no-such-vhost")] {
+        let mut intake = Intake::open(&settings, 2).await.unwrap();
+        let said = timeout(SOON, intake.next())
+            .await
+            .unwrap()
+            .unwrap_err()
+            .chain();
+        println!("{said}");
+        assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
+        intake.close().await;
+        let said = Client::open(&settings).await.unwrap_err().chain();
+        assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
+    }
+    for url in [
+        "amqp://u:s3cr3t@h:port/v",
+        "amqp:s3cr3t",
+        "http://u:s3cr3t@h/",
+        "amqp://u:s3cr3t@[::1]:5672/%2f",
+    ] {
+        let settings = config::Queue {
+            url: url.to_owned(),
+            ..bench.settings.clone()
+        };
+        let said = Intake::open(&settings, 2).await.unwrap_err().chain();
+        println!("{said}");
+        assert!(
+            said.contains("queue.url") && !said.contains("s3cr3t"),
+            "{said}"
+        );
+    }
+    let settings = config::Queue {
+        url: "amqp://u:s3cr3t@127.0.0.1:1/%2f".to_owned(),
+        ..bench.settings.clone()
+    };
+    let said = Client::open(&settings).await.unwrap_err().chain();
+    println!("{said}");
+    assert!(
+        said.contains("127.0.0.1:1") && !said.contains("s3cr3t"),
+        "{said}"
+    );
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_comes_in_and_its_event_goes_out() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let events = bench.tap("events", "report.completed.#").await;
+    let replies = bench.tap("replies", "to-the-sender").await;
+    let mut headers = FieldTable::default();
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    headers.insert(
+        "traceparent".into(),
+        AMQPValue::LongString(traceparent.into()),
+    );
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id("job-1".into())
+        .with_correlation_id("case 7".into())
+        .with_reply_to("to-the-sender".into())
+        .with_headers(headers);
+    bench
+        .publish("bulk", b"{\"job_id\":\"job-1\"}", properties)
+        .await;
+
+    let delivery = next(&mut intake).await;
+    assert_eq!(delivery.body, b"{\"job_id\":\"job-1\"}");
+    assert_eq!(delivery.lane, Lane::Bulk);
+    assert_eq!((delivery.attempt, delivery.redelivered), (1, false));
+    assert_eq!(delivery.message_id.as_deref(), Some("job-1"));
+    assert_eq!(delivery.correlation_id.as_deref(), Some("case 7"));
+    assert_eq!(delivery.reply_to.as_deref(), Some("to-the-sender"));
+    assert_eq!(delivery.traceparent.as_deref(), Some(traceparent));
+    finish(delivery, "job-1").await;
+    nothing_comes(&mut intake).await;
+    assert_eq!(intake.pending().await.unwrap(), 0);
+
+    for (queue, exchange) in [(&events, "events"), (&replies, "replies")] {
+        let got = bench.take(queue).await;
+        assert_eq!(got.exchange.as_str(), bench.name(exchange));
+        assert_eq!(got.data, event("job-1").body);
+        let properties = &got.properties;
+        let id = Uuid::from_u128(0x5bd2).to_string();
+        assert_eq!(
+            properties.content_type().as_ref().unwrap().as_str(),
+            event::CONTENT_TYPE
+        );
+        assert_eq!(properties.delivery_mode(), &Some(2));
+        assert_eq!(properties.message_id().as_ref().unwrap().as_str(), id);
+        assert_eq!(
+            properties.correlation_id().as_ref().unwrap().as_str(),
+            "case 7"
+        );
+        assert_eq!(
+            properties.kind().as_ref().unwrap().as_str(),
+            "report.completed"
+        );
+        assert!(
+            properties
+                .app_id()
+                .as_ref()
+                .unwrap()
+                .as_str()
+                .starts_with("banshi/")
+        );
+        assert_eq!(text(properties, "traceparent"), Some(traceparent));
+        assert_eq!(text(properties, "cloudEvents_specversion"), Some("1.0"));
+        assert_eq!(text(properties, "cloudEvents_id"), Some(id.as_str()));
+        assert_eq!(
+            text(properties, "cloudEvents_type"),
+            Some("report.completed")
+        );
+        assert_eq!(text(properties, "cloudEvents_subject"), Some("job-1"));
+    }
+    bench.ready_is("events.log", 1).await;
+    intake.close().await;
+    // Had it not been acknowledged, it would be ready again.
+    assert_eq!(bench.ready("jobs.bulk").await, 0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_nobody_waits_for_does_not_block() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    let properties = BasicProperties::default().with_reply_to("nobody".into());
+    bench.publish("urgent", b"{}", properties.clone()).await;
+    let delivery = next(&mut intake).await;
+    finish(delivery, "a").await;
+
+    // Not even the exchange is there.
+    let replies = bench.name("replies");
+    let options = ExchangeDeleteOptions::default();
+    bench
+        .channel
+        .exchange_delete(replies.as_str().into(), options)
+        .await
+        .unwrap();
+    bench.publish("urgent", b"{}", properties).await;
+    let delivery = next(&mut intake).await;
+    finish(delivery, "b").await;
+    assert!(!state.has_changed().unwrap(), "the session was not to end");
+    bench.ready_is("events.log", 2).await;
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.urgent").await, 0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buried_job_keeps_its_body_and_properties() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut headers = FieldTable::default();
+    headers.insert("sender".into(), AMQPValue::LongString("oa".into()));
+    headers.insert("x-tenant".into(), AMQPValue::LongInt(7));
+    headers.insert("CC".into(), AMQPValue::FieldArray(Default::default()));
+    let properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_message_id("job-2".into())
+        .with_correlation_id("case 8".into())
+        .with_reply_to("me".into())
+        .with_timestamp(1_700_000_000)
+        .with_expiration("600000".into())
+        .with_headers(headers);
+    bench.publish("urgent", b"not json", properties).await;
+
+    let delivery = next(&mut intake).await;
+    let said = delivery.publish(&event("job-2")).await.unwrap();
+    let message = format!("{}。", "错".repeat(100));
+    let reason = Reason {
+        code: "E-JSON".to_owned(),
+        message,
+        event: "report.rejected",
+    };
+    let buried = delivery.bury(said, &reason).await.unwrap();
+    delivery.ack(buried).await.unwrap();
+
+    let mut client = bench.client().await;
+    let jobs = dead_soon(&mut client, 1).await;
+    let want = DeadJob {
+        id: "job-2".to_owned(),
+        code: "E-JSON".to_owned(),
+        message: "错".repeat(85),
+        event: "report.rejected".to_owned(),
+        lane: "urgent".to_owned(),
+        body: b"not json".to_vec(),
+    };
+    assert_eq!(jobs, [want]);
+    client.close().await;
+
+    let got = bench.take(&bench.name("dead")).await;
+    let properties = &got.properties;
+    assert_eq!(got.data, b"not json");
+    assert_eq!(
+        properties.content_type().as_ref().unwrap().as_str(),
+        "application/json"
+    );
+    assert_eq!(
+        properties.correlation_id().as_ref().unwrap().as_str(),
+        "case 8"
+    );
+    assert_eq!(properties.reply_to().as_ref().unwrap().as_str(), "me");
+    assert_eq!(properties.timestamp(), &Some(1_700_000_000));
+    assert_eq!(properties.expiration(), &None, "a dead job does not expire");
+    assert_eq!(properties.delivery_mode(), &Some(2));
+    assert_eq!(text(properties, "sender"), Some("oa"));
+    let headers = properties.headers().as_ref().unwrap().inner();
+    assert!(
+        headers.contains_key("x-tenant") && !headers.contains_key("CC"),
+        "{headers:?}"
+    );
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.urgent").await, 0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_comes_back_to_its_lane_after_five_seconds() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for lane in Lane::ALL {
+        client.send(lane.as_str(), b"{}", lane).await.unwrap();
+    }
+    for _ in Lane::ALL {
+        let delivery = next(&mut intake).await;
+        assert_eq!(delivery.attempt, 1);
+        delivery.retry().await.unwrap();
+    }
+    let since = Instant::now();
+    assert_eq!(intake.pending().await.unwrap(), 2);
+    for _ in Lane::ALL {
+        let delivery = next(&mut intake).await;
+        assert!(
+            (4..8).contains(&since.elapsed().as_secs()),
+            "{:?}",
+            since.elapsed()
+        );
+        assert_eq!((delivery.attempt, delivery.redelivered), (2, true));
+        assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.as_str()));
+        finish(delivery, "x").await;
+    }
+    assert_eq!(intake.pending().await.unwrap(), 0);
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    client
+        .send("poison", b"{\"poison\":1}", Lane::Urgent)
+        .await
+        .unwrap();
+    let mut deliveries = 0;
+    while let Ok(delivery) = timeout(Duration::from_secs(2), intake.next()).await {
+        let delivery = delivery.unwrap().unwrap();
+        deliveries += 1;
+        assert_eq!(delivery.redelivered, deliveries > 1);
+        drop(delivery);
+    }
+    assert_eq!(deliveries, 11, "the limit, and the first one");
+    let jobs = dead_soon(&mut client, 1).await;
+    println!("{jobs:?}");
+    assert_eq!(
+        (jobs[0].id.as_str(), jobs[0].event.as_str()),
+        ("poison", "crashed")
+    );
+    assert_eq!(
+        (jobs[0].code.as_str(), jobs[0].lane.as_str()),
+        ("delivery_limit", "urgent")
+    );
+    assert_eq!(jobs[0].body, b"{\"poison\":1}");
+
+    // The same after a wait, which leaves traces of its own.
+    client.walk_dead(|_| Verdict::Replay).await.unwrap();
+    let delivery = next(&mut intake).await;
+    assert_eq!((delivery.attempt, delivery.redelivered), (1, false));
+    delivery.retry().await.unwrap();
+    let mut deliveries = 0;
+    while let Ok(delivery) = timeout(Duration::from_secs(7), intake.next()).await {
+        drop(delivery);
+        deliveries += 1;
+    }
+    assert_eq!(deliveries, 11);
+    let jobs = dead_soon(&mut client, 1).await;
+    println!("{jobs:?}");
+    assert_eq!(
+        (jobs[0].code.as_str(), jobs[0].lane.as_str()),
+        ("delivery_limit", "urgent")
+    );
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
+    let bench = Bench::new().await;
+    let mut client = bench.client().await;
+    for job in 0..12 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let mut intake = bench.intake(8).await;
+    let (first, second, third) = (
+        next(&mut intake).await,
+        next(&mut intake).await,
+        next(&mut intake).await,
+    );
+    bench.ready_is("jobs.bulk", 4).await;
+    intake.stop().await;
+    assert!(intake.next().await.unwrap().is_none());
+    bench.ready_is("jobs.bulk", 9).await;
+    assert_eq!(intake.pending().await.unwrap(), 9);
+
+    finish(first, "job-0").await;
+    second.release().await;
+    bench.ready_is("jobs.bulk", 10).await;
+    third.retry().await.unwrap();
+    bench.ready_is("retry.5s", 1).await;
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.bulk").await, 10);
+
+    let mut intake = bench.intake(8).await;
+    let mut order = Vec::new();
+    for _ in 0..10 {
+        let delivery = next(&mut intake).await;
+        order.push(delivery.message_id.clone().unwrap());
+        finish(delivery, "x").await;
+    }
+    println!("{order:?}");
+    assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 10);
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_intake_gives_back_what_was_not_acknowledged() {
+    let bench = Bench::new().await;
+    let mut client = bench.client().await;
+    for job in 0..5 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Urgent)
+            .await
+            .unwrap();
+    }
+    let mut intake = bench.intake(4).await;
+    let held = next(&mut intake).await;
+    intake.close().await;
+    let late = held.publish(&event("job-0")).await.unwrap_err();
+    println!("{}", late.chain());
+    drop(held);
+    bench.ready_is("jobs.urgent", 5).await;
+    client.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_urgent_job_passes_a_full_bulk_lane() {
+    let bench = Bench::new().await;
+    let mut client = bench.client().await;
+    for job in 0..50 {
+        client
+            .send(&format!("bulk-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let mut intake = bench.intake(10).await;
+    let first = next(&mut intake).await;
+    assert_eq!(first.lane, Lane::Bulk);
+    client.send("urgent-1", b"{}", Lane::Urgent).await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    let mut before = 0;
+    let mut held = vec![first];
+    loop {
+        let delivery = next(&mut intake).await;
+        if delivery.lane == Lane::Urgent {
+            break;
+        }
+        before += 1;
+        held.push(delivery);
+    }
+    assert!(before <= 1, "{before} bulk jobs came before the urgent one");
+    drop(held);
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_the_prefetch_is_held() {
+    let bench = Bench::new().await;
+    let mut client = bench.client().await;
+    for job in 0..20 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let mut intake = bench.intake(3).await;
+    bench.ready_is("jobs.bulk", 17).await;
+    let held = [
+        next(&mut intake).await,
+        next(&mut intake).await,
+        next(&mut intake).await,
+    ];
+    nothing_comes(&mut intake).await;
+    assert_eq!(intake.pending().await.unwrap(), 17);
+    drop(held);
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn next_may_be_cancelled_at_any_moment() {
+    let bench = Bench::new().await;
+    let mut client = bench.client().await;
+    for job in 0..60 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let mut intake = bench.intake(5).await;
+    let mut seen = BTreeSet::new();
+    while seen.len() < 60 {
+        let wait = Duration::from_micros(rand::random_range(0..300));
+        if let Ok(delivery) = timeout(wait, intake.next()).await {
+            let delivery = delivery.unwrap().unwrap();
+            assert!(!delivery.redelivered);
+            assert!(seen.insert(delivery.message_id.clone().unwrap()));
+            finish(delivery, "x").await;
+        }
+    }
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_and_a_missing_exchange_are_said() {
+    let bench = Bench::new().await;
+    bench.client().await.close().await;
+    let queue = bench.name("jobs.bulk");
+    let gone = bench
+        .channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    gone.await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    arguments.insert(
+        "x-overflow".into(),
+        AMQPValue::LongString("reject-publish".into()),
+    );
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(2));
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    bench
+        .channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
+    let bind = QueueBindOptions::default();
+    let (name, exchange) = (queue.as_str().into(), bench.name("jobs"));
+    let bound = bench.channel.queue_bind(
+        name,
+        exchange.as_str().into(),
+        "bulk".into(),
+        bind,
+        FieldTable::default(),
+    );
+    bound.await.unwrap();
+
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
+    let mut client = Client::open(&settings).await.unwrap();
+    let mut sent = 0;
+    let said = loop {
+        match client.send("job", b"{}", Lane::Bulk).await {
+            Ok(()) => sent += 1,
+            Err(outage) => break outage.chain(),
+        }
+        assert!(sent < 20, "the queue takes everything");
+    };
+    println!("{sent}: {said}");
+    assert!(
+        said.contains("full") && said.contains(&bench.name("jobs")),
+        "{said}"
+    );
+    // The client is none the worse for it.
+    client.send("job", b"{}", Lane::Urgent).await.unwrap();
+
+    let gone = bench
+        .channel
+        .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default());
+    gone.await.unwrap();
+    let said = client
+        .send("job", b"{}", Lane::Urgent)
+        .await
+        .unwrap_err()
+        .chain();
+    println!("{said}");
+    assert!(
+        said.contains(&bench.name("jobs")) && said.contains("no exchange"),
+        "{said}"
+    );
+    client.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_queue_takes_is_an_outage() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    client.send("job", b"{}", Lane::Bulk).await.unwrap();
+    let log = bench.name("events.log");
+    let gone = bench
+        .channel
+        .queue_delete(log.as_str().into(), QueueDeleteOptions::default());
+    gone.await.unwrap();
+    let delivery = next(&mut intake).await;
+    let said = delivery.publish(&event("job")).await.unwrap_err().chain();
+    println!("{said}");
+    assert!(
+        said.contains(&bench.name("events")) && said.contains("report.completed"),
+        "{said}"
+    );
+
+    // Without its exchange the session starts anew, and declares what is missing.
+    let events = bench.name("events");
+    let gone = bench
+        .channel
+        .exchange_delete(events.as_str().into(), ExchangeDeleteOptions::default());
+    gone.await.unwrap();
+    let said = delivery.publish(&event("job")).await.unwrap_err().chain();
+    println!("{said}");
+    drop(delivery);
+    let delivery = next(&mut intake).await;
+    assert!(delivery.redelivered);
+    finish(delivery, "job").await;
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_queue_is_declared_again() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for lane in Lane::ALL {
+        let queue = bench.name(&format!("jobs.{lane}"));
+        let gone = bench
+            .channel
+            .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+        gone.await.unwrap();
+        until(&intake, |state| *state != State::Up).await;
+        until(&intake, |state| *state == State::Up).await;
+        client.send("job", b"{}", lane).await.unwrap();
+        let delivery = next(&mut intake).await;
+        assert_eq!(delivery.lane, lane);
+        finish(delivery, "job").await;
+    }
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_queue_is_kept_replayed_and_dropped() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(10).await;
+    let mut client = bench.client().await;
+    for job in 0..6 {
+        client
+            .send(
+                &format!("job-{job}"),
+                format!("{{\"n\":{job}}}").as_bytes(),
+                Lane::Bulk,
+            )
+            .await
+            .unwrap();
+    }
+    for _ in 0..6 {
+        let delivery = next(&mut intake).await;
+        let said = delivery.publish(&event("x")).await.unwrap();
+        let reason = Reason {
+            code: "E-SCHEMA".to_owned(),
+            message: "no".to_owned(),
+            event: "report.rejected",
+        };
+        let buried = delivery.bury(said, &reason).await.unwrap();
+        delivery.ack(buried).await.unwrap();
+    }
+    let ids = |jobs: &[DeadJob]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+    let want: Vec<_> = (0..6).map(|job| format!("job-{job}")).collect();
+    // More often than the broker's default delivery limit, which would drop them.
+    for _ in 0..30 {
+        assert_eq!(ids(&dead_soon(&mut client, 6).await), want);
+    }
+
+    let walk = client.walk_dead(|job| match job.id.as_str() {
+        "job-1" | "job-4" => Verdict::Replay,
+        "job-2" => Verdict::Drop,
+        _ => Verdict::Keep,
+    });
+    walk.await.unwrap();
+    assert_eq!(
+        ids(&dead_soon(&mut client, 3).await),
+        ["job-0", "job-3", "job-5"]
+    );
+    for job in ["job-1", "job-4"] {
+        let delivery = next(&mut intake).await;
+        assert_eq!(delivery.message_id.as_deref(), Some(job));
+        assert_eq!((delivery.attempt, delivery.redelivered), (1, false));
+        assert_eq!(delivery.lane, Lane::Bulk);
+        assert_eq!(delivery.body, format!("{{\"n\":{}}}", &job[4..]).as_bytes());
+        finish(delivery, job).await;
+    }
+    nothing_comes(&mut intake).await;
+
+    // A walk that breaks off leaves everything as it was.
+    let mut judged = 0;
+    let walk = client.walk_dead(|_| {
+        judged += 1;
+        Verdict::Keep
+    });
+    drop(timeout(Duration::from_millis(2), walk).await);
+    bench.ready_is("dead", 3).await;
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+/// A broker's address through which bytes can be cut off.
+struct Proxy {
+    url: String,
+    mode: Arc<AtomicU8>,
+}
+
+const PASS: u8 = 0;
+/// Every connection is reset, and new ones at once.
+const RESET: u8 = 1;
+/// Connections stay, and nothing passes.
+const SILENT: u8 = 2;
+
+impl Proxy {
+    async fn new(mode: u8) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut uri: AMQPUri = url().parse().unwrap();
+        let target = format!("{}:{}", uri.authority.host, uri.authority.port);
+        uri.authority.host = "127.0.0.1".to_owned();
+        uri.authority.port = listener.local_addr().unwrap().port();
+        let mode = Arc::new(AtomicU8::new(mode));
+        let now = Arc::clone(&mode);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let (now, target) = (Arc::clone(&now), target.clone());
+                tokio::spawn(async move {
+                    let broker = TcpStream::connect(target).await.unwrap();
+                    let (client_in, client_out) = client.into_split();
+                    let (broker_in, broker_out) = broker.into_split();
+                    let to_broker = pump(client_in, broker_out, Arc::clone(&now));
+                    let to_client = pump(broker_in, client_out, now);
+                    tokio::select! { () = to_broker => {}, () = to_client => {} }
+                });
+            }
+        });
+        Proxy {
+            url: uri.to_string(),
+            mode,
+        }
+    }
+
+    fn set(&self, mode: u8) {
+        self.mode.store(mode, Ordering::SeqCst);
+    }
+}
+
+async fn pump(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mode: Arc<AtomicU8>,
+) {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        match mode.load(Ordering::SeqCst) {
+            PASS => {}
+            RESET => return,
+            _ => {
+                sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        }
+        let read = match timeout(Duration::from_millis(20), from.read(&mut bytes)).await {
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(read)) => read,
+            Err(_) => continue,
+        };
+        if mode.load(Ordering::SeqCst) == RESET || to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::new(RESET).await;
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        ..bench.settings.clone()
+    };
+    let mut intake = Intake::open(&settings, 2).await.unwrap();
+    assert!(
+        timeout(Duration::from_secs(2), intake.next())
+            .await
+            .is_err()
+    );
+    let said = intake.pending().await.unwrap_err().chain();
+    println!("{said}");
+    assert!(matches!(&*intake.state().borrow(), State::Down(_)));
+    proxy.set(PASS);
+    until(&intake, |state| *state == State::Up).await;
+    intake.close().await;
+
+    // And a stop while it waits is heard.
+    proxy.set(RESET);
+    let mut intake = Intake::open(&settings, 2).await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    timeout(SOON, intake.stop()).await.unwrap();
+    assert!(intake.next().await.unwrap().is_none());
+    timeout(SOON, intake.close()).await.unwrap();
+    bench.end().await;
+}
+
+/// Jobs by hand through a proxy that fails in the meantime; every job must end, whatever happens.
+async fn every_job_ends(fault: u8, pause: Duration) {
+    const JOBS: usize = 300;
+    let bench = Bench::new().await;
+    let proxy = Proxy::new(PASS).await;
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        heartbeat: 1,
+        ..bench.settings.clone()
+    };
+    let mut intake = up(Intake::open(&settings, 8).await.unwrap()).await;
+    let events = bench.tap("events", "#").await;
+    bench
+        .channel
+        .confirm_select(Default::default())
+        .await
+        .unwrap();
+    for job in 0..JOBS {
+        let id = format!("job-{job}");
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(id.as_str().into());
+        let lane = Lane::ALL[job % 2].as_str();
+        bench.publish(lane, id.as_bytes(), properties).await;
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    let (mut done, mut failed, mut faults) = (BTreeSet::new(), 0, 0);
+    while done.len() < JOBS {
+        tokio::select! {
+            delivery = intake.next() => {
+                let delivery = delivery.unwrap().unwrap();
+                tasks.spawn(async move {
+                    let id = delivery.message_id.clone().unwrap();
+                    let confirmed = delivery.publish(&event(&id)).await?;
+                    delivery.ack(confirmed).await?;
+                    Ok::<_, banshi::problem::Outage>(id)
+                });
+            }
+            Some(ended) = tasks.join_next() => match ended.unwrap() {
+                Ok(id) => {
+                    done.insert(id);
+                    if done.len() >= (faults + 1) * JOBS / 4 && faults < 3 {
+                        faults += 1;
+                        proxy.set(fault);
+                        let mode = Arc::clone(&proxy.mode);
+                        tokio::spawn(async move {
+                            sleep(pause).await;
+                            mode.store(PASS, Ordering::SeqCst);
+                        });
+                    }
+                }
+                Err(_) => failed += 1,
+            },
+            () = sleep(Duration::from_secs(60)) => panic!("stuck at {} of {JOBS}", done.len()),
+        }
+    }
+    println!("{JOBS} jobs, {faults} faults, {failed} ends that could not be told");
+    // One that was acknowledged in vain comes again.
+    while let Ok(delivery) = timeout(Duration::from_secs(3), intake.next()).await {
+        finish(delivery.unwrap().unwrap(), "again").await;
+    }
+    intake.close().await;
+    for queue in ["jobs.urgent", "jobs.bulk", "dead"] {
+        bench.ready_is(queue, 0).await;
+    }
+    let mut said = BTreeSet::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(got) = bench
+        .channel
+        .basic_get(events.as_str().into(), options)
+        .await
+        .unwrap()
+    {
+        said.insert(
+            text(&got.properties, "cloudEvents_subject")
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    said.remove("again");
+    assert_eq!(said, done, "every job has its event");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_lose_no_job() {
+    every_job_ends(RESET, Duration::from_millis(800)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_falls_silent_loses_no_job() {
+    every_job_ends(SILENT, Duration::from_secs(5)).await;
+}

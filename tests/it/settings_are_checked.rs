@@ -1,0 +1,101 @@
+//! Settings: defaults, then a file, then the environment; every mistake at once.
+
+use std::path::Path;
+
+use banshi::config::Settings;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn wrong(file: &str, pairs: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("banshi.toml");
+    std::fs::write(&path, file).expect("a file");
+    Settings::load(Some(&path), env(pairs))
+        .expect_err("the settings are wrong")
+        .to_string()
+}
+
+fn defaults() -> std::path::PathBuf {
+    crate::support::repository("src/defaults.toml")
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("banshi.toml");
+    std::fs::write(
+        &path,
+        "[render]\nthreads = 3\ndeadline = 7\n[queue]\nurl = \"spool:/tmp/x\"",
+    )
+    .expect("a file");
+    let pairs = [
+        ("BANSHI__RENDER__THREADS", "5"),
+        ("BANSHI__FONTS__MORE", "/a,/b"),
+        ("HOME", "/root"),
+    ];
+    let settings = Settings::load(Some(&path), env(&pairs)).expect("right");
+    assert_eq!((settings.render.threads, settings.render.deadline), (5, 7));
+    assert_eq!(settings.queue.url, "spool:/tmp/x");
+    assert_eq!(settings.fonts.more, [Path::new("/a"), Path::new("/b")]);
+    assert_eq!(settings.queue.prefix, "banshi");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_each_with_its_origin() {
+    let said = wrong(
+        "[queue]\nurll = \"x\"\n[render]\nthreads = \"many\"",
+        &[
+            ("BANSHI__STORE__ULR", "x"),
+            ("BANSHI__ADMIN__LISTEN", "127.0.0.1:1"),
+        ],
+    );
+    assert!(
+        said.contains("banshi.toml: there is no setting queue.urll; did you mean queue.url?"),
+        "{said}"
+    );
+    assert!(
+        said.contains("BANSHI__STORE__ULR: there is no setting store.ulr; did you mean store.url?"),
+        "{said}"
+    );
+    assert!(
+        said.contains("[render]") && said.contains("threads"),
+        "{said}"
+    );
+}
+
+#[test]
+fn addresses_of_no_known_kind_are_refused() {
+    let said = wrong(
+        "[queue]\nurl = \"redis://x\"\n[store]\nurl = \"ftp://x\"",
+        &[],
+    );
+    assert!(
+        said.contains("queue.url") && said.contains("store.url"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let missing = Path::new("/nowhere/banshi.toml");
+    let said = Settings::load(Some(missing), [])
+        .expect_err("it isn't there")
+        .to_string();
+    assert!(said.contains("/nowhere/banshi.toml"), "{said}");
+}
+
+#[test]
+fn the_defaults_are_the_documentation() {
+    let text = std::fs::read_to_string(defaults()).expect("the defaults");
+    let docs = std::fs::read_to_string(crate::support::repository("docs/configuration.md"))
+        .expect("the docs");
+    assert!(
+        docs.contains(text.trim_end()),
+        "docs/configuration.md must hold src/defaults.toml word for word"
+    );
+}

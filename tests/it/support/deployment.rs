@@ -1,0 +1,478 @@
+//! A deployment of its own for a test: a queue that nobody else uses, a store, and the real
+//! program in processes of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use lapin::options::*;
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde_json::Value;
+
+use super::{BANSHI, repository};
+
+/// Longer than anything that is waited for takes; on the way there the wait is over in time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A queue, a store and the settings for both.
+pub struct Deployment {
+    folder: tempfile::TempDir,
+    queue: Queue,
+    settings: BTreeMap<String, String>,
+}
+
+enum Queue {
+    Amqp {
+        prefix: String,
+        channel: Channel,
+        _connection: Connection,
+    },
+    Spool,
+}
+
+/// What lies in the dead queue.
+pub struct Dead {
+    pub body: Vec<u8>,
+    pub code: String,
+}
+
+impl Deployment {
+    /// Folders of files.
+    pub fn spool() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("spool:{}", folder.path().join("spool").display());
+        Self::new(folder, Queue::Spool, [("QUEUE__URL", url)])
+    }
+
+    /// RabbitMQ at `AMQP_URL`, with a prefix of its own. A first worker declares the topology,
+    /// and a queue of the test's own hears every event.
+    pub async fn amqp() -> Self {
+        let url = amqp_url();
+        let connection = Connection::connect(&url, ConnectionProperties::default())
+            .await
+            .unwrap_or_else(|error| panic!("no broker at {url}: {error}"));
+        let channel = connection.create_channel().await.expect("a channel");
+        let prefix = format!("test-{:08x}", rand::random::<u32>());
+        let settings = [("QUEUE__URL", url), ("QUEUE__PREFIX", prefix.clone())];
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let queue = Queue::Amqp {
+            prefix: prefix.clone(),
+            channel,
+            _connection: connection,
+        };
+        let deployment = Self::new(folder, queue, settings);
+        succeeded(
+            &deployment
+                .banshi(&["worker", "--until-idle"])
+                .output()
+                .expect("it starts"),
+        );
+        let Queue::Amqp { channel, .. } = &deployment.queue else {
+            unreachable!()
+        };
+        let (heard, events) = (format!("{prefix}.heard"), format!("{prefix}.events"));
+        let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
+        channel
+            .queue_declare(heard.clone().into(), durable, none.clone())
+            .await
+            .expect("a queue");
+        let bind = QueueBindOptions::default();
+        channel
+            .queue_bind(heard.into(), events.into(), "#".into(), bind, none)
+            .await
+            .expect("a binding");
+        deployment
+    }
+
+    fn new<const N: usize>(
+        folder: tempfile::TempDir,
+        queue: Queue,
+        settings: [(&str, String); N],
+    ) -> Self {
+        let store = format!("file:{}", folder.path().join("store").display());
+        let common = [
+            ("STORE__URL", store),
+            ("FONTS__DIR", repository("fonts").display().to_string()),
+            ("ADMIN__LISTEN", String::new()),
+            ("RENDER__MAX_PAGES", "40".to_owned()),
+            ("RENDER__THREADS", "1".to_owned()),
+        ];
+        let settings = settings.into_iter().chain(common);
+        let settings = settings
+            .map(|(key, value)| (format!("BANSHI__{key}"), value))
+            .collect();
+        Deployment {
+            folder,
+            queue,
+            settings,
+        }
+    }
+
+    /// The same deployment with another setting, as `RENDER__THREADS`.
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.settings
+            .insert(format!("BANSHI__{key}"), value.to_owned());
+        self
+    }
+
+    /// The program, with the settings of this deployment.
+    pub fn banshi(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BANSHI);
+        command
+            .args(arguments)
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// A worker that runs until it is stopped or killed.
+    pub fn worker(&self) -> Worker {
+        let log = self
+            .folder
+            .path()
+            .join(format!("worker-{:08x}.log", rand::random::<u32>()));
+        let file = std::fs::File::create(&log).expect("a log");
+        let child = self
+            .banshi(&["worker"])
+            .stdin(Stdio::null())
+            .stderr(file)
+            .spawn();
+        Worker {
+            child: child.expect("it starts"),
+            log,
+        }
+    }
+
+    /// A worker that leaves when nothing is left to do.
+    pub fn work_until_idle(&self) {
+        succeeded(
+            &self
+                .banshi(&["worker", "--until-idle"])
+                .output()
+                .expect("it starts"),
+        );
+    }
+
+    /// Puts a job's bytes on the queue, as an upstream system does.
+    pub async fn send(&self, name: &str, body: &[u8]) {
+        self.send_as(name, body, BasicProperties::default()).await;
+    }
+
+    /// The same, with properties of the message.
+    pub async fn send_as(&self, name: &str, body: &[u8], properties: BasicProperties) {
+        match &self.queue {
+            Queue::Spool => {
+                let jobs = self.folder.path().join("spool/jobs");
+                std::fs::create_dir_all(&jobs).expect("the spool");
+                let elsewhere = self.folder.path().join(format!("{name}.part"));
+                std::fs::write(&elsewhere, body).expect("a file");
+                std::fs::rename(&elsewhere, jobs.join(format!("{name}.json"))).expect("renamed in");
+            }
+            Queue::Amqp {
+                prefix, channel, ..
+            } => {
+                let properties = properties
+                    .with_content_type("application/json".into())
+                    .with_delivery_mode(2);
+                let exchange = format!("{prefix}.jobs");
+                let options = BasicPublishOptions::default();
+                channel
+                    .basic_publish(exchange.into(), "bulk".into(), options, body, properties)
+                    .await
+                    .expect("it is published");
+            }
+        }
+    }
+
+    /// A queue that hears the replies of one routing key.
+    pub async fn listen_for_replies(&self, key: &str) {
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            panic!("a spool has no replies")
+        };
+        let (queue, exchange) = (format!("{prefix}.replied"), format!("{prefix}.replies"));
+        // Exclusive: it goes with the test's connection.
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let none = FieldTable::default();
+        channel
+            .queue_declare(queue.clone().into(), options, none.clone())
+            .await
+            .expect("a queue");
+        let bind = QueueBindOptions::default();
+        channel
+            .queue_bind(queue.into(), exchange.into(), key.into(), bind, none)
+            .await
+            .expect("a binding");
+    }
+
+    /// Every event said so far and not yet read.
+    pub async fn events(&self) -> Vec<Value> {
+        let bodies = match &self.queue {
+            Queue::Spool => read_folder(&self.folder.path().join("spool/events"), ".json"),
+            Queue::Amqp { .. } => self
+                .drain("heard")
+                .await
+                .into_iter()
+                .map(|(body, _)| body)
+                .collect(),
+        };
+        bodies
+            .iter()
+            .map(|body| serde_json::from_slice(body).expect("an event is JSON"))
+            .collect()
+    }
+
+    /// Everything in the dead queue, taken out.
+    pub async fn dead(&self) -> Vec<Dead> {
+        match &self.queue {
+            Queue::Spool => {
+                let folder = self.folder.path().join("spool/dead");
+                let mut dead = Vec::new();
+                for name in names(&folder) {
+                    let Some(stem) = name.strip_suffix(".reason.json") else {
+                        continue;
+                    };
+                    let reason = std::fs::read(folder.join(&name)).expect("a reason");
+                    let reason: Value = serde_json::from_slice(&reason).expect("JSON");
+                    let body = std::fs::read(folder.join(format!("{stem}.json"))).expect("a job");
+                    dead.push(Dead {
+                        body,
+                        code: reason["code"].as_str().expect("a code").to_owned(),
+                    });
+                }
+                dead
+            }
+            Queue::Amqp { .. } => self
+                .drain("dead")
+                .await
+                .into_iter()
+                .map(|(body, properties)| {
+                    let headers = properties.headers().clone().unwrap_or_default();
+                    let code = headers.inner().get("report_error_code").expect("a reason");
+                    let code = code.as_long_string().expect("text").to_string();
+                    Dead { body, code }
+                })
+                .collect(),
+        }
+    }
+
+    /// Jobs that are left anywhere on their way.
+    pub async fn left(&self) -> Vec<String> {
+        match &self.queue {
+            Queue::Spool => {
+                let spool = self.folder.path().join("spool");
+                let mut left = names(&spool.join("jobs"));
+                left.append(&mut names(&spool.join("retry")));
+                for worker in names(&spool.join("claimed")) {
+                    left.append(&mut names(&spool.join("claimed").join(worker)));
+                }
+                left.retain(|name| name.ends_with(".json"));
+                left
+            }
+            Queue::Amqp { .. } => {
+                let mut left = Vec::new();
+                for queue in [
+                    "jobs.bulk",
+                    "jobs.urgent",
+                    "retry.5s",
+                    "retry.30s",
+                    "retry.5m",
+                    "unrouted",
+                ] {
+                    let found = self.drain(queue).await;
+                    left.extend(found.iter().map(|_| queue.to_owned()));
+                }
+                left
+            }
+        }
+    }
+
+    /// Takes everything out of a queue.
+    pub async fn drain(&self, queue: &str) -> Vec<(Vec<u8>, BasicProperties)> {
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            panic!("a spool has no queue")
+        };
+        let queue = format!("{prefix}.{queue}");
+        let mut found = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = channel
+            .basic_get(queue.clone().into(), options)
+            .await
+            .expect("a queue")
+        {
+            found.push((message.delivery.data, message.delivery.properties));
+        }
+        found
+    }
+
+    /// A result's file, `annual-report/2020/2020/x.pdf`.
+    pub fn stored(&self, key: &str) -> Vec<u8> {
+        let path = self.folder.path().join("store").join(key);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Puts a file where the store wants a folder: it can keep nothing until that is removed.
+    pub fn break_store(&self) -> PathBuf {
+        let in_the_way = self.folder.path().join("store/annual-report");
+        std::fs::create_dir_all(in_the_way.parent().expect("it has one")).expect("the store");
+        std::fs::write(&in_the_way, "in the way").expect("a file");
+        in_the_way
+    }
+
+    /// Every result in the store, by its key.
+    pub fn store(&self) -> Vec<String> {
+        fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) {
+            for name in names(folder) {
+                let (path, key) = (folder.join(&name), format!("{prefix}{name}"));
+                if path.is_dir() {
+                    walk(&path, &format!("{key}/"), keys)
+                } else {
+                    keys.push(key)
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        walk(&self.folder.path().join("store"), "", &mut keys);
+        // What the store keeps for itself has names that begin with a dot.
+        keys.retain(|key| !key.starts_with('.'));
+        keys
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, mut so: impl AsyncFnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !so(self).await {
+            assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Removes what was declared at the broker.
+    pub async fn remove(self) {
+        let Queue::Amqp {
+            prefix, channel, ..
+        } = &self.queue
+        else {
+            return;
+        };
+        for queue in [
+            "jobs.bulk",
+            "jobs.urgent",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dead",
+            "unrouted",
+            "events.log",
+            "heard",
+        ] {
+            let options = QueueDeleteOptions::default();
+            channel
+                .queue_delete(format!("{prefix}.{queue}").into(), options)
+                .await
+                .expect("deleted");
+        }
+        for exchange in [
+            "jobs",
+            "unrouted",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dlx",
+            "events",
+            "replies",
+        ] {
+            let options = ExchangeDeleteOptions::default();
+            channel
+                .exchange_delete(format!("{prefix}.{exchange}").into(), options)
+                .await
+                .expect("deleted");
+        }
+    }
+}
+
+/// A running worker.
+pub struct Worker {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    /// SIGKILL: no warning, no clean-up.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was running");
+        self.child.wait().expect("it is gone");
+    }
+
+    /// SIGTERM, and its exit code once it has left.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
+        assert!(sent.success());
+        self.child.wait().expect("it leaves").code()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A test that failed leaves no worker behind; one that ended has none.
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.child.kill().expect("it can be killed");
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how `make test` names its broker"
+)]
+fn amqp_url() -> String {
+    std::env::var("AMQP_URL").expect("AMQP_URL names a RabbitMQ; `make test` starts one")
+}
+
+/// A program must have ended well.
+pub fn succeeded(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    let mut names: Vec<_> = entries
+        .map(|entry| name(entry).to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn read_folder(folder: &Path, end: &str) -> Vec<Vec<u8>> {
+    names(folder)
+        .iter()
+        .filter(|name| name.ends_with(end) && !name.starts_with('.'))
+        .map(|name| std::fs::read(folder.join(name)).expect("a file"))
+        .collect()
+}

@@ -1,0 +1,84 @@
+//! The words that the tests are written in.
+
+pub mod deployment;
+pub mod jobs;
+pub mod pdf;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use banshi::config::Settings;
+use banshi::job::{self, Job, Refusal};
+use banshi::problem::{Code, Problem};
+use banshi::report::{Editions, FORMS};
+use serde_json::Value;
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The defaults, untouched by file or environment.
+pub fn settings() -> Settings {
+    Settings::load(Some(&repository("src/defaults.toml")), []).expect("the defaults are right")
+}
+
+/// The editions that this build knows, under the names of the embedded templates.
+pub fn editions() -> Editions {
+    FORMS
+        .iter()
+        .map(|form| (form.name.to_owned(), *form))
+        .collect()
+}
+
+/// The `banshi` program that is tested.
+pub const BANSHI: &str = env!("CARGO_BIN_EXE_banshi");
+
+/// A finished PDF, removed with the value.
+pub struct Rendered(tempfile::TempDir);
+
+impl Rendered {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("report.pdf")
+    }
+}
+
+/// The PDF of a job, made by the program in a process of its own.
+pub fn render(job: &Value) -> Rendered {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("job.json"), job.to_string()).expect("a file");
+    let ran = Command::new(BANSHI)
+        .args(["render", "job.json", "-o", "report.pdf"])
+        .env("BANSHI__FONTS__DIR", repository("fonts"))
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    Rendered(folder)
+}
+
+/// Reads and checks a job.
+pub fn check(job: &[u8]) -> Result<Job, Refusal> {
+    job::read(job, None, &settings().limits, &editions())
+}
+
+/// What rejects a job: code and place of each problem.
+pub fn refused(job: &Value) -> Vec<(Code, String)> {
+    match check(job.to_string().as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(refusal) => places(refusal.rejection.problems()),
+    }
+}
+
+/// Code and place of each problem.
+pub fn places(problems: &[Problem]) -> Vec<(Code, String)> {
+    problems
+        .iter()
+        .map(|problem| (problem.code, problem.path.clone()))
+        .collect()
+}

@@ -1,0 +1,206 @@
+//! PDFs as an independent reader (poppler) sees them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The output of a program that must succeed. What it says on standard error is its own business:
+/// poppler complains of things that veraPDF finds right.
+fn output(program: &str, arguments: &[&str], pdf: &Path) -> Vec<u8> {
+    let to_stdout = (program == "pdftotext").then_some("-");
+    let ran = Command::new(program)
+        .args(arguments)
+        .arg(pdf)
+        .args(to_stdout)
+        .stderr(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} is needed (tests/tools/install test): {error}"));
+    assert!(
+        ran.status.success(),
+        "{program} {arguments:?} {} failed",
+        pdf.display()
+    );
+    ran.stdout
+}
+
+/// The text layer, in reading order.
+pub fn text(pdf: &Path) -> String {
+    String::from_utf8(output("pdftotext", &["-raw"], pdf)).expect("pdftotext writes UTF-8")
+}
+
+/// What `pdfinfo` says of the file.
+pub fn info(pdf: &Path) -> String {
+    String::from_utf8_lossy(&output("pdfinfo", &[], pdf)).into_owned()
+}
+
+/// The XMP metadata.
+pub fn metadata(pdf: &Path) -> String {
+    String::from_utf8_lossy(&output("pdfinfo", &["-meta"], pdf)).into_owned()
+}
+
+/// The content of a file that is attached, by its name.
+pub fn attachment(pdf: &Path, name: &str) -> Vec<u8> {
+    let shown = Command::new("qpdf")
+        .arg(format!("--show-attachment={name}"))
+        .arg(pdf)
+        .output()
+        .unwrap_or_else(|error| panic!("qpdf is needed (tests/tools/install test): {error}"));
+    assert!(
+        shown.status.success(),
+        "{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+    shown.stdout
+}
+
+/// A table cell of the structure tree, at its place in the grid.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    pub row: usize,
+    pub column: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub header: bool,
+    pub text: String,
+    headers: Vec<String>,
+    id: String,
+}
+
+/// A tagged table.
+#[derive(Debug, Default)]
+pub struct Table {
+    pub cells: Vec<Cell>,
+}
+
+impl Table {
+    /// The data cell whose headers hold all these labels: those that its `Headers` name and the
+    /// row headers that stand at its left.
+    pub fn cell(&self, labels: &[&str]) -> &Cell {
+        let found: Vec<&Cell> = self
+            .cells
+            .iter()
+            .filter(|cell| !cell.header)
+            .filter(|cell| labels.iter().all(|label| self.labels(cell).contains(label)))
+            .collect();
+        assert_eq!(found.len(), 1, "{labels:?} name one cell: {found:#?}");
+        found[0]
+    }
+
+    /// Every label of a data cell.
+    fn labels(&self, cell: &Cell) -> Vec<&str> {
+        let named = self
+            .cells
+            .iter()
+            .filter(|other| cell.headers.contains(&other.id));
+        let at_left = self.cells.iter().filter(|other| {
+            other.header
+                && other.column + other.columns <= cell.column
+                && (other.row..other.row + other.rows).contains(&cell.row)
+        });
+        named
+            .chain(at_left)
+            .map(|header| header.text.as_str())
+            .collect()
+    }
+
+    /// Whether a data cell has this label.
+    pub fn names(&self, cell: &Cell, label: &str) -> bool {
+        self.labels(cell).contains(&label)
+    }
+
+    /// The number of data cells.
+    pub fn data(&self) -> usize {
+        self.cells.iter().filter(|cell| !cell.header).count()
+    }
+}
+
+/// The tables of the structure tree, in reading order.
+pub fn tables(pdf: &Path) -> Vec<Table> {
+    let tree = output("pdfinfo", &["-struct-text"], pdf);
+    let tree = String::from_utf8_lossy(&tree);
+    let mut tables: Vec<Table> = Vec::new();
+    let (mut row, mut taken) = (0, BTreeSet::new());
+    let mut open = false;
+    for line in tree.lines() {
+        let line = line.trim_start();
+        if line.starts_with("Table") {
+            tables
+                .last_mut()
+                .into_iter()
+                .for_each(|table| place(table, &mut taken));
+            tables.push(Table::default());
+            (row, taken, open) = (0, BTreeSet::new(), false);
+            continue;
+        }
+        let Some(table) = tables.last_mut() else {
+            continue;
+        };
+        if line == "TR" {
+            place(table, &mut taken);
+            row = table.cells.last().map_or(0, |cell| cell.row + 1);
+            open = false;
+        } else if line.starts_with("TH") || line.starts_with("TD") {
+            place(table, &mut taken);
+            let id = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+            let header = line.starts_with("TH");
+            table.cells.push(Cell {
+                row,
+                column: usize::MAX,
+                rows: 1,
+                columns: 1,
+                header,
+                text: String::new(),
+                headers: Vec::new(),
+                id,
+            });
+            open = true;
+        } else if let Some(cell) = table.cells.last_mut().filter(|_| open) {
+            if let Some(rows) = line.strip_prefix("/RowSpan ") {
+                cell.rows = rows.parse().expect("a number");
+            } else if let Some(columns) = line.strip_prefix("/ColSpan ") {
+                cell.columns = columns.parse().expect("a number");
+            } else if let Some(ids) = line.strip_prefix("/Headers ") {
+                let ids = ids
+                    .split(['[', ']', '(', ')', ' '])
+                    .filter(|id| !id.is_empty());
+                cell.headers = ids.map(str::to_owned).collect();
+            } else if let Some(text) = line
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'))
+            {
+                cell.text.push_str(text);
+            } else if line.starts_with(|c: char| c.is_ascii_uppercase()) && !inside_a_cell(line) {
+                open = false;
+            }
+        }
+    }
+    if let Some(table) = tables.last_mut() {
+        place(table, &mut taken);
+    }
+    tables
+}
+
+fn inside_a_cell(line: &str) -> bool {
+    ["P ", "Span", "Div"]
+        .iter()
+        .any(|tag| line.starts_with(tag))
+}
+
+/// Gives the last cell its column: the first that no cell spans into.
+fn place(table: &mut Table, taken: &mut BTreeSet<(usize, usize)>) {
+    let Some(cell) = table
+        .cells
+        .last_mut()
+        .filter(|cell| cell.column == usize::MAX)
+    else {
+        return;
+    };
+    cell.column = (0..)
+        .find(|column| !taken.contains(&(cell.row, *column)))
+        .expect("a column");
+    for row in cell.row..cell.row + cell.rows {
+        for column in cell.column..cell.column + cell.columns {
+            taken.insert((row, column));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Beside each template stand its JSON Schema, a sample job and the sample as the template sees
+//! it. All three are made from the code; `UPDATE=1 cargo test` writes them anew.
+
+use banshi::report::{FORMS, schema, view};
+use serde_json::{Value, json};
+
+use crate::support::jobs::corpus;
+use crate::support::{check, repository};
+
+/// The real report that is the sample of an edition.
+fn sample(edition: &str) -> Value {
+    let mut job = corpus(if edition == "2019" {
+        "zibo-bigdata-2020"
+    } else {
+        "pingtan-2023"
+    });
+    job["on_violation"] = json!("reject");
+    job
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch for maintainers, not a setting"
+)]
+fn same(path: &str, made: &Value) {
+    let path = repository(path);
+    let made = format!(
+        "{}\n",
+        serde_json::to_string_pretty(made).expect("plain JSON")
+    );
+    if std::env::var("UPDATE").is_ok() {
+        std::fs::write(&path, &made).expect("the templates' folder can be written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == made,
+        "{} is stale: UPDATE=1 cargo test writes it anew",
+        path.display()
+    );
+}
+
+#[test]
+fn schema_sample_and_view_are_what_the_code_makes() {
+    for form in FORMS {
+        let folder = format!("typst-templates/{}", form.name);
+        let job = sample(form.edition);
+        let checked = check(job.to_string().as_bytes()).expect("a sample is a good job");
+        same(
+            &format!("{folder}/schema.json"),
+            &schema::schema(form.name, form),
+        );
+        same(&format!("{folder}/sample.json"), &job);
+        same(
+            &format!("{folder}/report.json"),
+            &view::view(checked.report()),
+        );
+    }
+}
