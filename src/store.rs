@@ -445,8 +445,8 @@ impl Store {
             Error::AlreadyExists { .. } => return Answer::AlreadyExists,
             Error::NotFound { .. } => return Answer::NotFound(error),
             Error::PermissionDenied { .. } => {
-                "allow banshi s3:GetObject, s3:PutObject and s3:ListBucket (without the last, S3 says that what is \
-                 missing is forbidden)"
+                "check the AWS_* keys, and that they may s3:GetObject, s3:PutObject and s3:ListBucket (without the last, \
+                 S3 says of what is missing that it is forbidden)"
             }
             Error::Unauthenticated { .. } => {
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
