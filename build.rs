@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-#[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how cargo speaks to a build script"
+)]
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let root = root.join("typst-templates");

@@ -316,13 +316,16 @@ impl Outage {
         }
     }
 
-    /// The whole chain of causes in one line.
+    /// The whole chain of causes in one line, each said once.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
+            let said = error.to_string();
+            if !line.contains(&said) {
+                line.push_str(": ");
+                line.push_str(&said);
+            }
             cause = error.source();
         }
         line

@@ -357,7 +357,10 @@ impl Road {
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
         // The code says the part already.
         let (code, chain) = (outage.part.as_str(), outage.chain());
-        let message = chain.strip_prefix(&format!("{code}: ")).unwrap_or(&chain).to_owned();
+        let message = chain
+            .strip_prefix(&format!("{code}: "))
+            .unwrap_or(&chain)
+            .to_owned();
         let event = Event::failed(
             identity,
             code,

@@ -361,7 +361,11 @@ fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     }
     if let Some(first) = cells.first() {
         let (count, list) = (cells.len(), cells.join(", "));
-        let cells = if count == 1 { "1 cell is".to_owned() } else { format!("{count} cells are") };
+        let cells = if count == 1 {
+            "1 cell is".to_owned()
+        } else {
+            format!("{count} cells are")
+        };
         problems.push(Problem::new(
             Code::Blank,
             first.clone(),

@@ -1,15 +1,21 @@
 //! What banshi promises, a module a promise. The broker is real (`AMQP_URL`, or the private one
 //! that `make test` starts), and so are the stores, the processes and the readers of the PDFs.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
+mod documentation_is_true;
 mod every_cell_reads_back;
 mod layers;
 mod nothing_is_lost;
+mod reports_are_typeset;
 mod same_job_same_bytes;
 mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
+mod the_spool_keeps_its_promises;
+mod the_store_keeps_its_promises;

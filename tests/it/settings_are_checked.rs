@@ -20,10 +20,6 @@ fn wrong(file: &str, pairs: &[(&str, &str)]) -> String {
         .to_string()
 }
 
-fn defaults() -> std::path::PathBuf {
-    crate::support::repository("src/defaults.toml")
-}
-
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -87,15 +83,4 @@ fn a_file_that_was_named_must_be_there() {
         .expect_err("it isn't there")
         .to_string();
     assert!(said.contains("/nowhere/banshi.toml"), "{said}");
-}
-
-#[test]
-fn the_defaults_are_the_documentation() {
-    let text = std::fs::read_to_string(defaults()).expect("the defaults");
-    let docs = std::fs::read_to_string(crate::support::repository("docs/configuration.md"))
-        .expect("the docs");
-    assert!(
-        docs.contains(text.trim_end()),
-        "docs/configuration.md must hold src/defaults.toml word for word"
-    );
 }

@@ -1,0 +1,65 @@
+//! What the documentation repeats of the code is what the code says.
+
+use banshi::problem::Code;
+
+use crate::support::repository;
+
+fn text(path: &str) -> String {
+    let path = repository(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_settings_are_documented_word_for_word() {
+    let defaults = text("src/defaults.toml");
+    let documented = text("docs/configuration.md");
+    assert!(
+        documented.contains(defaults.trim_end()),
+        "docs/configuration.md must hold src/defaults.toml word for word"
+    );
+}
+
+#[test]
+fn every_code_has_its_section_and_no_other_has() {
+    let documented = text("docs/problems.md");
+    let sections: Vec<&str> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|title| {
+            ["E-", "R-", "W-"]
+                .iter()
+                .any(|kind| title.starts_with(kind))
+        })
+        .collect();
+    assert_eq!(sections, Code::ALL.map(Code::as_str));
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut documents = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    for entry in std::fs::read_dir(repository("docs")).expect("the docs are there") {
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if name.ends_with(".md") {
+            documents.push(format!("docs/{name}"));
+        }
+    }
+    let mut dead = Vec::new();
+    for document in &documents {
+        let folder = repository(document).parent().expect("a folder").to_owned();
+        for target in text(document)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            if !target.contains("://") && !file.is_empty() && !folder.join(file).exists() {
+                dead.push(format!("{document}: {target}"));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
