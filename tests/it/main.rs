@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_changed_file_is_found;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
