@@ -1,15 +1,11 @@
 //! `banshi verify`: a file that banshi made is told from one that was changed, by anybody, in
 //! anything.
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use banshi::digest::sha256;
 use banshi::typesetter::{Manuscript, Provenance, Typesetter};
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
@@ -144,73 +140,11 @@ fn every_real_report_is_authentic() {
     assert_eq!(code, Some(0));
 }
 
-/// Replaces `from` in the stream that has it, as somebody does who knows PDF: length and
-/// cross-references are put right, and all else stays to the byte.
-fn edited(pdf: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let mut at = 0;
-    while let Some(found) = find(&pdf[at..], b"stream\n") {
-        let start = at + found + b"stream\n".len();
-        let end = start + find(&pdf[start..], b"\nendstream").expect("its end");
-        at = end + b"\nendstream".len();
-        let mut plain = Vec::new();
-        let inflated = ZlibDecoder::new(&pdf[start..end]).read_to_end(&mut plain);
-        let place = find(&plain, from.as_bytes());
-        let (Ok(_), Some(place)) = (inflated, place) else {
-            continue;
-        };
-        plain.splice(place..place + from.len(), to.bytes());
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&plain).expect("memory");
-        let stream = encoder.finish().expect("memory");
-        let length = format!("/Length {}", end - start);
-        let head = pdf[..start]
-            .windows(length.len())
-            .rposition(|bytes| bytes == length.as_bytes())
-            .expect("its length");
-        let edited = [
-            &pdf[..head],
-            format!("/Length {}", stream.len()).as_bytes(),
-            &pdf[head + length.len()..start],
-            &stream,
-            &pdf[end..],
-        ]
-        .concat();
-        return shifted(&edited, head, edited.len() as i64 - pdf.len() as i64);
-    }
-    panic!("no stream has {from:?}")
-}
-
-/// The file with every cross-reference to beyond `place` moved.
-fn shifted(pdf: &[u8], place: usize, by: i64) -> Vec<u8> {
-    let table = find(pdf, b"\nxref\n").expect("a table") + 1;
-    let mut file = pdf[..table].to_vec();
-    for line in pdf[table..].split_inclusive(|byte| *byte == b'\n') {
-        let text = String::from_utf8_lossy(line);
-        let number = text.split([' ', '\r', '\n']).next().unwrap_or_default();
-        let entry = line.len() == 20 && text.contains(" 00000 n");
-        let startxref = file.ends_with(b"startxref\n");
-        match number.parse::<i64>() {
-            Ok(offset) if entry && offset > place as i64 => {
-                write!(file, "{:010}{}", offset + by, &text[10..]).expect("memory");
-            }
-            Ok(_) if startxref => {
-                writeln!(file, "{table}").expect("memory");
-            }
-            _ => file.extend_from_slice(line),
-        }
-    }
-    file
-}
-
-fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
-    bytes.windows(word.len()).position(|found| found == word)
-}
-
 #[test]
 fn a_digit_changed_on_the_page_is_found() {
     let (files, pdf) = (Files::new(), seed());
     // The title's 2020, by its glyphs: the first two of the face that draws digits.
-    let changed = edited(
+    let changed = pdf::edited(
         &pdf,
         r"\000\001\000\002\000\001\000\002",
         r"\000\001\000\002\000\001\000\001",
@@ -226,7 +160,7 @@ fn a_digit_changed_on_the_page_is_found() {
 #[test]
 fn a_digit_changed_in_the_attachment_is_found() {
     let (files, pdf) = (Files::new(), seed());
-    let changed = edited(&pdf, "2823.12万", "2823.13万");
+    let changed = pdf::edited(&pdf, "2823.12万", "2823.13万");
     files.add("data.pdf", &changed);
     files.sound("data.pdf");
     let attached = pdf::attachment(&files.path("data.pdf"), "report.json");
@@ -239,7 +173,7 @@ fn a_digit_changed_in_the_attachment_is_found() {
         &render(&corpus("zibo-bigdata-2020")).path(),
         "report.json",
     ));
-    let both = edited(&changed, &original, &sha256(&attached));
+    let both = pdf::edited(&changed, &original, &sha256(&attached));
     files.add("both.pdf", &both);
     let (_, findings) = files.verify(&["both.pdf"]);
     assert_eq!(findings[0]["data_agree"], true);

@@ -134,3 +134,81 @@ fn provenance_is_the_same_every_time_and_follows_the_job() {
     other["job_id"] = json!("another-id");
     assert_ne!(attached(&job), attached(&other));
 }
+
+/// What spoils a good PDF: name, what is replaced by what outside of its streams, and the rule that
+/// veraPDF must then find broken.
+const FAULTS: [(&str, &str, &str, &str, &str); 5] = [
+    (
+        "no-font",
+        "/FontFile",
+        "/NoFile",
+        "3a",
+        "clause 6.2.11.4.1-1 ",
+    ),
+    ("no-language", "/Lang(zh-CN)", "", "ua1", "clause 7.2-"),
+    (
+        "script",
+        "/Type/Catalog",
+        r"/Type/Catalog/OpenAction<</S/JavaScript/JS(app.beep\(0\))>>",
+        "3a",
+        "clause 6.5.1-1 ",
+    ),
+    (
+        "no-unicode",
+        "/ToUnicode",
+        "/NoUnicode",
+        "3a",
+        "clause 6.2.11.7.2-1 ",
+    ),
+    (
+        "no-relationship",
+        "/AFRelationship/Supplement",
+        "",
+        "3a",
+        "clause 6.8-",
+    ),
+];
+
+/// One Java process for all of it, since its start is what takes long.
+#[test]
+fn every_real_report_passes_verapdf_and_what_is_wrong_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = Vec::new();
+    let mut add = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(format!("{name}.pdf"));
+        std::fs::write(&path, bytes).expect("a file");
+        files.push(path);
+    };
+    for name in CORPUS {
+        let pdf = std::fs::read(published(name).1.path()).expect("the PDF");
+        add(name, &pdf);
+    }
+    let sound = std::fs::read(published("hongze-2024").1.path()).expect("the PDF");
+    for (name, from, to, ..) in FAULTS {
+        add(name, &pdf::replaced(&sound, from, to));
+    }
+    // The way of spoiling them spoils nothing by itself.
+    add(
+        "spaced",
+        &pdf::replaced(&sound, "/Type/Catalog", "/Type   /Catalog"),
+    );
+    let verdicts = pdf::verapdf(&files);
+    for name in CORPUS.into_iter().chain(["spaced"]) {
+        for verdict in verdicts
+            .iter()
+            .filter(|verdict| verdict.file.ends_with(format!("{name}.pdf")))
+        {
+            assert!(verdict.passes, "{verdict:#?}");
+        }
+    }
+    for (name, _, _, flavour, rule) in FAULTS {
+        let verdict = verdicts
+            .iter()
+            .find(|verdict| {
+                verdict.file.ends_with(format!("{name}.pdf")) && verdict.flavour == flavour
+            })
+            .expect("a verdict");
+        let found = verdict.broken.iter().any(|broken| broken.starts_with(rule));
+        assert!(!verdict.passes && found, "{rule} in {verdict:#?}");
+    }
+}

@@ -1,8 +1,14 @@
 //! PDFs as an independent reader (poppler) sees them.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 
 /// The output of a program that must succeed. What it says on standard error is its own business:
 /// poppler complains of things that veraPDF finds right.
@@ -47,6 +53,48 @@ pub fn plain(pdf: &Path) -> String {
         .output()
         .unwrap_or_else(|error| panic!("qpdf is needed (tests/tools/install test): {error}"));
     String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
+/// What veraPDF says of files: of each, for PDF/A-3a and for PDF/UA-1, whether it passes, and the
+/// rules that it breaks.
+pub fn verapdf(files: &[PathBuf]) -> Vec<Verdict> {
+    let ran = Command::new(super::repository("tests/tools/verapdf"))
+        .args(files)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8(ran.stdout).expect("UTF-8");
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for line in said.lines() {
+        if let (Some(rule), Some(verdict)) = (line.strip_prefix("  "), verdicts.last_mut()) {
+            verdict.broken.push(rule.to_owned());
+            continue;
+        }
+        let mut words = line.splitn(3, ' ');
+        let mut word = || words.next().expect("three words").to_owned();
+        verdicts.push(Verdict {
+            passes: word() == "PASS",
+            flavour: word(),
+            file: word().into(),
+            broken: Vec::new(),
+        });
+    }
+    assert_eq!(
+        verdicts.len(),
+        2 * files.len(),
+        "it ended with {}: {said}",
+        ran.status
+    );
+    verdicts
+}
+
+/// veraPDF's verdict on a file and a flavour.
+#[derive(Debug)]
+pub struct Verdict {
+    pub passes: bool,
+    pub flavour: String,
+    pub file: PathBuf,
+    pub broken: Vec<String>,
 }
 
 /// The content of a file that is attached, by its name.
@@ -214,4 +262,73 @@ fn place(table: &mut Table, taken: &mut BTreeSet<(usize, usize)>) {
             taken.insert((row, column));
         }
     }
+}
+
+/// Replaces `from` in the first stream that has it, as somebody does who knows PDF: length and
+/// cross-references are put right, and all else stays to the byte.
+pub fn edited(pdf: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(found) = find(&pdf[at..], b"stream\n") {
+        let start = at + found + b"stream\n".len();
+        let end = start + find(&pdf[start..], b"\nendstream").expect("its end");
+        at = end + b"\nendstream".len();
+        let mut plain = Vec::new();
+        let inflated = ZlibDecoder::new(&pdf[start..end]).read_to_end(&mut plain);
+        let place = find(&plain, from.as_bytes());
+        let (Ok(_), Some(place)) = (inflated, place) else {
+            continue;
+        };
+        plain.splice(place..place + from.len(), to.bytes());
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&plain).expect("memory");
+        let stream = encoder.finish().expect("memory");
+        let length = format!("/Length {}", end - start);
+        let head = pdf[..start]
+            .windows(length.len())
+            .rposition(|bytes| bytes == length.as_bytes())
+            .expect("its length");
+        let new = [
+            format!("/Length {}", stream.len()).as_bytes(),
+            &pdf[head + length.len()..start],
+            &stream,
+        ]
+        .concat();
+        return spliced(pdf, head..end, &new);
+    }
+    panic!("no stream has {from:?}")
+}
+
+/// Replaces `from` where it first stands outside of streams, in the same way.
+pub fn replaced(pdf: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let place = find(pdf, from.as_bytes()).unwrap_or_else(|| panic!("it has no {from:?}"));
+    spliced(pdf, place..place + from.len(), to.as_bytes())
+}
+
+/// The file with other bytes at a place, and every cross-reference to what stands after it moved.
+fn spliced(pdf: &[u8], place: Range<usize>, new: &[u8]) -> Vec<u8> {
+    let moved = |offset: usize| {
+        if offset < place.end {
+            offset
+        } else {
+            offset - place.len() + new.len()
+        }
+    };
+    let table = find(pdf, b"\nxref\n").expect("a table") + 1;
+    let mut file = [&pdf[..place.start], new, &pdf[place.end..table]].concat();
+    for line in pdf[table..].split_inclusive(|byte| *byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        if line.len() == 20 && text.contains(" 00000 n") {
+            let offset = moved(text[..10].parse().expect("an offset"));
+            write!(file, "{offset:010}{}", &text[10..]).expect("memory");
+        } else if file.ends_with(b"startxref\n") {
+            writeln!(file, "{}", moved(table)).expect("memory");
+        } else {
+            file.extend_from_slice(line);
+        }
+    }
+    file
+}
+
+fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+    bytes.windows(word.len()).position(|found| found == word)
 }
