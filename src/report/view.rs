@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::form::{APPLICANTS, Line, RECONCILIATION, RESULTS, SECTIONS};
+use super::form::{APPLICANTS, Kind, Line, RECONCILIATION, RESULTS, SECTIONS};
 use super::{Block, Cell, Report, Row, Value};
 
 /// The report as JSON for its template.
@@ -76,9 +76,9 @@ fn disclosure(report: &Report) -> Json {
     json!({ "bands": bands, "notes": report.disclosure.notes })
 }
 
-fn printed_figure(kind: super::Kind, value: &Value) -> String {
+fn printed_figure(kind: Kind, value: &Value) -> String {
     match value {
-        Value::Number(Cell::Number { value, .. }) if kind == super::Kind::Change && *value > 0 => {
+        Value::Number(Cell::Number { value, .. }) if kind == Kind::Change && *value > 0 => {
             format!("+{value}")
         }
         Value::Number(cell) => printed(cell),
