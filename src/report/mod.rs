@@ -19,7 +19,7 @@ use time::Date;
 
 use crate::problem::{Problem, Rejection, Severity};
 
-use form::{Form, RESULTS};
+use form::Form;
 use json::Problems;
 
 /// The editions of the form that this build knows.
@@ -157,7 +157,7 @@ pub struct Disclosure {
     pub notes: Vec<String>,
 }
 
-/// The seven cells of a row of table 3, in the order of [`APPLICANTS`].
+/// The seven cells of a row of table 3, in the order of [`form::APPLICANTS`].
 pub type Row = [Cell; 7];
 
 /// 三、收到和处理政府信息公开申请情况.
@@ -169,13 +169,13 @@ pub struct Requests {
     pub notes: Vec<String>,
 }
 
-/// The five cells of a group of table 4, in the order of [`RESULTS`].
+/// The five cells of a group of table 4, in the order of [`form::RESULTS`].
 pub type Results = [Cell; 5];
 
 /// 四、政府信息公开行政复议、行政诉讼情况.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Review {
-    /// In the order of [`REVIEW_GROUPS`].
+    /// In the order of [`form::REVIEW_GROUPS`].
     pub groups: [Results; 3],
     /// Printed under the table.
     pub notes: Vec<String>,
@@ -184,7 +184,7 @@ pub struct Review {
 /// Last year's figures, as far as the sender has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prior {
-    /// Last year's 四、结转下年度继续办理, in the order of [`APPLICANTS`].
+    /// Last year's 四、结转下年度继续办理, in the order of [`form::APPLICANTS`].
     pub carried_out: [Option<i64>; 7],
     /// Last year's 现行有效件数 of 规章.
     pub rules_in_force: Option<i64>,

@@ -10,7 +10,6 @@ use banshi::typesetter::{Fonts, Manuscript, Pdf, Pool, Program, Templates, Types
 use tempfile::TempDir;
 
 /// A tree with one edition, `note/1`, that sets `report.json`'s `text` and no more.
-
 const TEMPLATE: &str = r#"
 #let roles = json("/gongwen/fonts.json")
 #let face(role) = (
