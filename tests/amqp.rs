@@ -45,8 +45,9 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Bench {
-        let connection =
-            Connection::connect(&url(), ConnectionProperties::default()).await.expect("AMQP_URL");
+        let connection = Connection::connect(&url(), ConnectionProperties::default())
+            .await
+            .expect("AMQP_URL");
         let channel = connection.create_channel().await.unwrap();
         let settings = config::Queue {
             url: url(),
@@ -55,7 +56,11 @@ impl Bench {
             prefetch: 0,
             heartbeat: 10,
         };
-        Bench { settings, connection, channel }
+        Bench {
+            settings,
+            connection,
+            channel,
+        }
     }
 
     fn name(&self, rest: &str) -> String {
@@ -73,8 +78,13 @@ impl Bench {
     /// Sends a job as a foreign system would.
     async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
         let exchange = self.name("jobs").as_str().into();
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let sent = self.channel.basic_publish(exchange, key.into(), options, body, properties);
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let sent = self
+            .channel
+            .basic_publish(exchange, key.into(), options, body, properties);
         sent.await.unwrap().await.unwrap();
     }
 
@@ -82,11 +92,20 @@ impl Bench {
     async fn tap(&self, exchange: &str, key: &str) -> String {
         let queue = self.name(&format!("tap-{exchange}"));
         let (options, none) = (QueueDeclareOptions::default(), FieldTable::default());
-        let options = QueueDeclareOptions { durable: true, ..options };
-        self.channel.queue_declare(queue.as_str().into(), options, none.clone()).await.unwrap();
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..options
+        };
+        self.channel
+            .queue_declare(queue.as_str().into(), options, none.clone())
+            .await
+            .unwrap();
         let (bind, exchange) = (QueueBindOptions::default(), self.name(exchange));
         let (tap, exchange) = (queue.as_str().into(), exchange.as_str().into());
-        self.channel.queue_bind(tap, exchange, key.into(), bind, none).await.unwrap();
+        self.channel
+            .queue_bind(tap, exchange, key.into(), bind, none)
+            .await
+            .unwrap();
         queue
     }
 
@@ -105,9 +124,14 @@ impl Bench {
 
     /// Ready messages of a queue.
     async fn ready(&self, queue: &str) -> u32 {
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
         let name = self.name(queue);
-        let asked = self.channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+        let asked =
+            self.channel
+                .queue_declare(name.as_str().into(), options, FieldTable::default());
         asked.await.unwrap().message_count()
     }
 
@@ -118,24 +142,48 @@ impl Bench {
             if ready == want {
                 return;
             }
-            assert!(Instant::now() < deadline, "{queue} has {ready} ready messages, not {want}");
+            assert!(
+                Instant::now() < deadline,
+                "{queue} has {ready} ready messages, not {want}"
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
 
     async fn end(self) {
         for queue in [
-            "jobs.urgent", "jobs.bulk", "retry.5s", "retry.30s", "retry.5m", "dead", "unrouted",
-            "events.log", "tap-events", "tap-replies",
+            "jobs.urgent",
+            "jobs.bulk",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
+            "dead",
+            "unrouted",
+            "events.log",
+            "tap-events",
+            "tap-replies",
         ] {
             let (name, options) = (self.name(queue), QueueDeleteOptions::default());
-            self.channel.queue_delete(name.as_str().into(), options).await.unwrap();
+            self.channel
+                .queue_delete(name.as_str().into(), options)
+                .await
+                .unwrap();
         }
         for exchange in [
-            "jobs", "unrouted", "dlx", "events", "replies", "retry.5s", "retry.30s", "retry.5m",
+            "jobs",
+            "unrouted",
+            "dlx",
+            "events",
+            "replies",
+            "retry.5s",
+            "retry.30s",
+            "retry.5m",
         ] {
             let (name, options) = (self.name(exchange), ExchangeDeleteOptions::default());
-            self.channel.exchange_delete(name.as_str().into(), options).await.unwrap();
+            self.channel
+                .exchange_delete(name.as_str().into(), options)
+                .await
+                .unwrap();
         }
         self.connection.close(200, "OK".into()).await.unwrap();
     }
@@ -153,7 +201,11 @@ async fn until(intake: &Intake, want: impl FnMut(&State) -> bool) {
 }
 
 async fn next(intake: &mut Intake) -> Delivery {
-    timeout(SOON, intake.next()).await.expect("a job in time").unwrap().expect("a job")
+    timeout(SOON, intake.next())
+        .await
+        .expect("a job in time")
+        .unwrap()
+        .expect("a job")
 }
 
 async fn nothing_comes(intake: &mut Intake) {
@@ -199,7 +251,11 @@ async fn dead_soon(client: &mut Client, want: usize) -> Vec<DeadJob> {
         if jobs.len() == want {
             return jobs;
         }
-        assert!(Instant::now() < deadline, "{} dead jobs, not {want}", jobs.len());
+        assert!(
+            Instant::now() < deadline,
+            "{} dead jobs, not {want}",
+            jobs.len()
+        );
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -212,8 +268,14 @@ async fn the_topology_may_be_declared_twice() {
     bench.client().await.close().await;
     second.close().await;
     first.close().await;
-    let settings = config::Queue { topology: config::Topology::Verify, ..bench.settings.clone() };
-    up(Intake::open(&settings, 2).await.unwrap()).await.close().await;
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
+    up(Intake::open(&settings, 2).await.unwrap())
+        .await
+        .close()
+        .await;
     bench.end().await;
 }
 
@@ -222,15 +284,34 @@ async fn a_queue_with_other_arguments_is_named_with_the_fix() {
     let bench = Bench::new().await;
     let queue = bench.name("jobs.bulk");
     let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    bench.channel.queue_declare(queue.as_str().into(), options, arguments).await.unwrap();
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    bench
+        .channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
 
     let mut intake = Intake::open(&bench.settings, 2).await.unwrap();
-    let said = timeout(SOON, intake.next()).await.unwrap().unwrap_err().chain();
+    let said = timeout(SOON, intake.next())
+        .await
+        .unwrap()
+        .unwrap_err()
+        .chain();
     println!("{said}");
-    for part in [queue.as_str(), "inequivalent arg", "other arguments", "delete_queue"] {
+    for part in [
+        queue.as_str(),
+        "inequivalent arg",
+        "other arguments",
+        "delete_queue",
+    ] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     assert!(matches!(&*intake.state().borrow(), State::Down(why) if why.contains(&queue)));
@@ -243,11 +324,24 @@ async fn a_queue_with_other_arguments_is_named_with_the_fix() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_named_when_it_is_only_verified() {
     let bench = Bench::new().await;
-    let settings = config::Queue { topology: config::Topology::Verify, ..bench.settings.clone() };
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
     let mut intake = Intake::open(&settings, 2).await.unwrap();
-    let said = timeout(SOON, intake.next()).await.unwrap().unwrap_err().chain();
+    let said = timeout(SOON, intake.next())
+        .await
+        .unwrap()
+        .unwrap_err()
+        .chain();
     println!("{said}");
-    for part in ["exchange", "queue", "jobs.urgent is not there", "events.log", "queue.topology"] {
+    for part in [
+        "exchange",
+        "queue",
+        "jobs.urgent is not there",
+        "events.log",
+        "queue.topology",
+    ] {
         assert!(said.contains(part), "{part} is not in: {said}");
     }
     intake.close().await;
@@ -259,29 +353,56 @@ async fn a_refused_user_or_virtual_host_is_said_without_the_password() {
     let bench = Bench::new().await;
     let mut uri: AMQPUri = url().parse().unwrap();
     uri.authority.userinfo.password = "s3cr3t-s3cr3t".to_owned();
-    let wrong_password = config::Queue { url: uri.to_string(), ..bench.settings.clone() };
+    let wrong_password = config::Queue {
+        url: uri.to_string(),
+        ..bench.settings.clone()
+    };
     let mut uri: AMQPUri = url().parse().unwrap();
     uri.vhost = "no-such-vhost".to_owned();
-    let wrong_vhost = config::Queue { url: uri.to_string(), ..bench.settings.clone() };
+    let wrong_vhost = config::Queue {
+        url: uri.to_string(),
+        ..bench.settings.clone()
+    };
     for (settings, part) in [(wrong_password, "password"), (wrong_vhost, "no-such-vhost")] {
         let mut intake = Intake::open(&settings, 2).await.unwrap();
-        let said = timeout(SOON, intake.next()).await.unwrap().unwrap_err().chain();
+        let said = timeout(SOON, intake.next())
+            .await
+            .unwrap()
+            .unwrap_err()
+            .chain();
         println!("{said}");
         assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
         intake.close().await;
         let said = Client::open(&settings).await.unwrap_err().chain();
         assert!(said.contains(part) && !said.contains("s3cr3t"), "{said}");
     }
-    for url in ["amqp://u:s3cr3t@h:port/v", "amqp:s3cr3t", "http://u:s3cr3t@h/", "amqp://u:s3cr3t@[::1]:5672/%2f"] {
-        let settings = config::Queue { url: url.to_owned(), ..bench.settings.clone() };
+    for url in [
+        "amqp://u:s3cr3t@h:port/v",
+        "amqp:s3cr3t",
+        "http://u:s3cr3t@h/",
+        "amqp://u:s3cr3t@[::1]:5672/%2f",
+    ] {
+        let settings = config::Queue {
+            url: url.to_owned(),
+            ..bench.settings.clone()
+        };
         let said = Intake::open(&settings, 2).await.unwrap_err().chain();
         println!("{said}");
-        assert!(said.contains("queue.url") && !said.contains("s3cr3t"), "{said}");
+        assert!(
+            said.contains("queue.url") && !said.contains("s3cr3t"),
+            "{said}"
+        );
     }
-    let settings = config::Queue { url: "amqp://u:s3cr3t@127.0.0.1:1/%2f".to_owned(), ..bench.settings.clone() };
+    let settings = config::Queue {
+        url: "amqp://u:s3cr3t@127.0.0.1:1/%2f".to_owned(),
+        ..bench.settings.clone()
+    };
     let said = Client::open(&settings).await.unwrap_err().chain();
     println!("{said}");
-    assert!(said.contains("127.0.0.1:1") && !said.contains("s3cr3t"), "{said}");
+    assert!(
+        said.contains("127.0.0.1:1") && !said.contains("s3cr3t"),
+        "{said}"
+    );
     bench.end().await;
 }
 
@@ -293,14 +414,19 @@ async fn a_job_comes_in_and_its_event_goes_out() {
     let replies = bench.tap("replies", "to-the-sender").await;
     let mut headers = FieldTable::default();
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
+    headers.insert(
+        "traceparent".into(),
+        AMQPValue::LongString(traceparent.into()),
+    );
     let properties = BasicProperties::default()
         .with_delivery_mode(2)
         .with_message_id("job-1".into())
         .with_correlation_id("case 7".into())
         .with_reply_to("to-the-sender".into())
         .with_headers(headers);
-    bench.publish("bulk", b"{\"job_id\":\"job-1\"}", properties).await;
+    bench
+        .publish("bulk", b"{\"job_id\":\"job-1\"}", properties)
+        .await;
 
     let delivery = next(&mut intake).await;
     assert_eq!(delivery.body, b"{\"job_id\":\"job-1\"}");
@@ -320,16 +446,35 @@ async fn a_job_comes_in_and_its_event_goes_out() {
         assert_eq!(got.data, event("job-1").body);
         let properties = &got.properties;
         let id = Uuid::from_u128(0x5bd2).to_string();
-        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), event::CONTENT_TYPE);
+        assert_eq!(
+            properties.content_type().as_ref().unwrap().as_str(),
+            event::CONTENT_TYPE
+        );
         assert_eq!(properties.delivery_mode(), &Some(2));
         assert_eq!(properties.message_id().as_ref().unwrap().as_str(), id);
-        assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "case 7");
-        assert_eq!(properties.kind().as_ref().unwrap().as_str(), "report.completed");
-        assert!(properties.app_id().as_ref().unwrap().as_str().starts_with("banshi/"));
+        assert_eq!(
+            properties.correlation_id().as_ref().unwrap().as_str(),
+            "case 7"
+        );
+        assert_eq!(
+            properties.kind().as_ref().unwrap().as_str(),
+            "report.completed"
+        );
+        assert!(
+            properties
+                .app_id()
+                .as_ref()
+                .unwrap()
+                .as_str()
+                .starts_with("banshi/")
+        );
         assert_eq!(text(properties, "traceparent"), Some(traceparent));
         assert_eq!(text(properties, "cloudEvents_specversion"), Some("1.0"));
         assert_eq!(text(properties, "cloudEvents_id"), Some(id.as_str()));
-        assert_eq!(text(properties, "cloudEvents_type"), Some("report.completed"));
+        assert_eq!(
+            text(properties, "cloudEvents_type"),
+            Some("report.completed")
+        );
         assert_eq!(text(properties, "cloudEvents_subject"), Some("job-1"));
     }
     bench.ready_is("events.log", 1).await;
@@ -353,7 +498,11 @@ async fn a_reply_that_nobody_waits_for_does_not_block() {
     // Not even the exchange is there.
     let replies = bench.name("replies");
     let options = ExchangeDeleteOptions::default();
-    bench.channel.exchange_delete(replies.as_str().into(), options).await.unwrap();
+    bench
+        .channel
+        .exchange_delete(replies.as_str().into(), options)
+        .await
+        .unwrap();
     bench.publish("urgent", b"{}", properties).await;
     let delivery = next(&mut intake).await;
     finish(delivery, "b").await;
@@ -385,7 +534,11 @@ async fn a_buried_job_keeps_its_body_and_properties() {
     let delivery = next(&mut intake).await;
     let said = delivery.publish(&event("job-2")).await.unwrap();
     let message = format!("{}。", "错".repeat(100));
-    let reason = Reason { code: "E-JSON".to_owned(), message, event: "report.rejected" };
+    let reason = Reason {
+        code: "E-JSON".to_owned(),
+        message,
+        event: "report.rejected",
+    };
     let buried = delivery.bury(said, &reason).await.unwrap();
     delivery.ack(buried).await.unwrap();
 
@@ -405,15 +558,24 @@ async fn a_buried_job_keeps_its_body_and_properties() {
     let got = bench.take(&bench.name("dead")).await;
     let properties = &got.properties;
     assert_eq!(got.data, b"not json");
-    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
-    assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "case 8");
+    assert_eq!(
+        properties.content_type().as_ref().unwrap().as_str(),
+        "application/json"
+    );
+    assert_eq!(
+        properties.correlation_id().as_ref().unwrap().as_str(),
+        "case 8"
+    );
     assert_eq!(properties.reply_to().as_ref().unwrap().as_str(), "me");
     assert_eq!(properties.timestamp(), &Some(1_700_000_000));
     assert_eq!(properties.expiration(), &None, "a dead job does not expire");
     assert_eq!(properties.delivery_mode(), &Some(2));
     assert_eq!(text(properties, "sender"), Some("oa"));
     let headers = properties.headers().as_ref().unwrap().inner();
-    assert!(headers.contains_key("x-tenant") && !headers.contains_key("CC"), "{headers:?}");
+    assert!(
+        headers.contains_key("x-tenant") && !headers.contains_key("CC"),
+        "{headers:?}"
+    );
     intake.close().await;
     assert_eq!(bench.ready("jobs.urgent").await, 0);
     bench.end().await;
@@ -436,7 +598,11 @@ async fn a_retry_comes_back_to_its_lane_after_five_seconds() {
     assert_eq!(intake.pending().await.unwrap(), 2);
     for _ in Lane::ALL {
         let delivery = next(&mut intake).await;
-        assert!((4..8).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+        assert!(
+            (4..8).contains(&since.elapsed().as_secs()),
+            "{:?}",
+            since.elapsed()
+        );
         assert_eq!((delivery.attempt, delivery.redelivered), (2, true));
         assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.as_str()));
         finish(delivery, "x").await;
@@ -452,7 +618,10 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
     let mut client = bench.client().await;
-    client.send("poison", b"{\"poison\":1}", Lane::Urgent).await.unwrap();
+    client
+        .send("poison", b"{\"poison\":1}", Lane::Urgent)
+        .await
+        .unwrap();
     let mut deliveries = 0;
     while let Ok(delivery) = timeout(Duration::from_secs(2), intake.next()).await {
         let delivery = delivery.unwrap().unwrap();
@@ -463,8 +632,14 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
     assert_eq!(deliveries, 11, "the limit, and the first one");
     let jobs = dead_soon(&mut client, 1).await;
     println!("{jobs:?}");
-    assert_eq!((jobs[0].id.as_str(), jobs[0].event.as_str()), ("poison", "crashed"));
-    assert_eq!((jobs[0].code.as_str(), jobs[0].lane.as_str()), ("delivery_limit", "urgent"));
+    assert_eq!(
+        (jobs[0].id.as_str(), jobs[0].event.as_str()),
+        ("poison", "crashed")
+    );
+    assert_eq!(
+        (jobs[0].code.as_str(), jobs[0].lane.as_str()),
+        ("delivery_limit", "urgent")
+    );
     assert_eq!(jobs[0].body, b"{\"poison\":1}");
 
     // The same after a wait, which leaves traces of its own.
@@ -480,7 +655,10 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
     assert_eq!(deliveries, 11);
     let jobs = dead_soon(&mut client, 1).await;
     println!("{jobs:?}");
-    assert_eq!((jobs[0].code.as_str(), jobs[0].lane.as_str()), ("delivery_limit", "urgent"));
+    assert_eq!(
+        (jobs[0].code.as_str(), jobs[0].lane.as_str()),
+        ("delivery_limit", "urgent")
+    );
     client.close().await;
     intake.close().await;
     bench.end().await;
@@ -491,11 +669,17 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     let bench = Bench::new().await;
     let mut client = bench.client().await;
     for job in 0..12 {
-        client.send(&format!("job-{job}"), b"{}", Lane::Bulk).await.unwrap();
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
     }
     let mut intake = bench.intake(8).await;
-    let (first, second, third) =
-        (next(&mut intake).await, next(&mut intake).await, next(&mut intake).await);
+    let (first, second, third) = (
+        next(&mut intake).await,
+        next(&mut intake).await,
+        next(&mut intake).await,
+    );
     bench.ready_is("jobs.bulk", 4).await;
     intake.stop().await;
     assert!(intake.next().await.unwrap().is_none());
@@ -519,6 +703,8 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     }
     println!("{order:?}");
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 10);
+    let given_back: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
+    assert_eq!(order[..5], given_back, "they come back in their order");
     client.close().await;
     intake.close().await;
     bench.end().await;
@@ -529,7 +715,10 @@ async fn a_closed_intake_gives_back_what_was_not_acknowledged() {
     let bench = Bench::new().await;
     let mut client = bench.client().await;
     for job in 0..5 {
-        client.send(&format!("job-{job}"), b"{}", Lane::Urgent).await.unwrap();
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Urgent)
+            .await
+            .unwrap();
     }
     let mut intake = bench.intake(4).await;
     let held = next(&mut intake).await;
@@ -547,7 +736,10 @@ async fn an_urgent_job_passes_a_full_bulk_lane() {
     let bench = Bench::new().await;
     let mut client = bench.client().await;
     for job in 0..50 {
-        client.send(&format!("bulk-{job}"), b"{}", Lane::Bulk).await.unwrap();
+        client
+            .send(&format!("bulk-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
     }
     let mut intake = bench.intake(10).await;
     let first = next(&mut intake).await;
@@ -576,11 +768,18 @@ async fn no_more_than_the_prefetch_is_held() {
     let bench = Bench::new().await;
     let mut client = bench.client().await;
     for job in 0..20 {
-        client.send(&format!("job-{job}"), b"{}", Lane::Bulk).await.unwrap();
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
     }
     let mut intake = bench.intake(3).await;
     bench.ready_is("jobs.bulk", 17).await;
-    let held = [next(&mut intake).await, next(&mut intake).await, next(&mut intake).await];
+    let held = [
+        next(&mut intake).await,
+        next(&mut intake).await,
+        next(&mut intake).await,
+    ];
     nothing_comes(&mut intake).await;
     assert_eq!(intake.pending().await.unwrap(), 17);
     drop(held);
@@ -594,7 +793,10 @@ async fn next_may_be_cancelled_at_any_moment() {
     let bench = Bench::new().await;
     let mut client = bench.client().await;
     for job in 0..60 {
-        client.send(&format!("job-{job}"), b"{}", Lane::Bulk).await.unwrap();
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
     }
     let mut intake = bench.intake(5).await;
     let mut seen = BTreeSet::new();
@@ -617,20 +819,44 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
     let bench = Bench::new().await;
     bench.client().await.close().await;
     let queue = bench.name("jobs.bulk");
-    let gone = bench.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    let gone = bench
+        .channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
     gone.await.unwrap();
     let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    arguments.insert(
+        "x-overflow".into(),
+        AMQPValue::LongString("reject-publish".into()),
+    );
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(2));
-    let options = QueueDeclareOptions { durable: true, ..Default::default() };
-    bench.channel.queue_declare(queue.as_str().into(), options, arguments).await.unwrap();
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    bench
+        .channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
     let bind = QueueBindOptions::default();
     let (name, exchange) = (queue.as_str().into(), bench.name("jobs"));
-    let bound = bench.channel.queue_bind(name, exchange.as_str().into(), "bulk".into(), bind, FieldTable::default());
+    let bound = bench.channel.queue_bind(
+        name,
+        exchange.as_str().into(),
+        "bulk".into(),
+        bind,
+        FieldTable::default(),
+    );
     bound.await.unwrap();
 
-    let settings = config::Queue { topology: config::Topology::Verify, ..bench.settings.clone() };
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
     let mut client = Client::open(&settings).await.unwrap();
     let mut sent = 0;
     let said = loop {
@@ -641,15 +867,27 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
         assert!(sent < 20, "the queue takes everything");
     };
     println!("{sent}: {said}");
-    assert!(said.contains("full") && said.contains(&bench.name("jobs")), "{said}");
+    assert!(
+        said.contains("full") && said.contains(&bench.name("jobs")),
+        "{said}"
+    );
     // The client is none the worse for it.
     client.send("job", b"{}", Lane::Urgent).await.unwrap();
 
-    let gone = bench.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default());
+    let gone = bench
+        .channel
+        .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default());
     gone.await.unwrap();
-    let said = client.send("job", b"{}", Lane::Urgent).await.unwrap_err().chain();
+    let said = client
+        .send("job", b"{}", Lane::Urgent)
+        .await
+        .unwrap_err()
+        .chain();
     println!("{said}");
-    assert!(said.contains(&bench.name("jobs")) && said.contains("no exchange"), "{said}");
+    assert!(
+        said.contains(&bench.name("jobs")) && said.contains("no exchange"),
+        "{said}"
+    );
     client.close().await;
     bench.end().await;
 }
@@ -661,16 +899,23 @@ async fn an_event_that_no_queue_takes_is_an_outage() {
     let mut client = bench.client().await;
     client.send("job", b"{}", Lane::Bulk).await.unwrap();
     let log = bench.name("events.log");
-    let gone = bench.channel.queue_delete(log.as_str().into(), QueueDeleteOptions::default());
+    let gone = bench
+        .channel
+        .queue_delete(log.as_str().into(), QueueDeleteOptions::default());
     gone.await.unwrap();
     let delivery = next(&mut intake).await;
     let said = delivery.publish(&event("job")).await.unwrap_err().chain();
     println!("{said}");
-    assert!(said.contains(&bench.name("events")) && said.contains("report.completed"), "{said}");
+    assert!(
+        said.contains(&bench.name("events")) && said.contains("report.completed"),
+        "{said}"
+    );
 
     // Without its exchange the session starts anew, and declares what is missing.
     let events = bench.name("events");
-    let gone = bench.channel.exchange_delete(events.as_str().into(), ExchangeDeleteOptions::default());
+    let gone = bench
+        .channel
+        .exchange_delete(events.as_str().into(), ExchangeDeleteOptions::default());
     gone.await.unwrap();
     let said = delivery.publish(&event("job")).await.unwrap_err().chain();
     println!("{said}");
@@ -690,7 +935,9 @@ async fn a_deleted_queue_is_declared_again() {
     let mut client = bench.client().await;
     for lane in Lane::ALL {
         let queue = bench.name(&format!("jobs.{lane}"));
-        let gone = bench.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+        let gone = bench
+            .channel
+            .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
         gone.await.unwrap();
         until(&intake, |state| *state != State::Up).await;
         until(&intake, |state| *state == State::Up).await;
@@ -710,7 +957,14 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
     let mut intake = bench.intake(10).await;
     let mut client = bench.client().await;
     for job in 0..6 {
-        client.send(&format!("job-{job}"), format!("{{\"n\":{job}}}").as_bytes(), Lane::Bulk).await.unwrap();
+        client
+            .send(
+                &format!("job-{job}"),
+                format!("{{\"n\":{job}}}").as_bytes(),
+                Lane::Bulk,
+            )
+            .await
+            .unwrap();
     }
     for _ in 0..6 {
         let delivery = next(&mut intake).await;
@@ -736,7 +990,10 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
         _ => Verdict::Keep,
     });
     walk.await.unwrap();
-    assert_eq!(ids(&dead_soon(&mut client, 3).await), ["job-0", "job-3", "job-5"]);
+    assert_eq!(
+        ids(&dead_soon(&mut client, 3).await),
+        ["job-0", "job-3", "job-5"]
+    );
     for job in ["job-1", "job-4"] {
         let delivery = next(&mut intake).await;
         assert_eq!(delivery.message_id.as_deref(), Some(job));
@@ -795,7 +1052,10 @@ impl Proxy {
                 });
             }
         });
-        Proxy { url: uri.to_string(), mode }
+        Proxy {
+            url: uri.to_string(),
+            mode,
+        }
     }
 
     fn set(&self, mode: u8) {
@@ -833,9 +1093,16 @@ async fn pump(
 async fn a_broker_that_is_not_there_yet_is_waited_for() {
     let bench = Bench::new().await;
     let proxy = Proxy::new(RESET).await;
-    let settings = config::Queue { url: proxy.url.clone(), ..bench.settings.clone() };
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        ..bench.settings.clone()
+    };
     let mut intake = Intake::open(&settings, 2).await.unwrap();
-    assert!(timeout(Duration::from_secs(2), intake.next()).await.is_err());
+    assert!(
+        timeout(Duration::from_secs(2), intake.next())
+            .await
+            .is_err()
+    );
     let said = intake.pending().await.unwrap_err().chain();
     println!("{said}");
     assert!(matches!(&*intake.state().borrow(), State::Down(_)));
@@ -858,15 +1125,23 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     const JOBS: usize = 300;
     let bench = Bench::new().await;
     let proxy = Proxy::new(PASS).await;
-    let settings =
-        config::Queue { url: proxy.url.clone(), heartbeat: 1, ..bench.settings.clone() };
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        heartbeat: 1,
+        ..bench.settings.clone()
+    };
     let mut intake = up(Intake::open(&settings, 8).await.unwrap()).await;
     let events = bench.tap("events", "#").await;
-    bench.channel.confirm_select(Default::default()).await.unwrap();
+    bench
+        .channel
+        .confirm_select(Default::default())
+        .await
+        .unwrap();
     for job in 0..JOBS {
         let id = format!("job-{job}");
-        let properties =
-            BasicProperties::default().with_delivery_mode(2).with_message_id(id.as_str().into());
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(id.as_str().into());
         let lane = Lane::ALL[job % 2].as_str();
         bench.publish(lane, id.as_bytes(), properties).await;
     }
@@ -912,8 +1187,17 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     }
     let mut said = BTreeSet::new();
     let options = BasicGetOptions { no_ack: true };
-    while let Some(got) = bench.channel.basic_get(events.as_str().into(), options).await.unwrap() {
-        said.insert(text(&got.properties, "cloudEvents_subject").unwrap().to_owned());
+    while let Some(got) = bench
+        .channel
+        .basic_get(events.as_str().into(), options)
+        .await
+        .unwrap()
+    {
+        said.insert(
+            text(&got.properties, "cloudEvents_subject")
+                .unwrap()
+                .to_owned(),
+        );
     }
     said.remove("again");
     assert_eq!(said, done, "every job has its event");

@@ -6,11 +6,12 @@
 //! the rest.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
-use super::{Lane, RETRY_WAITS};
+use super::properties::short;
 use crate::config;
+use crate::transport::{Lane, RETRY_WAITS};
 
 /// An exchange. All are durable.
 #[derive(Debug)]
@@ -48,10 +49,38 @@ pub(super) struct Topology {
 /// Why the topology is not as it must be.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// Something is missing, stands with other arguments, or may not be made: a line for each.
-    Wrong(Vec<String>),
+    /// Something is missing, stands with other arguments, or may not be made: a line for each,
+    /// and what to do.
+    Wrong(String),
     /// The broker could not be asked.
     Unknown(lapin::Error),
+}
+
+/// What is to be done about something that is not as it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cure {
+    Create,
+    Replace,
+    Permit,
+}
+
+impl Cure {
+    fn words(self, prefix: &str) -> String {
+        match self {
+            Cure::Create => format!(
+                "create what is missing (import deploy/'s definitions, or start one worker with \
+                 queue.topology = \"declare\"), or check queue.prefix ({prefix})"
+            ),
+            Cure::Replace => "arguments cannot be changed: empty it and delete it (rabbitmqctl \
+                              delete_queue NAME), or choose another queue.prefix, or use it as it \
+                              is with queue.topology = \"verify\""
+                .to_owned(),
+            Cure::Permit => format!(
+                "give this user the permission \"configure\" on {prefix}.*, or set \
+                 queue.topology = \"verify\""
+            ),
+        }
+    }
 }
 
 impl From<lapin::Error> for Unfit {
@@ -122,7 +151,12 @@ impl Topology {
             // ("Time-To-Live and Expiration").
             let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             arguments.push(("x-message-ttl", Argument::Number(wait)));
-            queues.push(Queue { name: retry.clone(), arguments, exchange: retry, key: String::new() });
+            queues.push(Queue {
+                name: retry.clone(),
+                arguments,
+                exchange: retry,
+                key: String::new(),
+            });
         }
         queues.push(Queue {
             name: name("dead"),
@@ -155,7 +189,11 @@ impl Topology {
             exchange: name("events"),
             key: "#".to_owned(),
         });
-        Topology { prefix: prefix.to_owned(), exchanges, queues }
+        Topology {
+            prefix: prefix.to_owned(),
+            exchanges,
+            queues,
+        }
     }
 
     /// Creates what is missing, or only looks for it, as the settings say.
@@ -169,16 +207,24 @@ impl Topology {
         let mut channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
             let result = exchange.ensure(&channel, passive).await;
-            self.note(result, "exchange", &exchange.name, mode, &mut wrong)?;
+            Self::note(result, "exchange", &exchange.name, mode, &mut wrong)?;
             reopen(&mut channel, connection).await?;
         }
         for queue in &self.queues {
             let result = queue.ensure(&channel, passive).await;
-            self.note(result, "queue", &queue.name, mode, &mut wrong)?;
+            Self::note(result, "queue", &queue.name, mode, &mut wrong)?;
             reopen(&mut channel, connection).await?;
         }
         if !wrong.is_empty() {
-            return Err(Unfit::Wrong(wrong));
+            wrong.sort_by_key(|(_, cure)| *cure);
+            let mut lines = String::new();
+            for group in wrong.chunk_by(|(_, one), (_, other)| one == other) {
+                for (line, _) in group {
+                    lines.push_str(&format!("  {line}\n"));
+                }
+                lines.push_str(&format!("  → {}\n", group[0].1.words(&self.prefix)));
+            }
+            return Err(Unfit::Wrong(lines.trim_end().to_owned()));
         }
         // Nothing is in doubt any more, so a close that fails changes nothing.
         drop(channel.close(200, "OK".into()).await);
@@ -187,31 +233,29 @@ impl Topology {
 
     /// Turns the broker's refusal of one thing into a line about it; anything else ends the walk.
     fn note(
-        &self,
         result: Result<(), lapin::Error>,
         what: &str,
         name: &str,
         mode: config::Topology,
-        wrong: &mut Vec<String>,
+        wrong: &mut Vec<(String, Cure)>,
     ) -> Result<(), Unfit> {
         let Err(error) = result else { return Ok(()) };
-        let ErrorKind::ProtocolError(refusal) = error.kind() else { return Err(error.into()) };
+        let ErrorKind::ProtocolError(refusal) = error.kind() else {
+            return Err(error.into());
+        };
         let said = refusal.get_message().as_str();
-        let prefix = &self.prefix;
         wrong.push(match (refusal.get_id(), mode) {
             // "NOT_FOUND - no queue …". Other 404s are queues that exist but are out.
-            (404, config::Topology::Verify) if said.contains("NOT_FOUND - no ") => format!(
-                "{what} {name} is not there. Create it (deploy/ has definitions to import), start \
-                 one worker with queue.topology = \"declare\", or check queue.prefix ({prefix})"
+            (404, config::Topology::Verify) if said.contains("NOT_FOUND - no ") => {
+                (format!("{what} {name} is not there"), Cure::Create)
+            }
+            (406, _) => (
+                format!("{what} {name} stands with other arguments: {said}"),
+                Cure::Replace,
             ),
-            (406, _) => format!(
-                "{what} {name} stands with other arguments: {said}. Arguments cannot be changed: \
-                 empty it and delete it (rabbitmqctl delete_queue {name}), choose another \
-                 queue.prefix, or use it as it is with queue.topology = \"verify\""
-            ),
-            (403, _) => format!(
-                "{what} {name} may not be declared: {said}. Give this user the permission \
-                 \"configure\" on {prefix}.*, or set queue.topology = \"verify\""
+            (403, _) => (
+                format!("{what} {name} may not be declared: {said}"),
+                Cure::Permit,
             ),
             _ => return Err(error.into()),
         });
@@ -226,7 +270,9 @@ impl Topology {
     /// The queues in which a job waits: both lanes, and between attempts.
     pub(super) fn waiting(&self) -> impl Iterator<Item = String> {
         let lanes = Lane::ALL.into_iter().map(|lane| self.lane(lane));
-        let retries = RETRY_WAITS.iter().map(|(label, _)| format!("{}.retry.{label}", self.prefix));
+        let retries = RETRY_WAITS
+            .iter()
+            .map(|(label, _)| format!("{}.retry.{label}", self.prefix));
         lanes.chain(retries)
     }
 
@@ -238,7 +284,11 @@ impl Topology {
 
 impl Exchange {
     fn new(name: String, kind: ExchangeKind) -> Exchange {
-        Exchange { name, kind, alternate: None }
+        Exchange {
+            name,
+            kind,
+            alternate: None,
+        }
     }
 
     async fn ensure(&self, channel: &Channel, passive: bool) -> Result<(), lapin::Error> {
@@ -247,8 +297,14 @@ impl Exchange {
             let alternate = AMQPValue::LongString(LongString::from(alternate.as_str()));
             arguments.insert("alternate-exchange".into(), alternate);
         }
-        let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
-        channel.exchange_declare(short(&self.name), self.kind.clone(), options, arguments).await
+        let options = ExchangeDeclareOptions {
+            passive,
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .exchange_declare(short(&self.name), self.kind.clone(), options, arguments)
+            .await
     }
 }
 
@@ -262,15 +318,29 @@ impl Queue {
             };
             arguments.insert((*name).into(), value);
         }
-        let options = QueueDeclareOptions { passive, durable: true, ..Default::default() };
-        channel.queue_declare(short(&self.name), options, arguments).await?;
+        let options = QueueDeclareOptions {
+            passive,
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .queue_declare(short(&self.name), options, arguments)
+            .await?;
         if passive {
             // The protocol cannot ask for a binding; what is not bound shows when it is used.
             return Ok(());
         }
         let bind = QueueBindOptions::default();
         let (exchange, key) = (short(&self.exchange), short(&self.key));
-        channel.queue_bind(short(&self.name), exchange, key, bind, FieldTable::default()).await
+        channel
+            .queue_bind(
+                short(&self.name),
+                exchange,
+                key,
+                bind,
+                FieldTable::default(),
+            )
+            .await
     }
 }
 
@@ -280,15 +350,4 @@ async fn reopen(channel: &mut Channel, connection: &Connection) -> Result<(), la
         *channel = connection.create_channel().await?;
     }
     Ok(())
-}
-
-/// A name as the protocol has it: at most 255 bytes. Longer ones are cut, for a name that comes
-/// from a job must not end the process.
-pub(super) fn short(text: &str) -> ShortString {
-    ShortString::try_new(cut(text)).unwrap_or_default()
-}
-
-/// The first 255 bytes, and not half a character.
-pub(super) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(255)]
 }
