@@ -489,7 +489,10 @@ impl Supervisor {
                 // The broker cancels a consumer when its queue is deleted or, from 4.3, when a
                 // job was held for too long (RabbitMQ, "Consumers", "Consumer Cancellation").
                 None => {
-                    return Ended::Session(format!("the broker has cancelled lane {lane}"));
+                    return Ended::Session(format!(
+                        "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
+                         held for longer than consumer_timeout"
+                    ));
                 }
             }
         }

@@ -93,6 +93,11 @@ impl Session {
                 return Err(fault);
             }
         };
+        if let Err(fault) = broker.prepare(&consume).await {
+            tokio::join!(close(&consume), close(&publish));
+            return Err(fault);
+        }
+        // Only from here on: refusals on the way would be taken for the end of the connection.
         let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
         let mut session = Session {
             consume,
@@ -118,7 +123,6 @@ impl Session {
     }
 
     async fn start(&mut self, broker: &Broker, prefetch: u16) -> Result<(Inlet, Inlet), Fault> {
-        broker.prepare(&self.consume).await?;
         let consumers = async {
             let urgent = self.consume(broker, Lane::Urgent, prefetch).await?;
             Ok((urgent, self.consume(broker, Lane::Bulk, prefetch).await?))

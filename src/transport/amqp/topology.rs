@@ -20,6 +20,8 @@ struct Exchange {
     kind: ExchangeKind,
     /// Where a message goes that no queue is bound for.
     alternate: Option<String>,
+    /// Whether a worker must be able to publish there.
+    workers: bool,
 }
 
 /// A queue and its only binding. All are durable.
@@ -61,7 +63,8 @@ pub(super) enum Unfit {
 enum Cure {
     Create,
     Replace,
-    Permit,
+    Configure,
+    Write,
 }
 
 impl Cure {
@@ -75,10 +78,11 @@ impl Cure {
                               delete_queue NAME), or choose another queue.prefix, or use it as it \
                               is with queue.topology = \"verify\""
                 .to_owned(),
-            Cure::Permit => format!(
+            Cure::Configure => format!(
                 "give this user the permission \"configure\" on {prefix}.*, or set \
                  queue.topology = \"verify\""
             ),
+            Cure::Write => "give this user the permission \"write\" on these exchanges".to_owned(),
         }
     }
 }
@@ -115,11 +119,12 @@ impl Topology {
                 kind: ExchangeKind::Direct,
                 // A job with a mistyped lane is kept, not dropped ("Alternate Exchanges").
                 alternate: Some(name("unrouted")),
+                workers: false,
             },
-            Exchange::new(name("unrouted"), ExchangeKind::Fanout),
-            Exchange::new(name("dlx"), ExchangeKind::Direct),
-            Exchange::new(name("events"), ExchangeKind::Topic),
-            Exchange::new(name("replies"), ExchangeKind::Direct),
+            Exchange::new(name("unrouted"), ExchangeKind::Fanout, false),
+            Exchange::new(name("dlx"), ExchangeKind::Direct, true),
+            Exchange::new(name("events"), ExchangeKind::Topic, true),
+            Exchange::new(name("replies"), ExchangeKind::Direct, false),
         ];
         let mut queues = Vec::new();
 
@@ -145,7 +150,7 @@ impl Topology {
             let retry = name(&format!("retry.{label}"));
             // Fanout, and no dead-letter routing key: the message keeps its lane's key and
             // returns to its lane.
-            exchanges.push(Exchange::new(retry.clone(), ExchangeKind::Fanout));
+            exchanges.push(Exchange::new(retry.clone(), ExchangeKind::Fanout, true));
             let mut arguments = safe(name("jobs"));
             // A time for the queue, never for the message: only the head of a queue expires
             // ("Time-To-Live and Expiration").
@@ -207,12 +212,20 @@ impl Topology {
         let mut channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
             let result = exchange.ensure(&channel, passive).await;
-            Self::note(result, "exchange", &exchange.name, mode, &mut wrong)?;
+            let what = format!("exchange {}", exchange.name);
+            note(result, &what, mode, exchange.workers, &mut wrong)?;
             reopen(&mut channel, connection).await?;
         }
         for queue in &self.queues {
             let result = queue.ensure(&channel, passive).await;
-            Self::note(result, "queue", &queue.name, mode, &mut wrong)?;
+            // Whether a lane may be read shows when it is.
+            note(
+                result,
+                &format!("queue {}", queue.name),
+                mode,
+                false,
+                &mut wrong,
+            )?;
             reopen(&mut channel, connection).await?;
         }
         if !wrong.is_empty() {
@@ -228,37 +241,6 @@ impl Topology {
         }
         // Nothing is in doubt any more, so a close that fails changes nothing.
         drop(channel.close(200, "OK".into()).await);
-        Ok(())
-    }
-
-    /// Turns the broker's refusal of one thing into a line about it; anything else ends the walk.
-    fn note(
-        result: Result<(), lapin::Error>,
-        what: &str,
-        name: &str,
-        mode: config::Topology,
-        wrong: &mut Vec<(String, Cure)>,
-    ) -> Result<(), Unfit> {
-        let Err(error) = result else { return Ok(()) };
-        let ErrorKind::ProtocolError(refusal) = error.kind() else {
-            return Err(error.into());
-        };
-        let said = refusal.get_message().as_str();
-        wrong.push(match (refusal.get_id(), mode) {
-            // "NOT_FOUND - no queue …". Other 404s are queues that exist but are out.
-            (404, config::Topology::Verify) if said.contains("NOT_FOUND - no ") => {
-                (format!("{what} {name} is not there"), Cure::Create)
-            }
-            (406, _) => (
-                format!("{what} {name} stands with other arguments: {said}"),
-                Cure::Replace,
-            ),
-            (403, _) => (
-                format!("{what} {name} may not be declared: {said}"),
-                Cure::Permit,
-            ),
-            _ => return Err(error.into()),
-        });
         Ok(())
     }
 
@@ -283,11 +265,12 @@ impl Topology {
 }
 
 impl Exchange {
-    fn new(name: String, kind: ExchangeKind) -> Exchange {
+    fn new(name: String, kind: ExchangeKind, workers: bool) -> Exchange {
         Exchange {
             name,
             kind,
             alternate: None,
+            workers,
         }
     }
 
@@ -342,6 +325,41 @@ impl Queue {
             )
             .await
     }
+}
+
+/// Turns the broker's refusal of one thing into a line about it; anything else ends the walk.
+fn note(
+    result: Result<(), lapin::Error>,
+    what: &str,
+    mode: config::Topology,
+    needed: bool,
+    wrong: &mut Vec<(String, Cure)>,
+) -> Result<(), Unfit> {
+    let Err(error) = result else { return Ok(()) };
+    let ErrorKind::ProtocolError(refusal) = error.kind() else {
+        return Err(error.into());
+    };
+    let said = refusal.get_message().as_str();
+    wrong.push(match (refusal.get_id(), mode) {
+        // "NOT_FOUND - no queue …". Other 404s are queues that exist but are out.
+        (404, config::Topology::Verify) if said.starts_with("NOT_FOUND - no ") => {
+            (format!("{what} is not there"), Cure::Create)
+        }
+        (406, _) => (
+            format!("{what} stands with other arguments: {said}"),
+            Cure::Replace,
+        ),
+        (403, config::Topology::Declare) => (
+            format!("{what} may not be declared: {said}"),
+            Cure::Configure,
+        ),
+        // From 4.3 on the broker shows only what the user has some permission for, and a worker
+        // has none for much of this.
+        (403, config::Topology::Verify) if !needed => return Ok(()),
+        (403, config::Topology::Verify) => (format!("{what} may not be used: {said}"), Cure::Write),
+        _ => return Err(error.into()),
+    });
+    Ok(())
 }
 
 /// A refusal closes the channel it came on (RabbitMQ, "Channels", "Error Handling").
