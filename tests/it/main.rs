@@ -12,6 +12,7 @@ mod documentation_is_true;
 mod every_cell_reads_back;
 mod layers;
 mod nothing_is_lost;
+mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;
 mod settings_are_checked;

@@ -445,11 +445,12 @@ impl Drop for Worker {
     }
 }
 
+/// The broker of the tests.
 #[expect(
     clippy::disallowed_methods,
     reason = "how `make test` names its broker"
 )]
-fn amqp_url() -> String {
+pub fn amqp_url() -> String {
     std::env::var("AMQP_URL").expect("AMQP_URL names a RabbitMQ; `make test` starts one")
 }
 
