@@ -71,7 +71,7 @@ impl Cure {
     fn words(self, prefix: &str) -> String {
         match self {
             Cure::Create => format!(
-                "create what is missing (import deploy/'s definitions, or start one worker with \
+                "create what is missing (start one worker with \
                  queue.topology = \"declare\"), or check queue.prefix ({prefix})"
             ),
             Cure::Replace => "arguments cannot be changed: empty it and delete it (rabbitmqctl \
