@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::support::deployment::amqp_url as url;
+use crate::support::deployment::{amqp_url as url, remove_topology};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -145,40 +145,8 @@ impl Bench {
     }
 
     async fn end(self) {
-        for queue in [
-            "jobs.urgent",
-            "jobs.bulk",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dead",
-            "unrouted",
-            "events.log",
-            "tap-events",
-            "tap-replies",
-        ] {
-            let (name, options) = (self.name(queue), QueueDeleteOptions::default());
-            self.channel
-                .queue_delete(name.as_str().into(), options)
-                .await
-                .unwrap();
-        }
-        for exchange in [
-            "jobs",
-            "unrouted",
-            "dlx",
-            "events",
-            "replies",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-        ] {
-            let (name, options) = (self.name(exchange), ExchangeDeleteOptions::default());
-            self.channel
-                .exchange_delete(name.as_str().into(), options)
-                .await
-                .unwrap();
-        }
+        let own = ["tap-events", "tap-replies"];
+        remove_topology(&self.channel, &self.settings.prefix, &own).await;
         self.connection.close(200, "OK".into()).await.unwrap();
     }
 }

@@ -370,39 +370,48 @@ impl Deployment {
         let Broker {
             prefix, channel, ..
         } = broker.as_ref();
-        for queue in [
-            "jobs.bulk",
-            "jobs.urgent",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dead",
-            "unrouted",
-            "events.log",
-            "heard",
-        ] {
-            let options = QueueDeleteOptions::default();
-            channel
-                .queue_delete(format!("{prefix}.{queue}").into(), options)
-                .await
-                .expect("deleted");
-        }
-        for exchange in [
-            "jobs",
-            "unrouted",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dlx",
-            "events",
-            "replies",
-        ] {
-            let options = ExchangeDeleteOptions::default();
-            channel
-                .exchange_delete(format!("{prefix}.{exchange}").into(), options)
-                .await
-                .expect("deleted");
-        }
+        remove_topology(channel, prefix, &["heard"]).await;
+    }
+}
+
+/// Removes what banshi declares under a prefix, and the test's own queues.
+pub async fn remove_topology(channel: &Channel, prefix: &str, own: &[&str]) {
+    const QUEUES: [&str; 8] = [
+        "jobs.urgent",
+        "jobs.bulk",
+        "retry.5s",
+        "retry.30s",
+        "retry.5m",
+        "dead",
+        "unrouted",
+        "events.log",
+    ];
+    const EXCHANGES: [&str; 8] = [
+        "jobs",
+        "unrouted",
+        "retry.5s",
+        "retry.30s",
+        "retry.5m",
+        "dlx",
+        "events",
+        "replies",
+    ];
+    for queue in QUEUES.iter().chain(own) {
+        let (name, options) = (format!("{prefix}.{queue}"), QueueDeleteOptions::default());
+        channel
+            .queue_delete(name.into(), options)
+            .await
+            .expect("deleted");
+    }
+    for exchange in EXCHANGES {
+        let (name, options) = (
+            format!("{prefix}.{exchange}"),
+            ExchangeDeleteOptions::default(),
+        );
+        channel
+            .exchange_delete(name.into(), options)
+            .await
+            .expect("deleted");
     }
 }
 
