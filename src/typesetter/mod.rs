@@ -120,7 +120,7 @@ impl Typesetter {
         templates: Templates,
         render: &config::Render,
     ) -> Result<Self, Outage> {
-        let shelf = Shelf::new(&templates, &fonts)?;
+        let shelf = Shelf::new(&templates, &fonts, render)?;
         let standards = PdfStandards::new(&[PdfStandard::A_3a, PdfStandard::Ua_1])
             .map_err(|error| Outage::new(Part::Typesetter, error.message().as_str()))?;
         Ok(Typesetter {
