@@ -11,7 +11,7 @@ use banshi::typesetter::{Manuscript, Pdf, Typesetter};
 use serde_json::{Value, json};
 
 use crate::support::jobs::{CORPUS, corpus};
-use crate::support::{editions, repository, settings};
+use crate::support::{editions, pdf, render, repository, settings};
 
 /// The largest figure that a cell may hold, as wide as any.
 const WIDEST: i64 = 1_000_000_000_000;
@@ -104,6 +104,39 @@ fn every_report_fits_with_the_widest_figures_and_with_remarks() {
             let pdf = set(&typesetter, &job).unwrap();
             assert!(pdf.pages > 5, "{name}");
         }
+    }
+}
+
+/// Remarks make table 3 higher than a page: it is divided between rows, and whoever reads the second
+/// page, or has it read aloud, is told what its rows belong to.
+#[test]
+fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
+    for (name, cells) in [("zibo-bigdata-2020", 161), ("pingtan-2023", 175)] {
+        let mut job = corpus(name);
+        job["on_violation"] = json!("warn");
+        each_figure(&mut job, |cell| {
+            if cell.is_number() {
+                *cell = json!({ "value": 7, "remark": "其中1件涉及两个机构" });
+            }
+        });
+        let pdf = render(&job);
+        let table = &pdf::tables(&pdf.path())[1];
+        assert_eq!(table.data(), cells, "{name}");
+        let headers = |label: &str| {
+            let headers = table.cells.iter().filter(|cell| cell.header);
+            headers.filter(|cell| cell.text == label).count()
+        };
+        assert_eq!(headers("三、本年度办理结果"), 2, "{name}");
+        assert_eq!(
+            headers("申请人情况"),
+            1,
+            "{name}: a repeated head is read once"
+        );
+        let last = table.cell(&["（七）总计", "自然人"]);
+        assert!(table.labels(last).contains(&"三、本年度办理结果"), "{name}");
+        let pages = pdf::pages(&pdf.path());
+        let parts = pages.iter().filter(|page| page.contains("申请人情况"));
+        assert_eq!(parts.count(), 2, "{name}");
     }
 }
 

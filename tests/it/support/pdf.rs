@@ -28,6 +28,13 @@ pub fn text(pdf: &Path) -> String {
     String::from_utf8(output("pdftotext", &["-raw"], pdf)).expect("pdftotext writes UTF-8")
 }
 
+/// The text layer of each page.
+pub fn pages(pdf: &Path) -> Vec<String> {
+    let text = text(pdf);
+    let pages = text.trim_end_matches('\u{c}').split('\u{c}');
+    pages.map(str::to_owned).collect()
+}
+
 /// The levels of the headings in the structure tree, in reading order.
 pub fn headings(pdf: &Path) -> Vec<usize> {
     let tree = output("pdfinfo", &["-struct"], pdf);
