@@ -10,6 +10,7 @@ mod commands;
 mod consistent_reports_pass;
 mod documentation_is_true;
 mod every_cell_reads_back;
+mod everything_fits;
 mod layers;
 mod nothing_is_lost;
 mod rabbitmq_keeps_its_promises;
