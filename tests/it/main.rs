@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_changed_file_is_found;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
@@ -19,5 +20,6 @@ mod same_job_same_bytes;
 mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
+mod the_file_is_archival;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
