@@ -90,6 +90,18 @@ pub struct Render {
     pub deadline: u64,
     /// Pages that a report may have.
     pub max_pages: usize,
+    /// How the bands of table 2 are filled.
+    pub bands: Bands,
+}
+
+/// The fill of the bands of table 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bands {
+    /// The light blue of the official form.
+    Blue,
+    /// None, for printing in black only.
+    None,
 }
 
 impl Render {

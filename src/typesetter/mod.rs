@@ -4,6 +4,7 @@
 //! faces, so the same manuscript gives the same bytes anywhere. If we crash here, nothing has been
 //! stored or said: the child is gone, and the job is set again in another.
 
+mod fit;
 mod fonts;
 mod manuscript;
 mod pool;
@@ -32,6 +33,7 @@ pub use templates::{Edition, Templates};
 use crate::config::{self, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
+use fit::Misfit;
 use world::{Desk, Shelf};
 
 /// The engine and its version.
@@ -125,7 +127,7 @@ impl Typesetter {
         templates: Templates,
         render: &config::Render,
     ) -> Result<Self, Outage> {
-        let shelf = Shelf::new(&templates, &fonts)?;
+        let shelf = Shelf::new(&templates, &fonts, render)?;
         let standards = PdfStandards::new(&[PdfStandard::A_3a, PdfStandard::Ua_1])
             .map_err(|error| Outage::new(Part::Typesetter, error.message().as_str()))?;
         Ok(Typesetter {
@@ -159,7 +161,8 @@ impl Typesetter {
     ///
     /// # Errors
     /// `E-TEMPLATE` when there is no such edition; `E-GLYPH` for every character that can't be
-    /// drawn; `E-LAYOUT` when it has too many pages or the engine refuses.
+    /// drawn; `E-LAYOUT` when it has too many pages, something stands out of the text block or of
+    /// its cell, or the engine refuses.
     pub fn typeset(&self, manuscript: &Manuscript) -> Result<Pdf, Failure> {
         let (result, remarks) = self.set(manuscript);
         remarks.iter().for_each(|remark| remark.log(manuscript));
@@ -283,6 +286,13 @@ impl Typesetter {
             });
             return Err(Rejection::new(problems.collect()).into());
         }
+        let misfits = fit::misfits(&document);
+        if !misfits.is_empty() {
+            let problems = misfits
+                .iter()
+                .map(|misfit| unfit(misfit, &manuscript.texts));
+            return Err(Rejection::new(problems.collect()).into());
+        }
         let options = PdfOptions {
             ident: Smart::Custom(manuscript.ident.clone()),
             creator: Smart::Custom(Some(made.product)),
@@ -389,6 +399,54 @@ fn too_long(pages: usize, limit: usize) -> Problem {
         format!("报告共{pages}页，超过上限{limit}页（render.max_pages）；请精简内容或提高上限"),
     )
     .with(limit, pages)
+}
+
+/// `E-LAYOUT` for what does not fit.
+fn unfit(misfit: &Misfit, texts: &[(String, String)]) -> Problem {
+    match misfit {
+        Misfit::Page(page, width, height) => Problem::new(
+            Code::Layout,
+            "",
+            format!(
+                "page {page} is {width:.0} × {height:.0} mm, larger than A4; mend the template"
+            ),
+            format!("第{page}页为{width:.0}×{height:.0}毫米，大于A4；请修改模板"),
+        ),
+        Misfit::Block { page, text } => Problem::new(
+            Code::Layout,
+            sender_of(text, texts),
+            format!(
+                "“{text}” on page {page} stands out of the text block; shorten it, or mend the template"
+            ),
+            format!("第{page}页的“{text}”超出版心；请缩短，或修改模板"),
+        ),
+        Misfit::Cell {
+            page,
+            row,
+            column,
+            text,
+        } => Problem::new(
+            Code::Layout,
+            sender_of(text, texts),
+            format!(
+                "“{text}” in the row 「{row}」, column 「{column}」 of a table on page {page} does \
+                 not fit its cell; shorten it, or mend the template"
+            ),
+            format!(
+                "第{page}页表格「{row}」行「{column}」列中的“{text}”超出单元格；请缩短，或修改模板"
+            ),
+        ),
+    }
+}
+
+/// The place of the one text of the sender's that holds a text of the page, or that it holds.
+fn sender_of<'a>(shown: &str, texts: &'a [(String, String)]) -> &'a str {
+    let holds = |text: &str| !text.is_empty() && (text.contains(shown) || shown.contains(text));
+    let mut places = texts.iter().filter(|(_, text)| holds(text));
+    match (places.next(), places.next()) {
+        (Some((place, _)), None) => place,
+        _ => "",
+    }
 }
 
 /// What the engine refused, as a problem of the job.

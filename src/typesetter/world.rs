@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
 use typst::diag::{FileError, FileResult, SourceDiagnostic};
 use typst::ecow::{EcoString, eco_format};
 use typst::foundations::{Bytes, Datetime, Duration};
@@ -15,6 +16,7 @@ use typst::{Feature, Library, LibraryExt, World, WorldExt};
 
 use super::fonts::Fonts;
 use super::templates::{Edition, Templates};
+use crate::config::Render;
 use crate::problem::{Outage, Part};
 
 /// The document around the report. Constant: what it says of a report it reads from a file, so
@@ -39,8 +41,13 @@ struct File {
 }
 
 impl Shelf {
-    /// Parses the tree, and puts what stands behind the roles where the templates look for it.
-    pub(super) fn new(templates: &Templates, fonts: &Fonts) -> Result<Shelf, Outage> {
+    /// Parses the tree, and puts what stands behind the roles, and the settings of the pages, where
+    /// the templates look for them.
+    pub(super) fn new(
+        templates: &Templates,
+        fonts: &Fonts,
+        render: &Render,
+    ) -> Result<Shelf, Outage> {
         let library = Library::builder().with_features([Feature::A11yExtras].into_iter().collect());
         let mut files = HashMap::new();
         for (path, bytes) in templates.files() {
@@ -69,6 +76,12 @@ impl Shelf {
             source: None,
         };
         files.insert(id("gongwen/fonts.json")?, roles);
+        let settings = json!({ "bands": render.bands });
+        let settings = File {
+            bytes: Bytes::from_string(settings.to_string()),
+            source: None,
+        };
+        files.insert(id("gongwen/settings.json")?, settings);
         let frame = id("banshi/frame.typ")?;
         let source = Source::new(frame, FRAME.to_owned());
         files.insert(

@@ -1,5 +1,6 @@
 //! The figures on the page are the job's: each cell of the three official tables of every real
-//! report is read back from the PDF's structure tree, in its official row and column.
+//! report is read back from the PDF's structure tree, in its official row and column, as a screen
+//! reader finds them: by the headers that the cell itself names.
 
 use banshi::report::FORMS;
 use banshi::report::form::{APPLICANTS, Form, Kind, RESULTS, REVIEW_GROUPS};
@@ -38,7 +39,7 @@ fn disclosure(job: &Value, form: &Form, table: &Table) -> usize {
             "/data/proactive_disclosure/{}/{}/{}",
             band.field, item.field, column.field
         );
-        let cell = table.cell(&[band.label, item.label, &column.name()]);
+        let cell = table.labelled(&[band.label, "信息内容", item.label, &column.name()]);
         assert_eq!(
             cell.text,
             printed(figure(job, &path), column.kind),
@@ -63,22 +64,7 @@ fn requests(job: &Value, form: &Form, table: &Table) -> usize {
                 labels.push("法人或其他组织");
             }
             labels.extend(["申请人情况", applicant]);
-            // 其他 and 总计 are also the names of rows: the column is told by its place.
-            let column = 3 + APPLICANTS
-                .iter()
-                .position(|(name, _)| *name == field)
-                .expect("it is one");
-            let row = labels[..labels.len() - 1 - usize::from(organisation)].to_vec();
-            let found = table.cells.iter().find(|cell| {
-                !cell.header
-                    && cell.column == column
-                    && row.iter().all(|label| table.names(cell, label))
-            });
-            let found = found.unwrap_or_else(|| panic!("{labels:?} is in table 3"));
-            assert!(
-                labels.iter().all(|label| table.names(found, label)),
-                "{labels:?}: {found:?}"
-            );
+            let found = table.labelled(&labels);
             assert_eq!(
                 found.text,
                 printed(figure(job, &path), Kind::Count),
@@ -97,7 +83,7 @@ fn review(job: &Value, table: &Table) -> usize {
             let path = format!("/data/review_and_litigation{pointer}/{field}");
             let labels: Vec<&str> = group.split(' ').chain([result]).collect();
             assert_eq!(
-                table.cell(&labels).text,
+                table.labelled(&labels).text,
                 printed(figure(job, &path), Kind::Count),
                 "{path}"
             );
@@ -159,6 +145,67 @@ each_report! {
     shanghai_science_2024 = "shanghai-science-2024",
     suqian_2024 = "suqian-2024",
     zibo_bigdata_2020 = "zibo-bigdata-2020",
+}
+
+/// The example that the official form gives a blind reader most trouble with: two levels of rows
+/// and two of columns.
+#[test]
+fn a_screen_reader_says_the_group_the_row_and_the_columns() {
+    let table = &pdf::tables(&render(&corpus("pingtan-2023")).path())[1];
+    let cell = table.cell(&["4.保护第三方合法权益", "自然人"]);
+    assert_eq!(cell.text, "1");
+    let labels = table.labels(cell);
+    assert_eq!(
+        labels,
+        [
+            "申请人情况",
+            "自然人",
+            "4.保护第三方合法权益",
+            "（三）不予公开",
+            "三、本年度办理结果",
+        ]
+    );
+    let organisation = table.cell(&["（三）不予公开", "8.属于行政查询事项", "科研机构"]);
+    assert_eq!(
+        table.labels(organisation)[..3],
+        ["申请人情况", "法人或其他组织", "科研机构"]
+    );
+}
+
+/// 国办's six sections, then the agency's own under them; no level is left out on the way down.
+#[test]
+fn headings_go_down_a_level_at_a_time() {
+    for name in CORPUS {
+        let mut job = corpus(name);
+        job["on_violation"] = json!("warn");
+        let levels = pdf::headings(&render(&job).path());
+        assert_eq!(
+            levels.iter().filter(|level| **level == 1).count(),
+            6,
+            "{name}"
+        );
+        assert_eq!(levels[0], 1, "{name}");
+        for pair in levels.windows(2) {
+            assert!(pair[1] <= pair[0] + 1, "{name}: {levels:?}");
+        }
+    }
+}
+
+#[test]
+fn the_window_shows_the_title_and_the_language_is_said() {
+    let job = corpus("pingtan-2023");
+    let pdf = render(&job);
+    let objects = pdf::objects(&pdf.path());
+    let objects = &objects["qpdf"][1];
+    let root = objects["trailer"]["value"]["/Root"]
+        .as_str()
+        .expect("a root");
+    let root = &objects[format!("obj:{root}")]["value"];
+    assert_eq!(root["/Lang"], "u:zh-CN");
+    assert_eq!(root["/ViewerPreferences"]["/DisplayDocTitle"], true);
+    assert_eq!(root["/MarkInfo"]["/Marked"], true);
+    let title = job["data"]["title"].as_str().expect("a title");
+    assert!(pdf::info(&pdf.path()).contains(title));
 }
 
 #[test]

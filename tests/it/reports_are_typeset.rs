@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use banshi::config::Settings;
+use banshi::config::{Bands, Settings};
 use banshi::problem::{Code, Failure, Part, Problem};
 use banshi::typesetter::{Fonts, Manuscript, Pdf, Pool, Program, Templates, Typesetter};
 use tempfile::TempDir;
 
-/// A tree with one edition, `note/1`, that sets `report.json`'s `text` and no more.
+use crate::support::repository;
 
+/// A tree with one edition, `note/1`, that sets `report.json`'s `text` and no more.
 const TEMPLATE: &str = r#"
 #let roles = json("/gongwen/fonts.json")
 #let face(role) = (
@@ -550,6 +551,38 @@ fn the_templates_own_list_of_faces_is_what_the_settings_give() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("typst-templates/gongwen/fonts.json");
     let listed: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert!(listed == served, "{} should be\n{served:#}", path.display());
+}
+
+// The settings of the pages.
+
+#[test]
+fn bands_are_filled_or_not_as_the_settings_say() {
+    let report = fs::read_to_string(repository("typst-templates/annual-report/2021/report.json"));
+    let manuscript = Manuscript {
+        template: "annual-report/2021".to_owned(),
+        view: report.unwrap(),
+        texts: Vec::new(),
+        ..note(&[])
+    };
+    let set = |bands| {
+        let mut settings = settings(Path::new(""));
+        settings.render.bands = bands;
+        let typesetter = Typesetter::load(&settings).unwrap();
+        let pdf = typesetter.typeset(&manuscript).unwrap();
+        assert_eq!(pdf, typesetter.typeset(&manuscript).unwrap());
+        tool(&pdf, "pdfinfo", &["-struct-text", "FILE"])
+    };
+    let filled = |tree: &str| {
+        tree.matches("/BackgroundColor [0.776471 0.85098 0.945098]")
+            .count()
+    };
+    assert_eq!(filled(&set(Bands::Blue)), 4);
+    assert_eq!(filled(&set(Bands::None)), 0);
+    // What a typographer works with outside banshi is the default.
+    let listed = fs::read(repository("typst-templates/gongwen/settings.json")).unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    let default = Settings::load(None, []).unwrap().render.bands;
+    assert_eq!(listed, serde_json::json!({ "bands": default }));
 }
 
 // The pool.

@@ -34,6 +34,30 @@ pub fn text(pdf: &Path) -> String {
     String::from_utf8(output("pdftotext", &["-raw"], pdf)).expect("pdftotext writes UTF-8")
 }
 
+/// The text layer of each page.
+pub fn pages(pdf: &Path) -> Vec<String> {
+    let text = text(pdf);
+    let pages = text.trim_end_matches('\u{c}').split('\u{c}');
+    pages.map(str::to_owned).collect()
+}
+
+/// The levels of the headings in the structure tree, in reading order.
+pub fn headings(pdf: &Path) -> Vec<usize> {
+    let tree = output("pdfinfo", &["-struct"], pdf);
+    let tree = String::from_utf8_lossy(&tree);
+    let levels = tree.lines().filter_map(|line| {
+        let tag = line.split_whitespace().next()?;
+        tag.strip_prefix('H')?.parse().ok()
+    });
+    levels.collect()
+}
+
+/// The file's objects, as qpdf shows them.
+pub fn objects(pdf: &Path) -> serde_json::Value {
+    let json = output("qpdf", &["--json", "--json-key=qpdf"], pdf);
+    serde_json::from_slice(&json).expect("qpdf writes JSON")
+}
+
 /// What `pdfinfo` says of the file.
 pub fn info(pdf: &Path) -> String {
     String::from_utf8_lossy(&output("pdfinfo", &["-isodates"], pdf)).into_owned()
@@ -132,44 +156,61 @@ pub struct Table {
 }
 
 impl Table {
-    /// The data cell whose headers hold all these labels: those that its `Headers` name and the
-    /// row headers that stand at its left.
+    /// The data cell whose headers hold all these labels.
     pub fn cell(&self, labels: &[&str]) -> &Cell {
         let found: Vec<&Cell> = self
             .cells
             .iter()
             .filter(|cell| !cell.header)
-            .filter(|cell| labels.iter().all(|label| self.labels(cell).contains(label)))
+            .filter(|cell| labels.iter().all(|label| self.names(cell, label)))
             .collect();
         assert_eq!(found.len(), 1, "{labels:?} name one cell: {found:#?}");
         found[0]
     }
 
-    /// Every label of a data cell.
-    fn labels(&self, cell: &Cell) -> Vec<&str> {
-        let named = self
+    /// Every label of a cell: those of the header cells that its `Headers` name, and of those that
+    /// theirs name in turn, as the standard has them evaluated (ISO 32000-2, 14.8.5.7). Nothing
+    /// is concluded from where a cell stands.
+    pub fn labels(&self, cell: &Cell) -> Vec<&str> {
+        let mut ids = cell.headers.clone();
+        let mut labels = Vec::new();
+        let mut next = 0;
+        while let Some(id) = ids.get(next).cloned() {
+            let header = self.cells.iter().find(|other| other.id == id);
+            let header = header.unwrap_or_else(|| panic!("{id} is a cell of the table"));
+            assert!(header.header, "{id} is a header cell: {header:?}");
+            labels.push(header.text.as_str());
+            for id in &header.headers {
+                if !ids.contains(id) {
+                    ids.push(id.clone());
+                }
+            }
+            next += 1;
+        }
+        labels
+    }
+
+    /// The data cell that has just these labels, in any order.
+    pub fn labelled(&self, labels: &[&str]) -> &Cell {
+        let wanted: BTreeSet<&str> = labels.iter().copied().collect();
+        let found: Vec<&Cell> = self
             .cells
             .iter()
-            .filter(|other| cell.headers.contains(&other.id));
-        let at_left = self.cells.iter().filter(|other| {
-            other.header
-                && other.column + other.columns <= cell.column
-                && (other.row..other.row + other.rows).contains(&cell.row)
-        });
-        named
-            .chain(at_left)
-            .map(|header| header.text.as_str())
-            .collect()
+            .filter(|cell| !cell.header && BTreeSet::from_iter(self.labels(cell)) == wanted)
+            .collect();
+        assert_eq!(found.len(), 1, "{labels:?} are one cell's: {found:#?}");
+        found[0]
     }
 
     /// Whether a data cell has this label.
-    pub fn names(&self, cell: &Cell, label: &str) -> bool {
+    fn names(&self, cell: &Cell, label: &str) -> bool {
         self.labels(cell).contains(&label)
     }
 
-    /// The number of data cells.
+    /// The number of data cells, which are those that have headers.
     pub fn data(&self) -> usize {
-        self.cells.iter().filter(|cell| !cell.header).count()
+        let cells = self.cells.iter().filter(|cell| !cell.header);
+        cells.filter(|cell| !cell.headers.is_empty()).count()
     }
 }
 
