@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::attachment::{Unreadable, attachment};
 use crate::config::{Limits, Settings};
 use crate::digest::sha256;
-use crate::job;
+use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
 use crate::report::Editions;
 use crate::store::Manifest;
@@ -29,8 +29,8 @@ pub enum Verdict {
     /// 等同. Made by another version or with other templates or faces, and this build makes the
     /// same file of its data but for what the file says of versions.
     Equivalent,
-    /// 未能核实. Made by another version, and this build makes another file of its data: only that
-    /// version can tell. Its data are those that its provenance names.
+    /// 未能核实. Made by another version or with wider limits, and this build makes another file of
+    /// its data, or none: it cannot tell. Its data are those that its provenance names.
     Unproven,
     /// 已改动. Not what banshi made: changed, saved again, or never banshi's.
     Altered,
@@ -198,8 +198,22 @@ impl Verifier {
                 format!("附件{PROVENANCE}与本版本的写法不一致"),
             ));
         }
-        match self.again(&made, &data).await {
-            Ok(again) => Ok(compare(pdf, &again, &others)),
+        let Some(data) = std::str::from_utf8(&data).ok() else {
+            return Ok(not_canonical());
+        };
+        let job = match self.job(&made, data) {
+            Ok(job) => job,
+            Err(rejection) => return Ok(refused(&rejection, &others)),
+        };
+        // Also sees to it that the data were no more than the data.
+        if job.data != data {
+            return Ok(not_canonical());
+        }
+        let mut manuscript = Manuscript::of(&job);
+        manuscript.ident = made.job.sha256.clone();
+        manuscript.made = Some(Box::new(made));
+        match self.pool.typeset(&manuscript).await {
+            Ok(again) => Ok(compare(pdf, &again.bytes, &others)),
             Err(Failure::Outage(outage)) => Err(outage),
             Err(Failure::Rejected(rejection)) => Ok(refused(&rejection, &others)),
         }
@@ -233,29 +247,16 @@ impl Verifier {
         others
     }
 
-    /// The file that this build makes of the data, with the provenance as it is stated.
-    async fn again(&self, made: &Provenance, data: &[u8]) -> Result<Vec<u8>, Failure> {
-        let Ok(data) = std::str::from_utf8(data) else {
-            return Err(not_canonical().into());
-        };
-        // A report that breaks a rule was made if its sender wanted it so; the page is the same.
-        let (id, name) = (
-            serde_json::Value::from(made.job.id.as_str()),
-            serde_json::Value::from(made.template.name.as_str()),
-        );
+    /// A job of these data. One that breaks a rule was made if its sender wanted it so, and the
+    /// page is the same.
+    fn job(&self, made: &Provenance, data: &str) -> Result<Job, Rejection> {
+        let id = serde_json::Value::from(made.job.id.as_str());
+        let template = serde_json::Value::from(made.template.name.as_str());
         let text = format!(
-            "{{\"job_id\":{id},\"template\":{name},\"on_violation\":\"warn\",\"data\":{data}}}"
+            "{{\"job_id\":{id},\"template\":{template},\"on_violation\":\"warn\",\"data\":{data}}}"
         );
-        let job = job::read(text.as_bytes(), None, &self.limits, &self.forms)
-            .map_err(|refusal| refusal.rejection)?;
-        // Also sees to it that the data were no more than the data.
-        if job.data != data {
-            return Err(not_canonical().into());
-        }
-        let mut manuscript = Manuscript::of(&job);
-        manuscript.ident = made.job.sha256.clone();
-        manuscript.made = Some(Box::new(made.clone()));
-        Ok(self.pool.typeset(&manuscript).await?.bytes)
+        job::read(text.as_bytes(), None, &self.limits, &self.forms)
+            .map_err(|refusal| refusal.rejection)
     }
 }
 
@@ -313,27 +314,38 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
     }
 }
 
-/// The data can't be set.
+/// The data can't be set. That is no proof of a change: limits and pages are set by whoever runs
+/// this, and may have been wider.
 fn refused(rejection: &Rejection, others: &[(String, String)]) -> Verdicts {
     let problem = &rejection.problems()[0];
     let (code, path) = (problem.code, &problem.path);
     let (en, zh) = (&problem.message, &problem.message_zh);
-    if others.is_empty() {
-        return altered(
-            format!("this very version makes no file of its data: {code} {path}: {en}"),
-            format!("同一版本不能由其数据生成文件：{code} {path}：{zh}"),
-        );
-    }
-    let (theirs, ours) = versions(others);
+    let (made, made_zh) = if others.is_empty() {
+        (
+            "made with this version".to_owned(),
+            "由本版本生成".to_owned(),
+        )
+    } else {
+        let (theirs, ours) = versions(others);
+        (
+            format!("made with {theirs}, where this build has {ours}"),
+            format!("由{theirs}生成，本机为{ours}"),
+        )
+    };
     Verdicts {
         verdict: Verdict::Unproven,
         en: format!(
-            "made with {theirs}, of which this build cannot tell: it has {ours}, and makes no file of its data: {code} {path}: {en}"
+            "{made}; with these settings this build makes no file of its data, and cannot tell: {code} {path}: {en}"
         ),
-        zh: format!(
-            "由{theirs}生成，本机为{ours}，不能由其数据生成文件，无法核实：{code} {path}：{zh}"
-        ),
+        zh: format!("{made_zh}；按现有设置不能由其数据生成文件，无法核实：{code} {path}：{zh}"),
     }
+}
+
+fn not_canonical() -> Verdicts {
+    altered(
+        format!("the attached {DATA} is not canonical JSON (RFC 8785), as banshi attaches it"),
+        format!("附件{DATA}不是规范化的JSON（RFC 8785），并非版式(banshi)所附"),
+    )
 }
 
 fn unreadable(name: &str, error: Unreadable) -> Verdicts {
@@ -370,16 +382,6 @@ fn unknown(stated: &[u8]) -> Verdicts {
             format!("附件{PROVENANCE}不是版式(banshi)写出的"),
         ),
     }
-}
-
-fn not_canonical() -> Rejection {
-    use crate::problem::{Code, Problem};
-    Rejection::from(Problem::new(
-        Code::Json,
-        "/data",
-        format!("the attached {DATA} is not canonical JSON (RFC 8785)"),
-        format!("附件{DATA}不是规范化的JSON（RFC 8785）"),
-    ))
 }
 
 /// The file's names that are not ours, and ours in their place.

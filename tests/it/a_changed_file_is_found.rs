@@ -341,6 +341,55 @@ fn other_templates_are_told_and_prove_the_file_that_they_made() {
     );
 }
 
+#[test]
+fn what_the_settings_refuse_is_not_called_altered() {
+    let files = Files::new();
+    let mut job = corpus("zibo-bigdata-2020");
+    job["data"]["overview"] = json!(vec!["政府信息公开。".repeat(60); 12]);
+    let long = std::fs::read(render(&job).path()).expect("the PDF");
+    files.add("a.pdf", &long);
+    for (setting, value, why) in [
+        ("BANSHI__RENDER__MAX_PAGES", "8", "E-LAYOUT"),
+        ("BANSHI__LIMITS__CHARACTERS", "100", "limits.characters"),
+    ] {
+        let narrow = [(setting, Path::new(value))];
+        let (code, findings) = files.verify_with(&["--format", "json"], &["a.pdf"], &narrow);
+        let finding = &findings[0];
+        assert_eq!((code, text(finding, "verdict")), (Some(1), "unproven"));
+        assert!(text(finding, "message").contains(why), "{finding}");
+    }
+}
+
+#[test]
+fn data_that_are_more_than_the_data_are_found() {
+    let (files, seed) = (Files::new(), seed());
+    files.add("a.pdf", &seed);
+    let data = pdf::attachment(&files.path("a.pdf"), "report.json");
+    let own = pdf::attachment(&files.path("a.pdf"), "provenance.json");
+    let mut own: Provenance = serde_json::from_slice(&own).expect("a provenance");
+    let data = String::from_utf8(data).expect("UTF-8");
+    for (from, to) in [
+        ("{\"agency\"", "{ \"agency\""),
+        ("\"year\":2020}", "\"year\":2020},\"on_violation\":\"warn\""),
+        ("\"year\":2020}", "\"year\":2020},\"prior\":{}"),
+    ] {
+        let more = data.replacen(from, to, 1);
+        assert_ne!(more, data);
+        let mut manuscript = manuscript(&corpus("zibo-bigdata-2020"));
+        own.data.sha256 = sha256(more.as_bytes());
+        own.data.bytes = more.len();
+        manuscript.data = more;
+        manuscript.made = Some(Box::new(own.clone()));
+        let pdf = typesetter().typeset(&manuscript).expect("a PDF");
+        files.add("more.pdf", &pdf.bytes);
+        let (verdict, message) = files.verdict("more.pdf");
+        assert!(
+            ["altered", "unproven"].contains(&verdict.as_str()),
+            "{message}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_stored_file_agrees_with_its_manifest_and_nothing_else_does() {
     let deployment = Deployment::spool();
