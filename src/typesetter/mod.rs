@@ -6,6 +6,7 @@
 
 mod fit;
 mod fonts;
+mod joiner;
 mod manuscript;
 mod pool;
 mod templates;
@@ -252,6 +253,7 @@ impl Typesetter {
             )
         };
         let document = output.map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        let document = joiner::without(document);
         let pages = document.pages().len();
         if pages > self.max_pages {
             return Err(Rejection::from(too_long(pages, self.max_pages)).into());

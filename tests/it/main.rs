@@ -12,6 +12,7 @@ mod documentation_is_true;
 mod every_cell_reads_back;
 mod everything_fits;
 mod layers;
+mod lines_end_well;
 mod nothing_is_lost;
 mod reports_are_typeset;
 mod same_job_same_bytes;
