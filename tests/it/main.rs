@@ -19,5 +19,6 @@ mod same_job_same_bytes;
 mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
+mod text_takes_its_levels;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;

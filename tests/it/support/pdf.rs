@@ -77,6 +77,41 @@ pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
     pages.map(words).collect()
 }
 
+/// Each run of text and the family that it is set in.
+pub fn faces(pdf: &Path) -> Vec<(String, String)> {
+    let run = Command::new("pdftohtml")
+        .args(["-xml", "-stdout", "-i"])
+        .arg(pdf)
+        .stderr(Stdio::null())
+        .output();
+    let xml = String::from_utf8(run.expect("pdftohtml runs").stdout).expect("UTF-8");
+    let value = |line: &str, name: &str| {
+        let (_, rest) = line
+            .split_once(&format!(" {name}=\""))
+            .expect("the attribute");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    };
+    let mut families = std::collections::BTreeMap::new();
+    let mut runs = Vec::new();
+    for line in xml.lines().map(str::trim) {
+        if line.starts_with("<fontspec") {
+            let family = value(line, "family");
+            let family = family
+                .split_once('+')
+                .map_or(family.as_str(), |(_, name)| name);
+            families.insert(value(line, "id"), family.to_owned());
+        } else if line.starts_with("<text") {
+            let text = line.split_once('>').expect("a text").1;
+            let text = text
+                .replace("<b>", "")
+                .replace("</b>", "")
+                .replace("</text>", "");
+            runs.push((text, families[&value(line, "font")].clone()));
+        }
+    }
+    runs
+}
+
 /// The levels of the headings in the structure tree, in reading order.
 pub fn headings(pdf: &Path) -> Vec<usize> {
     let tree = output("pdfinfo", &["-struct"], pdf);
