@@ -42,6 +42,7 @@ use crate::config;
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::typesetter::Rare;
 
 /// The media type of a report.
 pub const PDF: &str = "application/pdf";
@@ -753,6 +754,9 @@ pub struct FontFacts {
     pub embedded: Vec<String>,
     /// SHA-256 over the digests of all configured faces.
     pub sha256: String,
+    /// The characters that a face of the role `fallback` has drawn; not there when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rare: Vec<Rare>,
 }
 
 /// The PDF of a report.

@@ -310,6 +310,7 @@ impl Road {
             fonts: FontFacts {
                 embedded: pdf.fonts.clone(),
                 sha256: self.fonts_sha256.clone(),
+                rare: pdf.rare.clone(),
             },
             warnings: job.report.warnings().to_vec(),
             engine: typesetter::ENGINE.to_owned(),

@@ -215,14 +215,17 @@ impl Walk {
                 Open::Table(_) | Open::Other => break,
             }
         }
-        // A point and a half is less than anyone sees; a half-width mark may hang.
-        let hangs = text.text.ends_with(['.', ',', ';', ':', '-']);
-        let slack = Abs::pt(1.5) + if hangs { text.size * 0.25 } else { Abs::zero() };
         let bounds = match self.block {
             Some(block) if !artifact => block,
             _ => paper,
         };
-        if !holds(bounds, room, slack) {
+        if holds(bounds, room) {
+            return;
+        }
+        // Its ink may: a justified line adds space after its last character, and a mark at its end
+        // stands in the left half of its square.
+        let ink = around(Point::with_y(up), Point::with_x(text.bbox().max.x), ts);
+        if !holds(bounds, ink) {
             self.misfits.push(Misfit::Block {
                 page: self.page.number,
                 text: text.text.to_string(),
@@ -302,8 +305,9 @@ fn union(a: Rect, b: Rect) -> Rect {
     Rect::new(a.min.min(b.min), a.max.max(b.max))
 }
 
-/// Whether a room lies inside bounds, but for a little.
-fn holds(bounds: Rect, room: Rect, slack: Abs) -> bool {
+/// Whether a room lies inside bounds, but for what nobody sees: a Latin mark may hang by as much.
+fn holds(bounds: Rect, room: Rect) -> bool {
+    let slack = Abs::pt(3.0);
     room.min.x >= bounds.min.x - slack
         && room.max.x <= bounds.max.x + slack
         && room.min.y >= bounds.min.y - slack

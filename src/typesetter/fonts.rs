@@ -202,6 +202,17 @@ impl Fonts {
         })
     }
 
+    /// The families that draw only what no other has: those of the role `fallback` alone.
+    pub(super) fn fallback(&self) -> BTreeSet<&str> {
+        let (last, others): (Vec<&Role>, Vec<&Role>) =
+            self.roles.iter().partition(|role| role.key == "fallback");
+        let others = others.iter().flat_map(|role| &role.families);
+        let others = others.map(String::as_str).collect::<BTreeSet<_>>();
+        let last = last.iter().flat_map(|role| &role.families);
+        let last = last.map(String::as_str);
+        last.filter(|family| !others.contains(family)).collect()
+    }
+
     /// The families of the faces, sorted.
     pub fn families(&self) -> BTreeSet<&str> {
         self.book.families().map(|(family, _)| family).collect()

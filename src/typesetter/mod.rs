@@ -6,6 +6,7 @@
 
 mod fit;
 mod fonts;
+mod joiner;
 mod manuscript;
 mod pool;
 mod provenance;
@@ -81,6 +82,20 @@ pub struct Pdf {
     pub pages: usize,
     /// PostScript names of the faces embedded, sorted.
     pub fonts: Vec<String>,
+    /// The rare characters (生僻字) that a face of the role `fallback` has drawn, in their order.
+    pub rare: Vec<Rare>,
+}
+
+/// A character that no face of the text has, drawn by one for rare characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rare {
+    /// The character.
+    #[serde(rename = "char")]
+    pub character: char,
+    /// Its code point, as `U+20087`.
+    pub code_point: String,
+    /// The PostScript name of the face.
+    pub face: String,
 }
 
 impl std::fmt::Debug for Pdf {
@@ -89,10 +104,11 @@ impl std::fmt::Debug for Pdf {
             bytes,
             pages,
             fonts,
+            rare,
         } = self;
         write!(
             f,
-            "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?} }}",
+            "Pdf {{ {} bytes, {pages} pages, fonts {fonts:?}, rare {rare:?} }}",
             bytes.len()
         )
     }
@@ -261,11 +277,15 @@ impl Typesetter {
             )
         };
         let document = output.map_err(|diagnostics| refused(&diagnostics, remarks))?;
+        let document = joiner::without(document);
         let pages = document.pages().len();
         if pages > self.max_pages {
             return Err(Rejection::from(too_long(pages, self.max_pages)).into());
         }
-        let mut ink = Ink::default();
+        let mut ink = Ink {
+            fallback: self.fonts.fallback(),
+            ..Ink::default()
+        };
         document
             .pages()
             .iter()
@@ -308,6 +328,7 @@ impl Typesetter {
             bytes,
             pages,
             fonts: ink.fonts.into_iter().collect(),
+            rare: ink.rare.into_iter().collect(),
         })
     }
 
@@ -475,12 +496,14 @@ fn refusal(line: &str, message: &str) -> Problem {
 
 /// What stands on the pages.
 #[derive(Default)]
-struct Ink {
+struct Ink<'a> {
+    fallback: BTreeSet<&'a str>,
     fonts: BTreeSet<String>,
+    rare: BTreeSet<Rare>,
     missing: BTreeSet<char>,
 }
 
-impl Ink {
+impl Ink<'_> {
     fn read(&mut self, frame: &Frame) {
         for (_, item) in frame.items() {
             match item {
@@ -490,6 +513,14 @@ impl Ink {
                     let name = font
                         .post_script_name()
                         .unwrap_or_else(|| font.info().family.clone());
+                    if self.fallback.contains(font.info().family.as_str()) {
+                        let drawn = text.text.chars().filter(|c| !c.is_whitespace());
+                        self.rare.extend(drawn.map(|character| Rare {
+                            character,
+                            code_point: format!("U+{:04X}", u32::from(character)),
+                            face: name.clone(),
+                        }));
+                    }
                     self.fonts.insert(name);
                     for glyph in text.glyphs.iter().filter(|glyph| glyph.id == 0) {
                         self.missing.extend(text.text[glyph.range()].chars());

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
-use super::{Fonts, Manuscript, Pdf, Remark, Templates, Typesetter};
+use super::{Fonts, Manuscript, Pdf, Rare, Remark, Templates, Typesetter};
 use crate::config::{self, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 
@@ -90,7 +90,11 @@ enum Reply {
 #[derive(Serialize, Deserialize)]
 enum Verdict {
     /// It is set; the file is the next frame.
-    Set { pages: usize, fonts: Vec<String> },
+    Set {
+        pages: usize,
+        fonts: Vec<String>,
+        rare: Vec<Rare>,
+    },
     /// It can't be.
     Rejected { problems: Vec<Problem> },
     /// Something else is wrong.
@@ -547,12 +551,13 @@ impl Child {
             return Err(broken("it answered another question"));
         }
         let result = match verdict {
-            Verdict::Set { pages, fonts } => {
+            Verdict::Set { pages, fonts, rare } => {
                 let bytes = self.frame().await?;
                 Ok(Pdf {
                     bytes,
                     pages,
                     fonts,
+                    rare,
                 })
             }
             Verdict::Rejected { problems } if problems.is_empty() => {
@@ -746,7 +751,8 @@ fn work(
                 bytes,
                 pages,
                 fonts,
-            }) => (Verdict::Set { pages, fonts }, Some(bytes)),
+                rare,
+            }) => (Verdict::Set { pages, fonts, rare }, Some(bytes)),
             Err(Failure::Rejected(rejection)) => (
                 Verdict::Rejected {
                     problems: rejection.into_problems(),

@@ -135,7 +135,9 @@ fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
         let last = table.cell(&["（七）总计", "自然人"]);
         assert!(table.labels(last).contains(&"三、本年度办理结果"), "{name}");
         let pages = pdf::pages(&pdf.path());
-        let parts = pages.iter().filter(|page| page.contains("申请人情况"));
+        let parts = pages
+            .iter()
+            .filter(|page| page.concat().contains("申请人情况"));
         assert_eq!(parts.count(), 2, "{name}");
     }
 }

@@ -528,6 +528,37 @@ fn a_missing_or_broken_face_is_named() {
     );
 }
 
+/// 生僻字 are drawn by the faces of the last role, and the result says which and by what.
+#[test]
+fn rare_characters_are_drawn_by_the_fallback_and_listed() {
+    let tree = tree(TEMPLATE);
+    let mut settings = settings(tree.path());
+    settings.fonts.more.clear();
+    settings.fonts.roles.kaiti = vec!["Zhuque Fangsong (technical preview)".to_owned()];
+    settings.fonts.roles.fallback = vec!["LXGW WenKai GB Lite".to_owned()];
+    let typesetter = Typesetter::load(&settings).unwrap();
+    let alone = |c: &char| typesetter.fonts().face_of(*c) == Some("LXGW WenKai GB Lite");
+    let rare = ('\u{3400}'..'\u{4DB5}').filter(alone).take(2);
+    let rare = rare.collect::<Vec<_>>();
+    let (one, other) = (rare[0], rare[1]);
+    let text = format!("联系人：王{other}、李{one}、张{other}。");
+    let pdf = typesetter.typeset(&note(&[&text])).unwrap();
+    let listed = |c: char| {
+        serde_json::json!({
+            "char": c,
+            "code_point": format!("U+{:04X}", u32::from(c)),
+            "face": "LXGWWenKaiGBLite-Regular",
+        })
+    };
+    assert_eq!(
+        serde_json::to_value(&pdf.rare).unwrap(),
+        serde_json::json!([listed(one), listed(other)])
+    );
+    assert!(text_of(&pdf).contains(one));
+    let plain = typesetter.typeset(&note(&["联系人：王小明。"])).unwrap();
+    assert_eq!(plain.rare, []);
+}
+
 #[test]
 fn quotes_come_from_a_face_that_has_them_full_width() {
     let fonts = Fonts::load(&settings(Path::new("")).fonts).unwrap();

@@ -54,6 +54,7 @@ fn manifest(job_id: &str, content: &str) -> Manifest {
         fonts: FontFacts {
             embedded: vec!["FangSong".to_owned()],
             sha256: sha256(b"fonts"),
+            rare: Vec::new(),
         },
         warnings: Vec::new(),
         engine: "typst 0.15.1".to_owned(),

@@ -34,11 +34,88 @@ pub fn text(pdf: &Path) -> String {
     String::from_utf8(output("pdftotext", &["-raw"], pdf)).expect("pdftotext writes UTF-8")
 }
 
-/// The text layer of each page.
-pub fn pages(pdf: &Path) -> Vec<String> {
-    let text = text(pdf);
-    let pages = text.trim_end_matches('\u{c}').split('\u{c}');
-    pages.map(str::to_owned).collect()
+/// The text of each page, line by line as it stands there, without spaces. Poppler takes a mark that
+/// is set close to another for a line of its own, so the lines are put together by their places.
+pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
+    let run = Command::new("pdftotext")
+        .arg("-bbox")
+        .arg(pdf)
+        .arg("-")
+        .stderr(Stdio::null())
+        .output();
+    let page = String::from_utf8(run.expect("pdftotext runs").stdout).expect("UTF-8");
+    let pages = page.split("<page ").skip(1);
+    let words = |page: &str| {
+        let mut words: Vec<(i64, i64, String)> = page
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("<word "))
+            .map(|word| {
+                let place = |name: &str| {
+                    let (_, rest) = word.split_once(name).expect("a place");
+                    let number = rest.split('"').nth(1).expect("a number");
+                    number.parse::<f64>().expect("a number").round() as i64
+                };
+                let text = word.split_once('>').expect("a text").1;
+                let text = text.trim_end_matches("</word>");
+                let text = text.replace("&lt;", "<").replace("&gt;", ">");
+                (
+                    place("yMax"),
+                    place("xMin"),
+                    text.replace("&quot;", "\"").replace("&amp;", "&"),
+                )
+            })
+            .collect();
+        words.sort();
+        let mut lines: Vec<(i64, Vec<(i64, String)>)> = Vec::new();
+        for (y, x, word) in words {
+            match lines.last_mut() {
+                // Faces differ in how far down they reach.
+                Some((last, line)) if y - *last <= 4 => line.push((x, word)),
+                _ => lines.push((y, vec![(x, word)])),
+            }
+        }
+        let joined = |(_, mut line): (i64, Vec<(i64, String)>)| {
+            line.sort();
+            line.into_iter().map(|(_, word)| word).collect()
+        };
+        lines.into_iter().map(joined).collect()
+    };
+    pages.map(words).collect()
+}
+
+/// Each run of text and the family that it is set in.
+pub fn faces(pdf: &Path) -> Vec<(String, String)> {
+    let run = Command::new("pdftohtml")
+        .args(["-xml", "-stdout", "-i"])
+        .arg(pdf)
+        .stderr(Stdio::null())
+        .output();
+    let xml = String::from_utf8(run.expect("pdftohtml runs").stdout).expect("UTF-8");
+    let value = |line: &str, name: &str| {
+        let (_, rest) = line
+            .split_once(&format!(" {name}=\""))
+            .expect("the attribute");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    };
+    let mut families = std::collections::BTreeMap::new();
+    let mut runs = Vec::new();
+    for line in xml.lines().map(str::trim) {
+        if line.starts_with("<fontspec") {
+            let family = value(line, "family");
+            let family = family
+                .split_once('+')
+                .map_or(family.as_str(), |(_, name)| name);
+            families.insert(value(line, "id"), family.to_owned());
+        } else if line.starts_with("<text") {
+            let text = line.split_once('>').expect("a text").1;
+            let text = text
+                .replace("<b>", "")
+                .replace("</b>", "")
+                .replace("</text>", "");
+            runs.push((text, families[&value(line, "font")].clone()));
+        }
+    }
+    runs
 }
 
 /// The levels of the headings in the structure tree, in reading order.

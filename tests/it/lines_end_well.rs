@@ -1,0 +1,126 @@
+//! How lines and pages end (避头尾, numbers with their units, headings with their text), read back
+//! from the text layer.
+
+use serde_json::{Value, json};
+
+use crate::support::jobs::{CORPUS, corpus};
+use crate::support::{pdf, render};
+
+const NUMBERS: &str = "2023年全区共主动公开政府信息13561条，占51.85%，按国办公开办函〔2021〕30号要求，收费\
+     5949.088667万元，于2024年1月31日前完成，第711号令第20条，全年共3次、81件，温度±0.5℃，电话0591-23165385，\
+     办理率100%，较上年增长12.5个百分点；";
+
+/// The lines of the text, page by page, without the page number.
+fn pages(job: &Value) -> Vec<Vec<String>> {
+    let mut pages = pdf::pages(&render(job).path());
+    for page in &mut pages {
+        page.retain(|line| !line.starts_with('—'));
+    }
+    pages
+}
+
+fn warned(name: &str) -> Value {
+    let mut job = corpus(name);
+    job["on_violation"] = json!("warn");
+    job
+}
+
+fn han(c: char) -> bool {
+    ('\u{4E00}'..='\u{9FFF}').contains(&c)
+}
+
+#[test]
+fn a_number_stays_with_its_unit() {
+    // Begun at every character, so that every place of the text comes to stand at a line's end.
+    let around: Vec<char> = NUMBERS.chars().collect();
+    let texts = (0..around.len()).filter(|&at| !around[at].is_ascii_digit());
+    let texts = texts.map(|at| around[at..].iter().chain(&around[..at]).collect::<String>());
+    let texts: Vec<String> = texts.map(|text| format!("甲{text}乙。")).collect();
+    let mut job = warned("pingtan-2023");
+    job["data"]["overview"] = json!(texts);
+    let lines: Vec<String> = pages(&job).concat();
+    let end = lines.iter().position(|line| line.starts_with("二、"));
+    let lines = &lines[..end.expect("the second section")];
+    for pair in lines.windows(2) {
+        let (last, first) = (pair[0].chars().last(), pair[1].chars().next());
+        let (Some(last), Some(first)) = (last, first) else {
+            continue;
+        };
+        let parted = last.is_ascii_digit() && (han(first) || "%℃".contains(first))
+            || "第〕".contains(last) && first.is_ascii_digit();
+        assert!(!parted, "{:?} / {:?}", pair[0], pair[1]);
+    }
+    // The text layer has what was sent, and nothing else.
+    let text = lines.concat();
+    for sent in texts {
+        assert!(text.contains(&sent), "{sent}");
+    }
+}
+
+#[test]
+fn no_line_begins_with_a_closing_mark_or_ends_with_an_opening_one() {
+    for name in CORPUS {
+        let pages = pages(&warned(name));
+        // In the third table a label stands upright.
+        let text = pages
+            .iter()
+            .filter(|page| !page.concat().contains("申请人情况"));
+        for line in text.flatten() {
+            assert!(
+                !line.starts_with([
+                    '、', '，', '。', '；', '：', '！', '？', '）', '》', '”', '〕'
+                ]),
+                "{name}: {line}"
+            );
+            assert!(!line.ends_with(['（', '《', '“', '〔']), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_page_ends_with_a_heading() {
+    for name in CORPUS {
+        let job = warned(name);
+        let mut headings: Vec<String> = [
+            "一、总体情况",
+            "二、主动公开政府信息情况",
+            "五、存在的主要问题及改进情况",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for section in [
+            "introduction",
+            "overview",
+            "problems_and_improvements",
+            "other_matters",
+        ] {
+            let blocks = job["data"][section].as_array().cloned().unwrap_or_default();
+            headings.extend(
+                blocks
+                    .iter()
+                    .filter_map(|block| Some(block["heading"].as_str()?.to_owned())),
+            );
+        }
+        for page in pages(&job) {
+            let last = page.last().expect("a line");
+            assert!(!headings.contains(last), "{name}: {last}");
+        }
+    }
+}
+
+#[test]
+fn a_long_address_is_broken_after_its_marks_and_fills_its_lines() {
+    let address = "https://www.pingtan.gov.cn/zwgk/zfxxgk/zfxxgkzd/202311/t20231109_80968.htm";
+    let mut job = warned("pingtan-2023");
+    job["data"]["overview"] = json!([format!("全文见{address}，请查阅。")]);
+    let lines: Vec<String> = pages(&job).concat();
+    let begins = lines
+        .iter()
+        .position(|line| line.contains("https"))
+        .expect("it is there");
+    let first = &lines[begins];
+    assert!(
+        first.contains("全文见") && first.ends_with(['/', '.', '_']),
+        "{first}"
+    );
+}
