@@ -14,6 +14,7 @@ mod every_cell_reads_back;
 mod everything_fits;
 mod layers;
 mod nothing_is_lost;
+mod pictures;
 mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;
