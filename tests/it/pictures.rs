@@ -10,6 +10,7 @@ use banshi::typesetter::{Manuscript, Pictures, Ppi, Typesetter};
 use serde_json::{Value, json};
 
 use crate::support::cases::{HUNDRED, cases};
+use crate::support::jobs::{BROKEN, CORPUS, corpus};
 use crate::support::picture::Picture;
 use crate::support::{check, repository, settings};
 
@@ -19,8 +20,54 @@ const REFERENCES: &str = "typst-templates/annual-report/tests";
 /// Where what differs is shown.
 const DIFFERENCES: &str = "target/picture-differences";
 
+/// Where the gallery is.
+const GALLERY: &str = "docs/gallery";
+
+/// The picture at the head of the README.
+const COVER: &str = "docs/page.png";
+
 /// A pixel a point.
 const REFERENCE_PPI: u16 = 72;
+
+/// Small enough to see a report at a glance.
+const GALLERY_PPI: u16 = 50;
+
+/// Large enough to read.
+const COVER_PPI: u16 = 80;
+
+/// Of each real report the page that says most, and what it says.
+const TELLING: [(&str, usize, &str); CORPUS.len()] = [
+    (
+        "hongze-2024",
+        1,
+        "levels that run in: （一） in 楷体, the rest of the paragraph in 仿宋",
+    ),
+    (
+        "jinhu-2023",
+        1,
+        "a report that says nothing but its figures; one of them breaks a rule, and its sender chose `warn`",
+    ),
+    (
+        "pingtan-2019",
+        10,
+        "table 3 in the edition of 2019, a page of its own",
+    ),
+    ("pingtan-2021", 4, "text and table 2 on a page"),
+    (
+        "pingtan-2023",
+        5,
+        "table 3 in the edition of 2021, with labels of three lines",
+    ),
+    ("pingtan-2024", 6, "table 4, and what follows it"),
+    ("pingtan-2025", 3, "table 2 at the foot of its page"),
+    (
+        "shanghai-science-2024",
+        1,
+        "a title of the agency's own, broken by sense",
+    ),
+    ("suqian-2024", 7, "figures of seven digits"),
+    ("zibo-bigdata-2020", 2, "table 2 in the edition of 2019"),
+];
 
 /// The typesetter of the product, with the faces of the repository and no others.
 static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
@@ -78,45 +125,46 @@ fn looked_at(name: &str, pages: Vec<Vec<u8>>) -> Vec<(usize, Vec<u8>)> {
         .collect()
 }
 
-/// Files that are committed, and what they must be.
+/// Pictures that are committed, and what they must be.
 struct Album {
+    /// The folder that holds no others.
     folder: &'static str,
-    /// The command that writes them anew.
+    /// The command that draws them anew.
     command: &'static str,
+    /// By path in the repository.
     pictures: BTreeMap<String, Picture>,
 }
 
 impl Album {
-    /// Every file that is not what it must be, as a message; or writes them anew.
+    /// Every picture that is not what it must be, as a message; or draws them anew.
     fn compare(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let shown = repository(DIFFERENCES).join(self.folder.replace('/', "-"));
+        let shown = repository(DIFFERENCES).join(self.folder);
         if shown.exists() {
             std::fs::remove_dir_all(&shown).expect("the build folder is ours");
         }
-        for (name, picture) in &self.pictures {
-            let path = repository(self.folder).join(name);
-            let Some(said) = compare(Picture::load(&path).as_ref(), picture, &shown.join(name))
-            else {
+        for (path, picture) in &self.pictures {
+            let committed = Picture::load(&repository(path));
+            let show = repository(DIFFERENCES).join(path);
+            let Some(said) = compare(committed.as_ref(), picture, &show) else {
                 continue;
             };
             if update() {
                 std::fs::create_dir_all(repository(self.folder)).expect("a folder");
-                std::fs::write(&path, picture.write()).expect("the repository can be written");
+                std::fs::write(repository(path), picture.write()).expect("the repository is ours");
             } else {
-                wrong.push(format!("{}/{name}: {said}", self.folder));
+                wrong.push(format!("{path}: {said}"));
             }
         }
         for name in listed(&repository(self.folder)) {
-            if name.ends_with(".png") && !self.pictures.contains_key(&name) {
-                if update() {
-                    std::fs::remove_file(repository(self.folder).join(&name)).expect("a file");
-                } else {
-                    wrong.push(format!(
-                        "{}/{name}: nothing is drawn under this name any more",
-                        self.folder
-                    ));
-                }
+            let path = format!("{}/{name}", self.folder);
+            if !name.ends_with(".png") || self.pictures.contains_key(&path) {
+                continue;
+            }
+            if update() {
+                std::fs::remove_file(repository(&path)).expect("the repository is ours");
+            } else {
+                wrong.push(format!("{path}: nothing is drawn under this name any more"));
             }
         }
         wrong
@@ -205,7 +253,7 @@ fn the_reference_pages_are_as_committed() {
             // A page that looks like one of another report is kept once.
             let picture = Picture::read(&page);
             if seen.insert(page) {
-                pictures.insert(format!("{name}-{number}.png"), picture);
+                pictures.insert(format!("{REFERENCES}/{name}-{number}.png"), picture);
             }
         }
     }
@@ -215,6 +263,72 @@ fn the_reference_pages_are_as_committed() {
         pictures,
     };
     references.check();
+}
+
+#[test]
+fn the_gallery_is_as_committed() {
+    let real = TELLING.map(|(name, number, _)| {
+        let mut job = corpus(name);
+        if name == BROKEN {
+            job["on_violation"] = json!("warn");
+        }
+        (name, job, Some(number))
+    });
+    let cases = cases();
+    let hard = cases
+        .iter()
+        .map(|case| (case.name, case.job.clone(), None))
+        .collect::<Vec<_>>();
+    let jobs = real.into_iter().chain(hard).collect();
+    let drawn = each(jobs, |(name, job, telling)| {
+        let ppi = if telling.is_some() {
+            REFERENCE_PPI
+        } else {
+            GALLERY_PPI
+        };
+        let mut pages = looked_at(name, draw(&TYPESETTER, &job, ppi));
+        if let Some(telling) = telling {
+            pages.retain(|(number, _)| *number == telling);
+        }
+        assert!(!pages.is_empty(), "{name} has no page {telling:?}");
+        let pages: Vec<Picture> = pages.iter().map(|(_, page)| Picture::read(page)).collect();
+        (format!("{GALLERY}/{name}.png"), Picture::sheet(&pages, 4))
+    });
+    let mut pictures: BTreeMap<String, Picture> = drawn.into_iter().collect();
+    let (_, sample) = samples().swap_remove(0);
+    let pages = draw(&TYPESETTER, &sample, COVER_PPI);
+    let pages: Vec<Picture> = pages[..3].iter().map(|page| Picture::read(page)).collect();
+    pictures.insert(COVER.to_owned(), Picture::sheet(&pages, 3));
+    let gallery = Album {
+        folder: GALLERY,
+        command: "`make gallery`",
+        pictures,
+    };
+    gallery.check();
+
+    let mut text = "# Gallery\n\nMade by `make gallery` and compared by a test, as the reference pages of the \
+                    templates are: what is here is what this version prints.\n\n## Hard cases\n\nWhole reports; \
+                    `tests/it/support/cases.rs` makes them.\n".to_owned();
+    for case in &cases {
+        let (name, what) = (case.name, case.what);
+        text.push_str(&format!("\n**{name}**: {what}.\n\n![{name}]({name}.png)\n"));
+    }
+    text.push_str("\n## Real reports\n\nA page of each report in `tests/corpus`.\n");
+    for (name, number, what) in TELLING {
+        text.push_str(&format!(
+            "\n**{name}**, page {number}: {what}.\n\n![{name}]({name}.png)\n"
+        ));
+    }
+    let path = repository(GALLERY).join("README.md");
+    if update() {
+        std::fs::write(&path, &text).expect("the repository is ours");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "{} is stale: `make gallery`",
+        path.display()
+    );
 }
 
 // The comparison itself.
