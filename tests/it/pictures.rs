@@ -137,7 +137,7 @@ struct Album {
 
 impl Album {
     /// Every picture that is not what it must be, as a message; or draws them anew.
-    fn compare(&self) -> Vec<String> {
+    fn compare(&self, update: bool) -> Vec<String> {
         let mut wrong = Vec::new();
         let shown = repository(DIFFERENCES).join(self.folder);
         if shown.exists() {
@@ -149,7 +149,7 @@ impl Album {
             let Some(said) = compare(committed.as_ref(), picture, &show) else {
                 continue;
             };
-            if update() {
+            if update {
                 std::fs::create_dir_all(repository(self.folder)).expect("a folder");
                 std::fs::write(repository(path), picture.write()).expect("the repository is ours");
             } else {
@@ -161,7 +161,7 @@ impl Album {
             if !name.ends_with(".png") || self.pictures.contains_key(&path) {
                 continue;
             }
-            if update() {
+            if update {
                 std::fs::remove_file(repository(&path)).expect("the repository is ours");
             } else {
                 wrong.push(format!("{path}: nothing is drawn under this name any more"));
@@ -172,7 +172,7 @@ impl Album {
 
     /// Fails with everything that differs and what to do.
     fn check(&self) {
-        let wrong = self.compare();
+        let wrong = self.compare(update());
         assert!(
             wrong.is_empty(),
             "{} differ:\n  {}\nIf that is what you meant, {} writes them anew; look at them before you commit.",
@@ -362,6 +362,39 @@ fn a_reference_is_read_back_as_it_was_drawn_and_small() {
         assert!(file.len() < 40_000, "{} bytes", file.len());
         assert_eq!(said(&page, &page), None);
     }
+}
+
+#[test]
+fn what_is_missing_changed_or_left_over_is_named_and_drawn_anew() {
+    let folder = "target/album-of-a-test";
+    let path = |name: &str| repository(folder).join(name);
+    if repository(folder).exists() {
+        std::fs::remove_dir_all(repository(folder)).expect("the build folder is ours");
+    }
+    let [one, two] = two_pages();
+    let mut album = Album {
+        folder,
+        command: "",
+        pictures: BTreeMap::from([(format!("{folder}/page.png"), one)]),
+    };
+    let missing = format!("{folder}/page.png: is not there");
+    assert_eq!(album.compare(false), [missing]);
+    assert_eq!(album.compare(true), [""; 0]);
+    assert_eq!(album.compare(false), [""; 0]);
+
+    album.pictures.insert(format!("{folder}/page.png"), two);
+    std::fs::copy(path("page.png"), path("old.png")).expect("a copy");
+    let said = album.compare(false);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("pixels differ, in rows "), "{said:?}");
+    assert!(
+        said[1].starts_with(&format!("{folder}/old.png: nothing is drawn")),
+        "{said:?}"
+    );
+    assert_eq!(album.compare(true), [""; 0]);
+    assert_eq!(album.compare(false), [""; 0]);
+    assert!(!path("old.png").exists());
+    std::fs::remove_dir_all(repository(folder)).expect("the build folder is ours");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! A page holds few colours: black, the bands' blue, and what lies between them and the paper.
 //! Each channel is kept in sixteen steps, and a file has a palette of what occurs.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter, Transformations};
@@ -159,32 +158,41 @@ impl Picture {
         let pixel = |picture: &Picture, x, y| {
             (x < picture.width && y < picture.height()).then(|| picture.at(x, y))
         };
-        let mut marked = Picture::blank(width, height, PAPER);
-        let mut rows = BTreeSet::new();
-        let mut pixels = 0;
+        fn row(picture: &Picture, y: usize) -> Option<&[Colour]> {
+            let start = y * picture.width;
+            picture.pixels.get(start..start + picture.width)
+        }
+        let mut different = Vec::new();
         for y in 0..height {
+            // Most rows are the same, and quickly seen to be.
+            if row(self, y) == row(other, y) {
+                continue;
+            }
             for x in 0..width {
-                let (one, two) = (pixel(self, x, y), pixel(other, x, y));
-                let same = match (one, two) {
+                let same = match (pixel(self, x, y), pixel(other, x, y)) {
                     (Some(one), Some(two)) => one
                         .iter()
                         .zip(two)
                         .all(|(one, two)| one.abs_diff(two) <= STEP),
                     _ => false,
                 };
-                if same {
-                    let faint = one.unwrap_or(PAPER).map(|channel| 191 + channel / 4);
-                    marked.set(x, y, faint);
-                } else {
-                    marked.set(x, y, [221, 0, 0]);
-                    rows.insert(y);
-                    pixels += 1;
+                if !same {
+                    different.push((x, y));
                 }
             }
         }
-        let (first, last) = (*rows.first()?, *rows.last()?);
+        let ((_, first), (_, last)) = (*different.first()?, *different.last()?);
+        let mut marked = Picture::blank(width, height, PAPER);
+        for y in 0..self.height() {
+            for x in 0..self.width {
+                marked.set(x, y, self.at(x, y).map(|channel| 191 + channel / 4));
+            }
+        }
+        for &(x, y) in &different {
+            marked.set(x, y, [221, 0, 0]);
+        }
         Some(Difference {
-            pixels,
+            pixels: different.len(),
             first,
             last,
             marked,
