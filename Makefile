@@ -44,6 +44,16 @@ fmt: ## formats the Rust code and the templates
 	cargo fmt
 	typstyle --inplace typst-templates
 
+.PHONY: references
+references: ## draws the reference pages of the templates anew; look at what changed before you commit it
+	UPDATE=1 cargo test --locked --quiet --test it reference
+	git -c safe.directory='*' status --short typst-templates/annual-report/tests
+
+.PHONY: gallery
+gallery: ## draws docs/gallery and docs/page.png anew
+	UPDATE=1 cargo test --locked --quiet --test it gallery
+	git -c safe.directory='*' status --short docs
+
 .PHONY: demo
 demo: ## real reports through the whole pipeline, in a temporary folder
 	cargo run --locked --quiet -- demo

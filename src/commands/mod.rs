@@ -16,6 +16,7 @@ use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry;
 use crate::transport::Lane;
+use crate::typesetter::Ppi;
 
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Typeset one job, without a queue
-    #[command(after_help = "Example:\n  banshi render report.json -o report.pdf")]
+    #[command(
+        after_help = "Example:\n  banshi render report.json -o report.pdf\n  banshi render report.json -o pages/ --format png --ppi 200\n\npng and svg are for looking at: a file a page, numbered before the ending, as report-1.png. Only the\nPDF is the archival document."
+    )]
     Render(RenderArgs),
     /// Check jobs against every rule, without typesetting
     #[command(
@@ -100,9 +103,48 @@ struct RenderArgs {
     /// The job, or - for standard input
     #[arg(value_name = "JOB.json")]
     job: PathBuf,
-    /// Where the PDF goes [default: the job's id with .pdf]
-    #[arg(short, long, value_name = "FILE.pdf")]
+    /// The file; or a folder, there already or named with a / at its end, for a file named by the
+    /// job's id [default: the working directory]
+    #[arg(short, long, value_name = "FILE-or-DIR")]
     output: Option<PathBuf>,
+    /// What is written
+    #[arg(long, value_enum, default_value_t = Medium::Pdf)]
+    format: Medium,
+    /// Pixels per inch of png, 36 to 600 [default: 144]
+    #[arg(long, value_name = "N", value_parser = ppi)]
+    ppi: Option<Ppi>,
+}
+
+/// What `render` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Medium {
+    /// The archival document
+    Pdf,
+    /// A picture of each page
+    Png,
+    /// A drawing of each page, its text as outlines
+    Svg,
+}
+
+impl Medium {
+    const ALL: [Medium; 3] = [Medium::Pdf, Medium::Png, Medium::Svg];
+
+    /// The ending of its files.
+    fn ending(self) -> &'static str {
+        match self {
+            Medium::Pdf => "pdf",
+            Medium::Png => "png",
+            Medium::Svg => "svg",
+        }
+    }
+}
+
+fn ppi(text: &str) -> Result<Ppi, String> {
+    let number = text.parse().ok().and_then(Ppi::new);
+    number.ok_or_else(|| {
+        let (least, most) = (Ppi::RANGE.start(), Ppi::RANGE.end());
+        format!("want a whole number from {least} to {most}")
+    })
 }
 
 #[derive(Debug, Args)]

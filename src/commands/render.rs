@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{CheckArgs, Error, Exit, Format, RenderArgs, print_problems};
+use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, print_problems};
 use crate::config::Settings;
 use crate::digest;
 use crate::job::{self, Job, Refusal};
 use crate::problem::{Outage, Part};
-use crate::typesetter::{Manuscript, Templates, Typesetter};
+use crate::typesetter::{Manuscript, Pictures, Templates, Typesetter};
 
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
+    let pictures = pictures(args)?;
     let typesetter = Typesetter::load(settings)?;
     let bytes = read_file(&args.job)?;
     let job = match job::read(&bytes, None, &settings.limits, &typesetter.editions()?) {
@@ -20,20 +21,102 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };
     print_problems(job.report.warnings());
-    let pdf = typesetter.typeset(&Manuscript::of(&job))?;
-    let path = args
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{}.pdf", job.id)));
-    write_file(&path, &pdf.bytes)?;
-    let (pages, bytes, sha256) = (pdf.pages, pdf.bytes.len(), digest::sha256(&pdf.bytes));
-    let plural = if pages == 1 { "" } else { "s" };
-    writeln!(
-        std::io::stdout(),
-        "wrote {}: {pages} page{plural}, {bytes} bytes, sha256 {sha256}",
-        path.display()
-    )?;
+    let manuscript = Manuscript::of(&job);
+    let Some(pictures) = pictures else {
+        let pdf = typesetter.typeset(&manuscript)?;
+        let path = target(args, &job.id)?;
+        write_file(&path, &pdf.bytes)?;
+        let (pages, bytes, sha256) = (pdf.pages, pdf.bytes.len(), digest::sha256(&pdf.bytes));
+        let plural = if pages == 1 { "" } else { "s" };
+        writeln!(
+            std::io::stdout(),
+            "wrote {}: {pages} page{plural}, {bytes} bytes, sha256 {sha256}",
+            path.display()
+        )?;
+        return Ok(Exit::Done);
+    };
+    let pages = typesetter.picture(&manuscript, pictures)?;
+    let path = target(args, &job.id)?;
+    for (index, bytes) in pages.iter().enumerate() {
+        let path = page(&path, index + 1, pages.len(), args.format);
+        write_file(&path, bytes)?;
+        writeln!(
+            std::io::stdout(),
+            "wrote {}: page {} of {}, {} bytes",
+            path.display(),
+            index + 1,
+            pages.len(),
+            bytes.len()
+        )?;
+    }
     Ok(Exit::Done)
+}
+
+/// Which pictures are asked for; none for the PDF. Finds what does not go together before
+/// anything is loaded.
+fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
+    if args.ppi.is_some() && args.format != Medium::Png {
+        let text = "--ppi is for --format png: the others have no pixels".to_owned();
+        return Err(Error::Usage(text));
+    }
+    let ending = args.output.as_deref().and_then(Path::extension);
+    for other in Medium::ALL {
+        let named = ending.is_some_and(|ending| ending.eq_ignore_ascii_case(other.ending()));
+        if named && other != args.format && !args.output.as_deref().is_some_and(is_folder) {
+            return Err(Error::Usage(format!(
+                "-o names a .{} file, and what is written is {}; add --format {0}, or name another file",
+                other.ending(),
+                args.format.ending()
+            )));
+        }
+    }
+    Ok(match args.format {
+        Medium::Pdf => None,
+        Medium::Png => Some(Pictures::Png(args.ppi.unwrap_or_default())),
+        Medium::Svg => Some(Pictures::Svg),
+    })
+}
+
+/// Where the file goes, or the files of the pages but for their numbers. Makes the folder.
+fn target(args: &RenderArgs, id: &str) -> Result<PathBuf, Outage> {
+    let name = format!("{id}.{}", args.format.ending());
+    let Some(output) = &args.output else {
+        return Ok(PathBuf::from(name));
+    };
+    if !is_folder(output) {
+        return Ok(output.clone());
+    }
+    let made = std::fs::create_dir_all(output);
+    made.map_err(|e| {
+        Outage::because(
+            Part::Disk,
+            format!("cannot make the folder {}", output.display()),
+            e,
+        )
+    })?;
+    Ok(output.join(name))
+}
+
+/// Whether `-o` names a folder: it is one, or says so with a separator at its end.
+fn is_folder(path: &Path) -> bool {
+    let text = path.as_os_str().to_string_lossy();
+    text.ends_with(std::path::is_separator) || path.is_dir()
+}
+
+/// The file of a page: its number before the ending, with zeros so that names sort as the pages.
+fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
+    let ending = medium.ending();
+    let own = path
+        .extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case(ending));
+    let stem = if own {
+        path.file_stem()
+    } else {
+        path.file_name()
+    };
+    let stem = stem.unwrap_or_default().to_string_lossy();
+    let width = pages.to_string().len();
+    path.with_file_name(format!("{stem}-{number:0width$}.{ending}"))
 }
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {

@@ -1,13 +1,16 @@
-//! The report set in type: from finished values to the archival PDF.
+//! The report set in type: from finished values to the archival PDF, or to pictures of its pages.
 //!
-//! Takes a [`Manuscript`], gives a [`Pdf`]. Never reads a clock, the network or a file beyond the
-//! faces, so the same manuscript gives the same bytes anywhere. If we crash here, nothing has been
-//! stored or said: the child is gone, and the job is set again in another.
+//! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
+//! look: both are made of one layout, which has passed every check. Never reads a clock, the
+//! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
+//! crash here, nothing has been stored or said: the child is gone, and the job is set again in
+//! another.
 
 mod fit;
 mod fonts;
 mod joiner;
 mod manuscript;
+mod pictures;
 mod pool;
 mod provenance;
 mod templates;
@@ -18,7 +21,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use typst::diag::{SourceDiagnostic, Warned};
+use typst::diag::{SourceDiagnostic, SourceResult, Warned};
 use typst::foundations::Smart;
 use typst::layout::{Frame, FrameItem};
 use typst::text::is_default_ignorable;
@@ -27,6 +30,7 @@ use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
 pub use fonts::{Fonts, Role};
 pub use manuscript::title;
+pub use pictures::{Pictures, Ppi};
 pub use pool::{Pool, Program, child};
 pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
@@ -185,6 +189,25 @@ impl Typesetter {
         result
     }
 
+    /// Sets one report as pictures of its pages, a file a page. They show what the PDF shows; only
+    /// what the export to PDF itself refuses, as characters of a template that PDF/A can't hold,
+    /// is not seen here.
+    ///
+    /// # Errors
+    /// As [`Typesetter::typeset`].
+    pub fn picture(
+        &self,
+        manuscript: &Manuscript,
+        pictures: Pictures,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let mut remarks = Vec::new();
+        let result = self.lay_out(manuscript, &mut remarks, |document, _| {
+            Ok(pictures::of(document, pictures))
+        });
+        remarks.iter().for_each(|remark| remark.log(manuscript));
+        result
+    }
+
     /// Sets the sample of every edition, which also warms everything.
     ///
     /// # Errors
@@ -225,11 +248,35 @@ impl Typesetter {
     /// Sets one report, and says what is to be logged of it.
     fn set(&self, manuscript: &Manuscript) -> (Result<Pdf, Failure>, Vec<Remark>) {
         let mut remarks = Vec::new();
-        let result = self.set_with(manuscript, &mut remarks);
+        let made = manuscript.made.as_deref();
+        let product = made.map_or(crate::PRODUCT, |made| &made.product);
+        let result = self.lay_out(manuscript, &mut remarks, |document, ink| {
+            let options = PdfOptions {
+                ident: Smart::Custom(manuscript.ident.clone()),
+                creator: Smart::Custom(Some(product.to_owned())),
+                timestamp: None,
+                page_ranges: None,
+                standards: self.standards.clone(),
+                tagged: true,
+                pretty: false,
+            };
+            Ok(Pdf {
+                bytes: typst_pdf::pdf(document, &options)?,
+                pages: document.pages().len(),
+                fonts: ink.fonts.into_iter().collect(),
+                rare: ink.rare.into_iter().collect(),
+            })
+        });
         (result, remarks)
     }
 
-    fn set_with(&self, manuscript: &Manuscript, remarks: &mut Vec<Remark>) -> Result<Pdf, Failure> {
+    /// Lays out one report, makes every check, and only then exports it.
+    fn lay_out<T>(
+        &self,
+        manuscript: &Manuscript,
+        remarks: &mut Vec<Remark>,
+        export: impl FnOnce(&PagedDocument, Ink) -> SourceResult<T>,
+    ) -> Result<T, Failure> {
         let edition = self.templates.edition(&manuscript.template);
         let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
         let missing = self.missing(&manuscript.texts);
@@ -313,23 +360,9 @@ impl Typesetter {
                 .map(|misfit| unfit(misfit, &manuscript.texts));
             return Err(Rejection::new(problems.collect()).into());
         }
-        let options = PdfOptions {
-            ident: Smart::Custom(manuscript.ident.clone()),
-            creator: Smart::Custom(Some(made.product)),
-            timestamp: None,
-            page_ranges: None,
-            standards: self.standards.clone(),
-            tagged: true,
-            pretty: false,
-        };
-        let bytes = typst_pdf::pdf(&document, &options)
-            .map_err(|diagnostics| refused(&diagnostics, remarks))?;
-        Ok(Pdf {
-            bytes,
-            pages,
-            fonts: ink.fonts.into_iter().collect(),
-            rare: ink.rare.into_iter().collect(),
-        })
+        export(&document, ink)
+            .map_err(|diagnostics| refused(&diagnostics, remarks))
+            .map_err(Failure::from)
     }
 
     /// Every character of the texts that can't be drawn, once for each text.

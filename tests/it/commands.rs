@@ -77,6 +77,101 @@ fn render_writes_the_pdf_and_says_so() {
     );
 }
 
+/// The files of a folder, by name.
+fn listed(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn render_draws_pictures_a_file_a_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = report("zibo-bigdata-2020");
+    let render = |arguments: &[&str]| {
+        let command = &mut banshi(&["render", &job]);
+        ran(command.args(arguments).current_dir(folder.path()))
+    };
+    let (code, out, err) = render(&["--format", "png", "--ppi", "36"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let pages = |stem: &str, ending: &str| -> Vec<String> {
+        (1..=5).map(|n| format!("{stem}-{n}.{ending}")).collect()
+    };
+    assert_eq!(listed(folder.path()), pages("zibo-bigdata-2020", "png"));
+    assert_eq!(out.lines().count(), 5, "{out}");
+    assert!(
+        out.starts_with("wrote zibo-bigdata-2020-1.png: page 1 of 5, "),
+        "{out}"
+    );
+    // Width and height stand in a PNG's header: A4 at half a pixel a point.
+    let first = std::fs::read(folder.path().join("zibo-bigdata-2020-1.png")).expect("a page");
+    assert!(first.starts_with(b"\x89PNG"));
+    assert_eq!(first[16..24], [0, 0, 1, 42, 0, 0, 1, 165]);
+
+    let (code, _, err) = render(&["--format", "svg", "-o", "pages/of/it/"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let made = folder.path().join("pages/of/it");
+    assert_eq!(listed(&made), pages("zibo-bigdata-2020", "svg"));
+    let first = std::fs::read_to_string(made.join("zibo-bigdata-2020-1.svg")).expect("a page");
+    assert!(first.starts_with("<svg "), "{first:.80}");
+
+    // A name with the ending and one without mean the same, and so do the bytes.
+    for name in ["a", "b.png"] {
+        let (code, _, err) = render(&["--format", "png", "--ppi", "36", "-o", name]);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+    }
+    for n in 1..=5 {
+        let read = |name: &str| std::fs::read(folder.path().join(format!("{name}-{n}.png")));
+        let first = read("zibo-bigdata-2020").expect("a page");
+        assert_eq!(read("a").expect("a page"), first);
+        assert_eq!(read("b").expect("a page"), first);
+    }
+
+    let (code, _, err) = render(&["-o", "pages"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        folder.path().join("pages/zibo-bigdata-2020.pdf").is_file(),
+        "a PDF goes into a folder too"
+    );
+}
+
+#[test]
+fn the_numbers_of_pages_sort_as_the_pages_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut job = corpus("zibo-bigdata-2020");
+    job["data"]["overview"] = Value::Array(vec![json!("政府信息公开。".repeat(60)); 14]);
+    std::fs::write(folder.path().join("long.json"), job.to_string()).expect("a file");
+    let command = &mut banshi(&["render", "long.json", "-o", "long/"]);
+    let command = command.args(["--format", "png", "--ppi", "36"]);
+    let (code, out, err) = ran(command.current_dir(folder.path()));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let names = listed(&folder.path().join("long"));
+    assert!(names.len() > 9, "{names:?}");
+    for (n, (name, line)) in (1..).zip(names.iter().zip(out.lines())) {
+        assert!(name.ends_with(&format!("-{n:02}.png")), "{name}");
+        assert!(line.contains(name), "{line}");
+    }
+}
+
+#[test]
+fn pictures_pass_the_checks_of_the_pdf() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut job = corpus("zibo-bigdata-2020");
+    job["data"]["agency"] = json!("淄博市\u{10FFFF}局");
+    std::fs::write(folder.path().join("job.json"), job.to_string()).expect("a file");
+    for format in ["pdf", "png", "svg"] {
+        let command = &mut banshi(&["render", "job.json", "--format", format, "-o", "out/"]);
+        let (code, out, err) = ran(command.current_dir(folder.path()));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{format}");
+        assert!(err.starts_with("E-GLYPH /data/agency: "), "{format}: {err}");
+        assert_eq!(listed(folder.path()), ["job.json"], "{format}");
+    }
+}
+
 #[test]
 fn a_job_at_fault_ends_with_1_and_each_problem_with_its_path() {
     let (code, out, err) = ran(&mut banshi(&["render", &report(BROKEN)]));
@@ -117,11 +212,20 @@ fn check_tells_people_and_machines() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
+    let job = report("zibo-bigdata-2020");
     for wrong in [
         &["rendre"][..],
         &["render"],
         &["templates", "no/such", "--schema"],
         &["dead", "drop"],
+        &["render", &job, "--format", "jpeg"],
+        &["render", &job, "--format", "png", "--ppi", "35"],
+        &["render", &job, "--format", "png", "--ppi", "601"],
+        &["render", &job, "--format", "png", "--ppi", "1e2"],
+        &["render", &job, "--ppi", "72"],
+        &["render", &job, "--format", "svg", "--ppi", "72"],
+        &["render", &job, "-o", "/nowhere/x.png"],
+        &["render", &job, "--format", "svg", "-o", "/nowhere/x.pdf"],
     ] {
         let (code, _, err) = ran(&mut banshi(wrong));
         assert_eq!(code, Some(2), "{wrong:?}: {err}");

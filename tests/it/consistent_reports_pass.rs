@@ -9,10 +9,8 @@ use banshi::report::form::{APPLICANTS, Form, RESULTS, REVIEW_GROUPS};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::jobs::corpus;
+use crate::support::jobs::{self, KINDS, corpus};
 use crate::support::{check, refused};
-
-const KINDS: usize = 6;
 
 /// Random figures for the six kinds of each row, and for the results of each group.
 #[derive(Debug, Clone)]
@@ -43,44 +41,9 @@ fn consistent(figures: &Figures) -> Value {
         "pingtan-2023"
     };
     let mut job = corpus(base);
-    let places = figures.form.rows();
-    let row = |pointer: &str| {
-        places
-            .iter()
-            .position(|place| place.pointer == pointer)
-            .expect("a row")
-    };
-    let mut rows: Vec<[u64; KINDS]> = figures.rows.iter().map(|row| row.map(u64::from)).collect();
-    for kind in 0..KINDS {
-        let summands = places
-            .iter()
-            .zip(&rows)
-            .filter(|(place, _)| place.is_summand());
-        let total: u64 = summands.map(|(_, row)| row[kind]).sum();
-        rows[row("/outcome/total")][kind] = total;
-        let out = total + rows[row("/carried_out")][kind];
-        let carried_in = rows[row("/carried_in")][kind].min(out);
-        rows[row("/carried_in")][kind] = carried_in;
-        rows[row("/received")][kind] = out - carried_in;
-    }
-    for (place, row) in places.iter().zip(&rows) {
-        let cells = job
-            .pointer_mut(&format!("/data/requests{}", place.pointer))
-            .expect("a row");
-        for ((name, _), value) in APPLICANTS.iter().zip(row) {
-            cells[*name] = json!(value);
-        }
-        cells["total"] = json!(row.iter().sum::<u64>());
-    }
-    for ((pointer, _), results) in REVIEW_GROUPS.iter().zip(&figures.results) {
-        let cells = job
-            .pointer_mut(&format!("/data/review_and_litigation{pointer}"))
-            .expect("a group");
-        for ((name, _), value) in RESULTS.iter().zip(results) {
-            cells[*name] = json!(value);
-        }
-        cells["total"] = json!(results.iter().sum::<u32>());
-    }
+    let rows = figures.rows.iter().map(|row| row.map(u64::from)).collect();
+    let results = figures.results.map(|results| results.map(u64::from));
+    jobs::consistent(&mut job, figures.form, rows, results);
     job
 }
 

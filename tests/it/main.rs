@@ -15,6 +15,7 @@ mod everything_fits;
 mod layers;
 mod lines_end_well;
 mod nothing_is_lost;
+mod pictures;
 mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;

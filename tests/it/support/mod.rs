@@ -1,8 +1,10 @@
 //! The words that the tests are written in.
 
+pub mod cases;
 pub mod deployment;
 pub mod jobs;
 pub mod pdf;
+pub mod picture;
 
 use std::path::PathBuf;
 use std::process::Command;
