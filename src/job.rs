@@ -7,7 +7,8 @@
 use crate::config::Limits;
 use crate::digest;
 use crate::problem::{Code, Problem, Rejection};
-use crate::report::read::{Fields, Node, Place, Problems, bad, nearest, wrong};
+use crate::report::json::{Fields, Node, Place, Problems, bad, nearest, wrong};
+use crate::report::read;
 use crate::report::{self, Checked, Editions, OnViolation, Prior, Report};
 
 /// A job whose report is checked.
@@ -217,7 +218,7 @@ fn read_job(
         None => Prior::default(),
     };
     let (data, place) = data?;
-    let report = report::read(data, &Place::new(place.pointer, ""), form, limits, problems);
+    let report = read::report(data, &Place::new(place.pointer, ""), form, limits, problems);
     Some((template, report, prior, on_violation, data.canonical()))
 }
 

@@ -24,6 +24,7 @@ pub mod config;
 pub mod telemetry;
 
 // 1: the ground.
+pub mod attachment;
 pub mod digest;
 pub mod disk;
 pub mod problem;
@@ -45,7 +46,8 @@ pub mod event;
 // 7: in and out.
 pub mod transport;
 
-// 8: the order of it all.
+// 8: the order of it all; and back again, from the PDF.
+pub mod verify;
 pub mod worker;
 
 // 9: the command line.

@@ -105,8 +105,9 @@ async fn serve(
                 jobs.spawn(async move { road.walk(delivery).await });
             }
             () = tokio::time::sleep(IDLE_POLL), if until_idle && jobs.is_empty() => {
-                // Twice in a row, because a job may be on its way to us when it is counted.
-                idle = if intake.pending().await? == 0 { idle + 1 } else { 0 };
+                // Twice in a row, because a job may be on its way to us when it is counted. An
+                // intake that cannot say is not empty: the broker is waited for.
+                idle = if matches!(intake.pending().await, Ok(0)) { idle + 1 } else { 0 };
                 if idle >= 2 {
                     info!("nothing is left to do");
                     return Ok(());

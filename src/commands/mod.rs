@@ -4,6 +4,7 @@ mod catalog;
 mod demo;
 mod queue;
 mod render;
+mod verify;
 mod worker;
 
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use crate::transport::Lane;
 pub enum Exit {
     /// All that was asked is done.
     Done = 0,
-    /// A job is at fault; each problem is on standard error with its place.
+    /// A job is at fault, each problem on standard error with its place; or a PDF is not what
+    /// banshi made.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
@@ -59,6 +61,11 @@ enum Command {
         after_help = "Example:\n  banshi check reports/*.json\n  banshi check --format json report.json | jq .problems"
     )]
     Check(CheckArgs),
+    /// Check that PDFs are what banshi made: each is made again from its attachments and compared
+    #[command(
+        after_help = "Example:\n  banshi verify annual-report/2021/2023/*.pdf\n  banshi verify --manifest --format json report.pdf | jq .verdict\n\nVerdicts:\n  authentic   真实      this build makes the same bytes of the attached data\n  equivalent  等同      made by another version, with other templates or fonts; this build makes\n                        the same file but for the names of versions in it\n  unproven    未能核实  made by another version, and this build makes another file: the data are\n                        those that the file's provenance names, of the page only that version can\n                        tell\n  altered     已改动    not what banshi made: changed, saved again, or never banshi's\n\nExit codes: 0 every file is authentic, or equivalent, or unproven with a manifest that agrees; 1 any other; 3 the environment is at fault. Templates and fonts are those of the settings."
+    )]
+    Verify(VerifyArgs),
     /// Serve the queue until SIGTERM or SIGINT
     #[command(
         after_help = "Example:\n  BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\nA second signal leaves at once; the jobs in hand go back to the queue."
@@ -114,6 +121,19 @@ enum Format {
     Text,
     /// One JSON object a line
     Json,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// The PDFs
+    #[arg(value_name = "FILE.pdf", required = true)]
+    files: Vec<PathBuf>,
+    /// Also hold each against the manifest beside it, of the same name with .json
+    #[arg(long)]
+    manifest: bool,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +233,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
+        Command::Verify(args) => verify::verify(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => queue::dead(&settings, &args.command),

@@ -1,388 +1,664 @@
-//! JSON as it was sent, and how a value is read out of it: the kind it must be, where it stands,
-//! what it is called in the form.
+//! How the report is read out of JSON, field by field, in the order of the form.
 //!
-//! Nothing here stops at the first mistake. A value that cannot be read becomes a placeholder,
-//! the problem is noted, and reading goes on.
+//! What cannot be read is noted and stands in the report as a placeholder, so that the rules
+//! still see the rest and every problem is told at once.
 
-use std::fmt;
+use rust_decimal::Decimal;
+use time::Date;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
-
+use super::form::{self, APPLICANTS, Figure, Form, Kind, RESULTS, REVIEW_GROUPS, SECTIONS};
+use super::json::{Fields, Node, Place, Problems, bad, items, text, wrong};
+use super::{
+    Block, Cell, Disclosure, FORMS, MAX_COUNT, Money, Prior, Report, Requests, Review, Row, Value,
+    block_texts, edition_2019,
+};
+use crate::config::Limits;
 use crate::problem::{Code, Problem};
 
-/// A JSON value that keeps the order of its fields and the ones given twice, which
-/// `serde_json::Value` would drop in silence.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Node {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number.
-    Number(Number),
-    /// Text.
-    String(String),
-    /// `[…]`
-    Array(Vec<Node>),
-    /// `{…}`, in the order sent.
-    Object(Vec<(String, Node)>),
+/// Reads the `data` of a job. What cannot be read is noted in `problems` and stands in the
+/// report as a placeholder, so that the rules still see the rest.
+pub fn report(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    limits: &Limits,
+    problems: &mut Problems,
+) -> Report {
+    let mut report = Report {
+        form,
+        agency: String::new(),
+        year: 0,
+        chosen_title: None,
+        issued_on: None,
+        introduction: Vec::new(),
+        overview: Vec::new(),
+        disclosure: Disclosure::default(),
+        requests: Requests::default(),
+        review: Review::default(),
+        problems_and_improvements: Vec::new(),
+        other_matters: Vec::new(),
+    };
+    let Some(mut fields) = Fields::of(node, place, problems) else {
+        return report;
+    };
+
+    if let Some((node, place)) = fields.required("agency", "发文机关", problems) {
+        report.agency = text(node, &place, false, problems);
+    }
+    if let Some((node, place)) = fields.required("year", "年度", problems) {
+        report.year = read_year(node, &place, form, problems);
+    }
+    if let Some((node, place)) = fields.optional("title", "标题") {
+        report.chosen_title = Some(text(node, &place, true, problems));
+    }
+    if let Some((node, place)) = fields.optional("issued_on", "成文日期") {
+        report.issued_on = read_date(node, &place, problems);
+    }
+    let mut spent = Spent::default();
+    if let Some((node, place)) = fields.optional("introduction", "引言") {
+        report.introduction = read_blocks(node, &place, limits, &mut spent, problems);
+    }
+    for (name, heading) in SECTIONS {
+        let Some((node, place)) = fields.required(name, heading, problems) else {
+            continue;
+        };
+        match name {
+            "proactive_disclosure" => {
+                report.disclosure = read_disclosure(node, &place, form, problems);
+            }
+            "requests" => report.requests = read_requests(node, &place, form, problems),
+            "review_and_litigation" => report.review = read_review(node, &place, problems),
+            _ => {
+                let blocks = read_blocks(node, &place, limits, &mut spent, problems);
+                match name {
+                    "overview" => report.overview = blocks,
+                    "problems_and_improvements" => report.problems_and_improvements = blocks,
+                    _ => report.other_matters = blocks,
+                }
+            }
+        }
+    }
+    fields.finish(problems);
+    spent.check(limits, place, problems);
+    report
 }
 
-impl Node {
-    /// The field of an object; the first, when it is given twice.
-    pub fn get(&self, name: &str) -> Option<&Node> {
-        match self {
-            Node::Object(fields) => fields
+fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> u16 {
+    let year = match node {
+        Node::Number(number) => number.as_u64().and_then(|year| u16::try_from(year).ok()),
+        _ => None,
+    };
+    let Some(year) = year.filter(|year| (2008..=2100).contains(year)) else {
+        wrong(
+            problems,
+            place,
+            node,
+            "a year from 2008 to 2100",
+            "2008至2100的年份",
+        );
+        return 0;
+    };
+    if !form.years.contains(&year) {
+        let (from, to) = (form.years.start(), form.years.end());
+        let other = FORMS.iter().find(|form| form.years.contains(&year));
+        let (en, zh) = match other {
+            Some(other) => (
+                format!("; the report for {year} uses {}", other.name),
+                format!("；{year}年度报告应使用 {}（{}）", other.name, other.notice),
+            ),
+            None => Default::default(),
+        };
+        problems.push(
+            Problem::new(
+                Code::Edition,
+                &place.pointer,
+                format!(
+                    "{} serves the years {from} to {to}, not {year}{en}",
+                    form.name
+                ),
+                format!(
+                    "{}适用于{from}至{to}年度，不适用于{year}年度{zh}",
+                    form.name
+                ),
+            )
+            .with(format!("{from}-{to}"), year),
+        );
+    }
+    year
+}
+
+fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> Option<Date> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    let date = node.as_str().and_then(|text| Date::parse(text, form).ok());
+    if date.is_none() {
+        let (en, zh) = (
+            "a date that exists, as \"2021-01-26\"",
+            "真实日期，格式如“2021-01-26”",
+        );
+        wrong(problems, place, node, en, zh);
+    }
+    date
+}
+
+/// What the text has used of its limits.
+#[derive(Default)]
+struct Spent {
+    paragraphs: usize,
+    characters: usize,
+}
+
+impl Spent {
+    fn check(&self, limits: &Limits, place: &Place, problems: &mut Problems) {
+        for (spent, limit, key, en, zh) in [
+            (
+                self.paragraphs,
+                limits.paragraphs,
+                "paragraphs",
+                "paragraphs and rows",
+                "个段落和表行",
+            ),
+            (
+                self.characters,
+                limits.characters,
+                "characters",
+                "characters",
+                "个字符",
+            ),
+        ] {
+            if spent > limit {
+                problems.push(
+                    Problem::new(
+                        Code::Schema,
+                        &place.pointer,
+                        format!(
+                            "the text has {spent} {en}; this service takes {limit} (limits.{key})"
+                        ),
+                        format!("正文共{spent}{zh}，超过上限{limit}（limits.{key}）"),
+                    )
+                    .with(limit, spent),
+                );
+            }
+        }
+    }
+}
+
+fn read_blocks(
+    node: &Node,
+    place: &Place,
+    limits: &Limits,
+    spent: &mut Spent,
+    problems: &mut Problems,
+) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for (node, place) in items(node, place, problems) {
+        if spent.paragraphs > limits.paragraphs {
+            // Over the limit already: count on, but collect no problems of what is not wanted.
+            spent.paragraphs += 1;
+            continue;
+        }
+        if let Some(block) = read_block(node, &place, problems) {
+            let texts = block_texts(&block);
+            spent.characters += texts
                 .iter()
-                .find(|(field, _)| field == name)
-                .map(|(_, node)| node),
-            _ => None,
+                .map(|(_, text)| text.chars().count())
+                .sum::<usize>();
+            spent.paragraphs += match &block {
+                Block::Table { rows, .. } => rows.len() + 1,
+                _ => 1,
+            };
+            blocks.push(block);
         }
     }
-
-    /// The text of a string.
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Node::String(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// What it is, for messages: English and Chinese.
-    pub fn kind(&self) -> (&'static str, &'static str) {
-        match self {
-            Node::Null => ("null", "null"),
-            Node::Bool(_) => ("a boolean", "布尔值"),
-            Node::Number(number) if number.is_f64() => ("a decimal number", "小数"),
-            Node::Number(_) => ("a number", "数字"),
-            Node::String(_) => ("a string", "字符串"),
-            Node::Array(_) => ("an array", "数组"),
-            Node::Object(_) => ("an object", "对象"),
-        }
-    }
-
-    /// The levels of nesting below and with this value; a scalar has none.
-    pub fn depth(&self) -> usize {
-        match self {
-            Node::Array(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
-            Node::Object(fields) => {
-                1 + fields
-                    .iter()
-                    .map(|(_, node)| node.depth())
-                    .max()
-                    .unwrap_or(0)
-            }
-            _ => 0,
-        }
-    }
-
-    /// The canonical form (RFC 8785): fields sorted, no space. Two jobs are the same job when
-    /// their canonical forms are the same bytes.
-    pub fn canonical(&self) -> String {
-        let mut out = String::new();
-        self.write_canonical(&mut out);
-        out
-    }
-
-    fn write_canonical(&self, out: &mut String) {
-        match self {
-            Node::Null => out.push_str("null"),
-            Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Node::Number(number) => out.push_str(&number.to_string()),
-            Node::String(text) => out.push_str(&quoted(text)),
-            Node::Array(items) => {
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    item.write_canonical(out);
-                }
-                out.push(']');
-            }
-            Node::Object(fields) => {
-                let mut sorted: Vec<&(String, Node)> = fields.iter().collect();
-                sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-                out.push('{');
-                for (index, (name, node)) in sorted.into_iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(&quoted(name));
-                    out.push(':');
-                    node.write_canonical(out);
-                }
-                out.push('}');
-            }
-        }
-    }
+    blocks
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NodeVisitor;
-        impl<'de> Visitor<'de> for NodeVisitor {
-            type Value = Node;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("JSON")
-            }
-            fn visit_unit<E>(self) -> Result<Node, E> {
-                Ok(Node::Null)
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-                Ok(Node::Bool(value))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-                Ok(Node::Number(value.into()))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-                Ok(Node::Number(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-                Ok(Number::from_f64(value).map_or(Node::Null, Node::Number))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-                Ok(Node::String(value.to_owned()))
-            }
-            fn visit_string<E>(self, value: String) -> Result<Node, E> {
-                Ok(Node::String(value))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Node::Array(items))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Node::Object(fields))
-            }
-        }
-        deserializer.deserialize_any(NodeVisitor)
+fn read_block(node: &Node, place: &Place, problems: &mut Problems) -> Option<Block> {
+    const EN: &str = "a paragraph, {\"heading\": …} or {\"table\": …}";
+    const ZH: &str = "段落、{\"heading\": …}或{\"table\": …}";
+    if let Node::String(_) = node {
+        return Some(Block::Paragraph(text(node, place, true, problems)));
     }
-}
-
-/// Where a value stands: its JSON Pointer, and its name in the words of the form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// JSON Pointer (RFC 6901) into the job.
-    pub pointer: String,
-    /// As `「（三）不予公开 1.属于国家秘密」「自然人」`; empty where the form has no word for it.
-    pub label: String,
-}
-
-impl Place {
-    /// The place of a pointer with a label.
-    pub fn new(pointer: impl Into<String>, label: impl Into<String>) -> Self {
-        Place {
-            pointer: pointer.into(),
-            label: label.into(),
-        }
-    }
-
-    /// The place of a field with the form's word for it, which may be empty.
-    pub fn field(&self, name: &str, label: &str) -> Place {
-        let name = name.replace('~', "~0").replace('/', "~1");
-        Place {
-            pointer: format!("{}/{name}", self.pointer),
-            label: format!("{}{}", self.label, cited(label)),
-        }
-    }
-
-    /// The place of an item of an array, which the reader counts from 1.
-    pub fn item(&self, index: usize) -> Place {
-        Place {
-            pointer: format!("{}/{index}", self.pointer),
-            label: format!("{}第{}项", self.label, index + 1),
-        }
-    }
-
-    /// What to call it in a message: the form's words, or the last name of the pointer.
-    pub fn name(&self) -> &str {
-        if self.label.is_empty() {
-            self.pointer.rsplit('/').next().unwrap_or_default()
-        } else {
-            &self.label
-        }
-    }
-}
-
-fn cited(label: &str) -> String {
-    if label.is_empty() {
-        String::new()
-    } else {
-        format!("「{label}」")
-    }
-}
-
-/// The problems found so far.
-pub type Problems = Vec<Problem>;
-
-/// A value of the wrong kind: says what was wanted and what was found.
-pub fn wrong(problems: &mut Problems, place: &Place, found: &Node, en: &str, zh: &str) {
-    let (found_en, found_zh) = found.kind();
-    let name = place.name();
-    problems.push(
-        Problem::new(
-            Code::Schema,
-            &place.pointer,
-            format!("{name}: want {en}, found {found_en}"),
-            format!("{name}：应为{zh}，实为{found_zh}"),
-        )
-        .with(en, shown(found)),
-    );
-}
-
-/// A value of the right kind that will not do, and why.
-pub fn bad(problems: &mut Problems, place: &Place, en: &str, zh: &str) {
-    let name = place.name();
-    problems.push(Problem::new(
-        Code::Schema,
-        &place.pointer,
-        format!("{name}: {en}"),
-        format!("{name}：{zh}"),
-    ));
-}
-
-/// A value as a message quotes it: short.
-fn shown(node: &Node) -> String {
-    const MOST: usize = 60;
-    let text = node.canonical();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-/// The fields of an object, each asked for once; what is left at the end is unknown.
-pub struct Fields<'a> {
-    place: &'a Place,
-    fields: &'a [(String, Node)],
-    known: Vec<&'static str>,
-}
-
-impl<'a> Fields<'a> {
-    /// The fields of `node`, or a problem when it is no object.
-    pub fn of(node: &'a Node, place: &'a Place, problems: &mut Problems) -> Option<Self> {
-        match node {
-            Node::Object(fields) => Some(Fields {
-                place,
-                fields,
-                known: Vec::new(),
-            }),
-            other => {
-                wrong(problems, place, other, "an object", "对象");
-                None
-            }
-        }
-    }
-
-    /// A field that may be absent.
-    pub fn optional(&mut self, name: &'static str, label: &str) -> Option<(&'a Node, Place)> {
-        self.known.push(name);
-        let (_, node) = self.fields.iter().find(|(field, _)| field == name)?;
-        Some((node, self.place.field(name, label)))
-    }
-
-    /// A field that must be there, or a problem.
-    pub fn required(
-        &mut self,
-        name: &'static str,
-        label: &str,
-        problems: &mut Problems,
-    ) -> Option<(&'a Node, Place)> {
-        let found = self.optional(name, label);
-        if found.is_none() {
-            let place = self.place.field(name, label);
+    let Node::Object(pairs) = node else {
+        wrong(problems, place, node, EN, ZH);
+        return None;
+    };
+    let mut fields = Fields::of(node, place, problems)?;
+    let heading = fields.optional("heading", "");
+    let table = fields.optional("table", "");
+    fields.finish(problems);
+    match (heading, table) {
+        (Some((node, place)), None) => Some(Block::Heading(text(node, &place, false, problems))),
+        (None, Some((node, place))) => read_table(node, &place, problems),
+        (None, None) if !pairs.is_empty() => None, // an unknown field, noted already
+        _ => {
+            let name = place.name();
             bad(
                 problems,
-                &place,
-                &format!("the field \"{name}\" is missing"),
-                &format!("缺少字段“{name}”"),
+                place,
+                &format!("want {EN}"),
+                &format!("{name}应为{ZH}"),
+            );
+            None
+        }
+    }
+}
+
+fn read_table(node: &Node, place: &Place, problems: &mut Problems) -> Option<Block> {
+    let mut fields = Fields::of(node, place, problems)?;
+    let columns = fields.required("columns", "表头", problems);
+    let rows = fields.required("rows", "表行", problems);
+    let caption = fields.optional("caption", "表题");
+    fields.finish(problems);
+
+    let caption = caption.map(|(node, place)| text(node, &place, true, problems));
+    let (columns_node, columns_place) = columns?;
+    let columns: Vec<String> = items(columns_node, &columns_place, problems)
+        .into_iter()
+        .map(|(node, place)| table_cell(node, &place, problems))
+        .collect();
+    if columns.is_empty() {
+        bad(
+            problems,
+            &columns_place,
+            "a table needs a column",
+            "表格至少要有一列",
+        );
+    }
+    let (rows_node, rows_place) = rows?;
+    let mut cells = Vec::new();
+    for (node, place) in items(rows_node, &rows_place, problems) {
+        let row: Vec<String> = items(node, &place, problems)
+            .into_iter()
+            .map(|(node, place)| table_cell(node, &place, problems))
+            .collect();
+        if row.len() != columns.len() && matches!(node, Node::Array(_)) {
+            let (want, found) = (columns.len(), row.len());
+            problems.push(
+                Problem::new(
+                    Code::Schema,
+                    &place.pointer,
+                    format!("the row has {found} cells, the table {want} columns"),
+                    format!("本行有{found}格，而表头有{want}列"),
+                )
+                .with(want, found),
             );
         }
-        found
+        cells.push(row);
     }
-
-    /// Notes every field that was never asked for, with the nearest one that could have been
-    /// meant, and every field given twice.
-    pub fn finish(self, problems: &mut Problems) {
-        for (index, (name, _)) in self.fields.iter().enumerate() {
-            let place = self.place.field(name, "");
-            if !self.known.contains(&name.as_str()) {
-                let (en, zh) = match nearest(name, self.known.iter().copied()) {
-                    Some(near) => (
-                        format!("; the nearest known one is \"{near}\""),
-                        format!("，最接近的字段是“{near}”"),
-                    ),
-                    None => Default::default(),
-                };
-                problems.push(Problem::new(
-                    Code::Schema,
-                    &place.pointer,
-                    format!("unknown field \"{name}\"{en}"),
-                    format!("未知字段“{name}”{zh}"),
-                ));
-            }
-            if self.fields[..index]
-                .iter()
-                .any(|(earlier, _)| earlier == name)
-            {
-                problems.push(Problem::new(
-                    Code::Schema,
-                    &place.pointer,
-                    format!("the field \"{name}\" is given twice; keep one"),
-                    format!("字段“{name}”重复出现，只能保留一个"),
-                ));
-            }
-        }
-    }
+    Some(Block::Table {
+        columns,
+        rows: cells,
+        caption,
+    })
 }
 
-/// The name most like `name`.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
-}
-
-/// Text of at least one character that is not a space. `\n` is allowed where `lines` says so.
-pub fn text(node: &Node, place: &Place, lines: bool, problems: &mut Problems) -> String {
+/// A cell of a table in the text: a string, which may be empty, or a whole number.
+fn table_cell(node: &Node, place: &Place, problems: &mut Problems) -> String {
     match node {
-        Node::String(text) if text.trim().is_empty() => {
-            bad(problems, place, "must not be empty", "不能为空");
-            String::new()
-        }
-        Node::String(text) if !lines && text.contains(['\n', '\r']) => {
-            bad(problems, place, "must be one line", "不能换行");
-            text.clone()
-        }
         Node::String(text) => text.clone(),
+        Node::Number(number) if !number.is_f64() => number.to_string(),
         other => {
-            wrong(problems, place, other, "a string", "字符串");
+            wrong(
+                problems,
+                place,
+                other,
+                "a string or a whole number",
+                "字符串或整数",
+            );
             String::new()
         }
     }
 }
 
-/// The items of an array, each with its place, or a problem.
-pub fn items<'a>(node: &'a Node, place: &Place, problems: &mut Problems) -> Vec<(&'a Node, Place)> {
-    match node {
-        Node::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(index, node)| (node, place.item(index)))
-            .collect(),
-        other => {
-            wrong(problems, place, other, "an array", "数组");
-            Vec::new()
+fn read_notes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<String> {
+    let Some((node, place)) = fields.optional("notes", "注") else {
+        return Vec::new();
+    };
+    items(node, &place, problems)
+        .into_iter()
+        .map(|(node, place)| text(node, &place, true, problems))
+        .collect()
+}
+
+fn read_disclosure(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    problems: &mut Problems,
+) -> Disclosure {
+    let unread = |figure: &Figure| match figure.kind {
+        Kind::Count | Kind::Change => Value::Number(Cell::Unread),
+        Kind::Amount | Kind::AmountWan => Value::BlankMoney,
+    };
+    // Labels of tables name row and column only; the section would be said in every message.
+    let place = Place::new(&place.pointer, "");
+    let Some(mut fields) = Fields::of(node, &place, problems) else {
+        return Disclosure {
+            figures: form.figures().map(|(.., figure)| unread(figure)).collect(),
+            notes: Vec::new(),
+        };
+    };
+    let mut figures = Vec::new();
+    for band in form.disclosure {
+        let found = fields.required(band.field, band.label, problems);
+        let mut items = found
+            .as_ref()
+            .and_then(|(node, place)| Fields::of(node, place, problems));
+        for item in band.items {
+            let found = items
+                .as_mut()
+                .and_then(|f| f.required(item.field, item.label, problems));
+            let mut cells = found
+                .as_ref()
+                .and_then(|(node, place)| Fields::of(node, place, problems));
+            for figure in band.figures {
+                let found = cells
+                    .as_mut()
+                    .and_then(|f| f.required(figure.field, &figure.name(), problems));
+                figures.push(match found {
+                    Some((node, place)) => read_figure(node, &place, figure.kind, problems),
+                    None => unread(figure),
+                });
+            }
+            if let Some(cells) = cells {
+                cells.finish(problems);
+            }
         }
+        if let Some(items) = items {
+            items.finish(problems);
+        }
+    }
+    let notes = read_notes(&mut fields, problems);
+    fields.finish(problems);
+    Disclosure { figures, notes }
+}
+
+fn read_figure(node: &Node, place: &Place, kind: Kind, problems: &mut Problems) -> Value {
+    match kind {
+        Kind::Count => Value::Number(read_count(node, place, problems)),
+        Kind::Change => Value::Number(match node {
+            Node::Null => Cell::Blank,
+            Node::Number(number) => match number.as_i64() {
+                Some(value) if value.abs() <= MAX_COUNT => Cell::Number {
+                    value,
+                    remark: None,
+                },
+                _ => {
+                    let en = "a whole number from -10^12 to 10^12";
+                    wrong(problems, place, node, en, "-10^12至10^12的整数");
+                    Cell::Unread
+                }
+            },
+            other => {
+                wrong(
+                    problems,
+                    place,
+                    other,
+                    "a whole number, as 2 or -18",
+                    "整数，如 2 或 -18",
+                );
+                Cell::Unread
+            }
+        }),
+        Kind::Amount => read_money(node, place, &["元", "万", "万元", "亿元", ""], problems),
+        Kind::AmountWan => read_money(node, place, &[""], problems),
+    }
+}
+
+fn read_money(node: &Node, place: &Place, units: &[&str], problems: &mut Problems) -> Value {
+    let (en, zh) = if units.len() == 1 {
+        (
+            "a decimal string in 万元, as \"24252.311082\"",
+            "以万元为单位的小数字符串，如“24252.311082”",
+        )
+    } else {
+        (
+            "a decimal string with 元, 万, 万元, 亿元 or no unit, as \"2823.12万\"",
+            "小数字符串，单位为元、万、万元、亿元或不写，如“2823.12万”",
+        )
+    };
+    if matches!(node, Node::Null) {
+        return Value::BlankMoney;
+    }
+    let money = node.as_str().and_then(|text| {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let plain = !whole.is_empty() && !part.is_empty() && !part.contains('.');
+        let amount = Decimal::from_str_exact(number).ok().filter(|_| plain)?;
+        let known = units.contains(&unit);
+        known.then(|| Money {
+            text: text.to_owned(),
+            amount,
+            unit: unit.to_owned(),
+        })
+    });
+    match money {
+        Some(money) => Value::Money(money),
+        None => {
+            wrong(problems, place, node, en, zh);
+            Value::BlankMoney
+        }
+    }
+}
+
+/// A count: a whole number, `null`, or a number with a remark.
+fn read_count(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
+    match node {
+        Node::Null => Cell::Blank,
+        Node::Object(_) => {
+            let Some(mut fields) = Fields::of(node, place, problems) else {
+                return Cell::Unread;
+            };
+            let value = fields.required("value", "", problems);
+            let remark = fields.required("remark", "", problems);
+            fields.finish(problems);
+            let remark = remark.map(|(node, place)| text(node, &place, false, problems));
+            match value.map(|(node, place)| read_number(node, &place, problems)) {
+                Some(Some(value)) => Cell::Number { value, remark },
+                _ => Cell::Unread,
+            }
+        }
+        _ => match read_number(node, place, problems) {
+            Some(value) => Cell::Number {
+                value,
+                remark: None,
+            },
+            None => Cell::Unread,
+        },
+    }
+}
+
+fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i64> {
+    let number = match node {
+        Node::Number(number) => number
+            .as_i64()
+            .filter(|value| (0..=MAX_COUNT).contains(value)),
+        _ => None,
+    };
+    if number.is_none() {
+        let en = "a whole number from 0 to 10^12, null where the agency leaves it blank, or {\"value\", \"remark\"}";
+        let zh = "0至10^12的整数；机关留空的填null；带说明的用{\"value\", \"remark\"}";
+        wrong(problems, place, node, en, zh);
+    }
+    number
+}
+
+fn read_requests(
+    node: &Node,
+    place: &Place,
+    form: &'static Form,
+    problems: &mut Problems,
+) -> Requests {
+    use form::Line;
+    fn walk(
+        fields: &mut Option<Fields<'_>>,
+        lines: &'static [Line],
+        label: &str,
+        rows: &mut Vec<Row>,
+        problems: &mut Problems,
+    ) {
+        for line in lines {
+            match line {
+                Line::Row {
+                    field: "total",
+                    label: own,
+                } => {
+                    // （七）总计 may be left out: it is computed then.
+                    let found = fields
+                        .as_mut()
+                        .and_then(|fields| fields.optional("total", own));
+                    rows.push(match found {
+                        Some((node, place)) => read_row(node, &place, problems),
+                        None if fields.is_some() => std::array::from_fn(|_| Cell::Absent),
+                        None => Row::default(),
+                    });
+                }
+                Line::Row { field, label: own } => {
+                    let label = if label.is_empty() {
+                        (*own).to_owned()
+                    } else {
+                        format!("{label} {own}")
+                    };
+                    let found = fields
+                        .as_mut()
+                        .and_then(|f| f.required(field, &label, problems));
+                    rows.push(match found {
+                        Some((node, place)) => read_row(node, &place, problems),
+                        None => Row::default(),
+                    });
+                }
+                Line::Group {
+                    field,
+                    label: own,
+                    lines,
+                } => {
+                    let label = if *field == "outcome" { "" } else { own };
+                    let found = fields
+                        .as_mut()
+                        .and_then(|f| f.required(field, own, problems));
+                    // Rows name their group themselves.
+                    let found = found.map(|(node, place)| (node, Place::new(place.pointer, "")));
+                    let mut inner = found
+                        .as_ref()
+                        .and_then(|(node, place)| Fields::of(node, place, problems));
+                    walk(&mut inner, lines, label, rows, problems);
+                    if let Some(inner) = inner {
+                        inner.finish(problems);
+                    }
+                }
+            }
+        }
+    }
+    let place = Place::new(&place.pointer, "");
+    let mut fields = Fields::of(node, &place, problems);
+    let mut rows = Vec::new();
+    walk(&mut fields, form.requests, "", &mut rows, problems);
+    let notes = fields
+        .as_mut()
+        .map(|f| read_notes(f, problems))
+        .unwrap_or_default();
+    if let Some(fields) = fields {
+        fields.finish(problems);
+    }
+    Requests { rows, notes }
+}
+
+fn read_row(node: &Node, place: &Place, problems: &mut Problems) -> Row {
+    read_cells(node, place, &APPLICANTS, problems)
+}
+
+/// The cells of a row or group; the last one, its total, may be left out.
+fn read_cells<const N: usize>(
+    node: &Node,
+    place: &Place,
+    columns: &[(&'static str, &str); N],
+    problems: &mut Problems,
+) -> [Cell; N] {
+    let Some(mut fields) = Fields::of(node, place, problems) else {
+        return std::array::from_fn(|_| Cell::Unread);
+    };
+    let cells = std::array::from_fn(|column| {
+        let (name, label) = columns[column];
+        let total = column == N - 1;
+        let found = if total {
+            fields.optional(name, label)
+        } else {
+            fields.required(name, label, problems)
+        };
+        match found {
+            Some((node, place)) => read_count(node, &place, problems),
+            None if total => Cell::Absent,
+            None => Cell::Unread,
+        }
+    });
+    fields.finish(problems);
+    cells
+}
+
+fn read_review(node: &Node, place: &Place, problems: &mut Problems) -> Review {
+    let place = Place::new(&place.pointer, "");
+    let mut review = Review::default();
+    let Some(mut fields) = Fields::of(node, &place, problems) else {
+        return review;
+    };
+    let [reconsideration, direct, after] = REVIEW_GROUPS.map(|(_, label)| label);
+    if let Some((node, place)) = fields.required("reconsideration", reconsideration, problems) {
+        review.groups[0] = read_cells(node, &place, &RESULTS, problems);
+    }
+    if let Some((node, place)) = fields.required("litigation", "行政诉讼", problems) {
+        let place = Place::new(place.pointer, "");
+        if let Some(mut litigation) = Fields::of(node, &place, problems) {
+            if let Some((node, place)) = litigation.required("direct", direct, problems) {
+                review.groups[1] = read_cells(node, &place, &RESULTS, problems);
+            }
+            if let Some((node, place)) =
+                litigation.required("after_reconsideration", after, problems)
+            {
+                review.groups[2] = read_cells(node, &place, &RESULTS, problems);
+            }
+            litigation.finish(problems);
+        }
+    }
+    review.notes = read_notes(&mut fields, problems);
+    fields.finish(problems);
+    review
+}
+
+impl Prior {
+    /// Reads the `prior` of a job.
+    pub fn read(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> Prior {
+        let mut prior = Prior::default();
+        let Some(mut fields) = Fields::of(node, place, problems) else {
+            return prior;
+        };
+        if let Some((node, place)) = fields.optional("carried_out", "上年度 四、结转下年度继续办理")
+            && let Some(mut cells) = Fields::of(node, &place, problems)
+        {
+            for (column, (name, label)) in APPLICANTS.into_iter().enumerate() {
+                if let Some((node, place)) = cells.optional(name, label) {
+                    prior.carried_out[column] = read_count(node, &place, problems).number();
+                }
+            }
+            cells.finish(problems);
+        }
+        // 现行有效件数 is a column of the 2021 edition.
+        if form.edition != edition_2019::FORM.edition
+            && let Some((node, place)) = fields.optional("in_force", "上年度 现行有效件数")
+            && let Some(mut cells) = Fields::of(node, &place, problems)
+        {
+            if let Some((node, place)) = cells.optional("rules", "规章") {
+                prior.rules_in_force = read_count(node, &place, problems).number();
+            }
+            if let Some((node, place)) = cells.optional("normative_documents", "行政规范性文件")
+            {
+                prior.documents_in_force = read_count(node, &place, problems).number();
+            }
+            cells.finish(problems);
+        }
+        fields.finish(problems);
+        prior
     }
 }

@@ -353,7 +353,7 @@ fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
         }
     }
     for ((pointer, _), group) in REVIEW_GROUPS.into_iter().zip(&report.review.groups) {
-        for ((field, _), cell) in super::RESULTS.into_iter().zip(group) {
+        for ((field, _), cell) in super::form::RESULTS.into_iter().zip(group) {
             if *cell == Cell::Blank {
                 cells.push(format!("{REVIEW}{pointer}/{field}"));
             }

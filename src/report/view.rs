@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::form::{APPLICANTS, Line, RECONCILIATION, RESULTS, SECTIONS};
+use super::form::{APPLICANTS, Kind, Line, RECONCILIATION, RESULTS, SECTIONS};
 use super::{Block, Cell, Report, Row, Value};
 
 /// The report as JSON for its template.
@@ -76,9 +76,9 @@ fn disclosure(report: &Report) -> Json {
     json!({ "bands": bands, "notes": report.disclosure.notes })
 }
 
-fn printed_figure(kind: super::Kind, value: &Value) -> String {
+fn printed_figure(kind: Kind, value: &Value) -> String {
     match value {
-        Value::Number(Cell::Number { value, .. }) if kind == super::Kind::Change && *value > 0 => {
+        Value::Number(Cell::Number { value, .. }) if kind == Kind::Change && *value > 0 => {
             format!("+{value}")
         }
         Value::Number(cell) => printed(cell),
@@ -176,21 +176,18 @@ fn blocks(blocks: &[Block]) -> Vec<Json> {
 }
 
 /// The opening sentence of a paragraph that begins with one of the official numbering levels,
-/// and its level; level 0 and nothing for any other paragraph. The sentence ends with its 。 and
-/// leaves something after it: `（一）主动公开情况。全年…`.
+/// and its level; level 0 and nothing for any other paragraph. The sentence ends with its 。, as
+/// in `（一）主动公开情况。全年…`; a short paragraph without any stop is a heading that was sent as
+/// text, `二、工作机制保障`, and is all of it.
 fn lead(text: &str) -> (u8, &str) {
+    const STOPS: [char; 7] = ['。', '，', '；', '：', '！', '？', '\n'];
+    const HEADING: usize = 40;
     let Some(level) = level(text) else {
         return (0, "");
     };
     match text.find('。') {
-        Some(stop) if !text[..stop].contains('\n') => {
-            let end = stop + '。'.len_utf8();
-            if text[end..].trim().is_empty() {
-                (0, "")
-            } else {
-                (level, &text[..end])
-            }
-        }
+        Some(stop) if !text[..stop].contains('\n') => (level, &text[..stop + '。'.len_utf8()]),
+        None if !text.contains(STOPS) && text.chars().count() <= HEADING => (level, text),
         _ => (0, ""),
     }
 }
@@ -221,4 +218,35 @@ fn level(text: &str) -> Option<u8> {
     (matches!(rest.next(), Some('.' | '．' | '、'))
         && !rest.next().is_some_and(|c| c.is_ascii_digit()))
     .then_some(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lead, level};
+
+    #[test]
+    fn a_paragraph_gets_the_face_of_its_number_for_its_opening_sentence() {
+        for (text, expected) in [
+            (
+                "（一）主动公开情况。全年公开2428条。",
+                (2, "（一）主动公开情况。"),
+            ),
+            ("1.加强组织领导。建立机制。", (3, "1.加强组织领导。")),
+            ("（1）财政。公开预算。", (4, "（1）财政。")),
+            ("（二）只有一句。", (2, "（二）只有一句。")),
+            ("二、工作机制保障", (1, "二、工作机制保障")),
+            ("（三）没有句号，但有逗号", (0, "")),
+            ("2023年，全区公开13561条。", (0, "")),
+            ("1.5倍增长。后文", (0, "")),
+            ("（以下简称《条例》）规定。后文", (0, "")),
+        ] {
+            assert_eq!(lead(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_four_levels_of_the_standard() {
+        let levels = ["一、总体", "（十二）公开", "12.其他", "（3）其他", "其他"].map(level);
+        assert_eq!(levels, [Some(1), Some(2), Some(3), Some(4), None]);
+    }
 }

@@ -5,6 +5,13 @@
 //! we crash here, the broker sees the connections end and delivers again what was not
 //! acknowledged, counting it, so that a job that kills its workers ends in the dead queue.
 
+mod broker;
+mod client;
+mod properties;
+mod publisher;
+mod session;
+mod topology;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,25 +19,23 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery as Message;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicGetOptions, BasicNackOptions, BasicRejectOptions,
-    QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Acker, BasicProperties, Channel};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Acker, BasicProperties};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::session::{
-    ANSWER, Broker, Fault, Incoming, Inlet, PRODUCT, Publisher, Session, Sign, answered, close,
-    outage,
+use self::broker::{ANSWER, Broker, Fault, PRODUCT, answered, outage, plain};
+pub use self::client::Client;
+use self::properties::{
+    ATTEMPT, ERROR, ERROR_CODE, EVENT, LANE, TRACEPARENT, copy, cut, header, number, persistent,
+    put, short, text,
 };
-use super::topology::{cut, short};
-use super::{DeadJob, Delivery, Lane, Reason, State, Verdict, retry_wait};
+use self::session::{Incoming, Inlet, Session, Sign};
+use super::{Delivery, Lane, Reason, State, retry_wait};
 use crate::config;
-use crate::digest;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
 
@@ -38,25 +43,15 @@ use crate::problem::{Outage, Part};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// A session that has lived this long is no reason to wait longer than the first time.
 const SETTLED: Duration = Duration::from_secs(30);
-
-/// Our headers. They don't begin with `x-`, for those the broker turns into annotations when a
-/// message leaves over AMQP 1.0 (RabbitMQ, "Message Conversions").
-const ATTEMPT: &str = "report_attempt";
-const ERROR_CODE: &str = "report_error_code";
-const ERROR: &str = "report_error";
-const EVENT: &str = "report_event";
-const LANE: &str = "report_lane";
-const TRACEPARENT: &str = "traceparent";
-
-/// What the broker itself says of a dead job that reached its delivery limit.
-const CRASHED: &str = "crashed";
+/// Why no jobs come in after [`Intake::stop`].
+const STOPPED: &str = "stopped";
 
 /// The transport's side of a delivery.
 pub struct Handle {
+    broker: Arc<Broker>,
     session: Arc<Session>,
-    prefix: Arc<str>,
     acker: Acker,
-    properties: BasicProperties,
+    properties: Box<BasicProperties>,
 }
 
 impl fmt::Debug for Handle {
@@ -156,7 +151,7 @@ impl Handle {
                 Err(Outage::new(Part::Transport, why))
             }
             Err(outage) => {
-                self.session.end(outage.chain());
+                self.session.end(plain(&outage));
                 Err(outage)
             }
         }
@@ -190,7 +185,7 @@ impl Handle {
     }
 
     fn name(&self, rest: &str) -> String {
-        format!("{}.{rest}", self.prefix)
+        self.broker.topology.name(rest)
     }
 }
 
@@ -225,13 +220,16 @@ pub struct Intake {
     /// One in advance at most: the rest waits in lapin, where an urgent one can still pass.
     deliveries: mpsc::Receiver<Result<Delivery, Outage>>,
     /// Closed, it ends the supervisor.
-    stops: mpsc::Sender<oneshot::Sender<()>>,
+    stops: mpsc::Sender<Stop>,
     state: watch::Receiver<State>,
     current: Current,
     broker: Arc<Broker>,
     supervisor: JoinHandle<()>,
     stopped: bool,
 }
+
+/// A wish to take in no more, answered with what was not handed out.
+type Stop = oneshot::Sender<Vec<Acker>>;
 
 /// The session of the moment.
 #[derive(Debug, Clone, Default)]
@@ -263,7 +261,6 @@ impl Intake {
         let current = Current::default();
         let supervisor = Supervisor {
             broker: Arc::clone(&broker),
-            prefix: settings.prefix.as_str().into(),
             prefetch,
             deliver,
             stopping,
@@ -331,17 +328,21 @@ impl Intake {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        let (done, stopped) = oneshot::channel();
-        if self.stops.send(done).await.is_ok() {
-            // An end of the supervisor is as good as its answer.
-            stopped.await.unwrap_or_default();
-        }
+        let (answer, answered) = oneshot::channel();
+        let held = match self.stops.send(answer).await {
+            Ok(()) => answered.await.unwrap_or_default(),
+            // A supervisor that has ended holds nothing.
+            Err(_) => Vec::new(),
+        };
         self.deliveries.close();
-        // The oldest goes back last, and so to the head of its queue.
+        // Oldest first: a quorum queue delivers what came back in the order in which it came back.
         while let Ok(next) = self.deliveries.try_recv() {
             if let Ok(delivery) = next {
                 delivery.release().await;
             }
+        }
+        for acker in &held {
+            give_back(acker).await;
         }
     }
 
@@ -365,10 +366,9 @@ fn is_live(delivery: &Delivery) -> bool {
 /// Keeps a session: builds one, feeds deliveries from it, and builds the next when it ends.
 struct Supervisor {
     broker: Arc<Broker>,
-    prefix: Arc<str>,
     prefetch: u16,
     deliver: mpsc::Sender<Result<Delivery, Outage>>,
-    stopping: mpsc::Receiver<oneshot::Sender<()>>,
+    stopping: mpsc::Receiver<Stop>,
     state: watch::Sender<State>,
     current: Current,
 }
@@ -378,7 +378,7 @@ enum Ended {
     /// The session is over, and why.
     Session(String),
     /// The intake wants no more. `None` when it is gone altogether.
-    Intake(Option<oneshot::Sender<()>>),
+    Intake(Option<Stop>),
 }
 
 impl Supervisor {
@@ -412,14 +412,14 @@ impl Supervisor {
                     }
                 }
                 Err(Fault::Lasting(outage)) if !ever_up => {
-                    self.say(State::Down(outage.chain()));
+                    self.say(State::Down(plain(&outage)));
                     // An intake that is gone wants no answer.
                     drop(self.deliver.send(Err(outage)).await);
                     return;
                 }
                 Err(fault) => {
                     let lasting = matches!(fault, Fault::Lasting(_));
-                    let why = Outage::from(fault).chain();
+                    let why = plain(&Outage::from(fault));
                     if self.say(State::Down(why.clone())) && lasting {
                         error!(%why, "the broker needs somebody's hand; trying on");
                     }
@@ -436,10 +436,10 @@ impl Supervisor {
     /// Hands out deliveries, the urgent ones first, until the session or the intake ends.
     async fn feed(&mut self, session: &Arc<Session>, incoming: &mut Incoming) -> Ended {
         let Supervisor {
+            broker,
             deliver,
             stopping,
             state,
-            prefix,
             ..
         } = self;
         let Incoming {
@@ -480,57 +480,50 @@ impl Supervisor {
             match next {
                 Some(Ok(message)) => {
                     if let Some(place) = place.take() {
-                        place.send(Ok(delivery(session, prefix, lane, message)));
+                        place.send(Ok(delivery(broker, session, lane, message)));
                     }
                 }
                 Some(Err(error)) => {
-                    return Ended::Session(outage(format!("lane {lane}"), error).chain());
+                    return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
                 }
                 // The broker cancels a consumer when its queue is deleted or, from 4.3, when a
                 // job was held for too long (RabbitMQ, "Consumers", "Consumer Cancellation").
                 None => {
-                    return Ended::Session(format!("the broker has cancelled lane {lane}"));
+                    return Ended::Session(format!(
+                        "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
+                         held for longer than consumer_timeout"
+                    ));
                 }
             }
         }
     }
 
-    /// After a stop: gives back what was not handed out, then keeps the session for the
-    /// deliveries that were, until the intake is closed.
-    async fn wind_up(
-        mut self,
-        session: &Arc<Session>,
-        incoming: Incoming,
-        stop: Option<oneshot::Sender<()>>,
-    ) {
+    /// After a stop: keeps the session for the deliveries that were handed out, until the intake is
+    /// closed.
+    async fn wind_up(mut self, session: &Session, incoming: Incoming, stop: Option<Stop>) {
         let Incoming {
             mut urgent,
             mut bulk,
-            signs: mut signals,
+            mut signs,
         } = incoming;
-        let closing = stop.is_none();
         let mut held = Vec::new();
         for inlet in [&mut urgent, &mut bulk] {
             dam(inlet, &mut held).await;
         }
-        // Newest first: each goes to the head of its queue, so that their order is kept.
-        for acker in held.iter().rev() {
-            give_back(acker).await;
-        }
-        self.say(State::Down("stopped".to_owned()));
-        if !closing {
-            answer(stop);
+        self.say(State::Down(STOPPED.to_owned()));
+        if let Some(stop) = stop {
+            answer(stop, held);
             loop {
                 tokio::select! {
                     stop = self.stopping.recv() => match stop {
-                        Some(stop) => answer(Some(stop)),
+                        Some(stop) => answer(stop, Vec::new()),
                         None => break,
                     },
                     why = session.ended() => {
-                        warn!(%why, "the connection ended while the last jobs were finished");
+                        warn!(%why, "the connection ended before the last jobs were finished");
                         break;
                     }
-                    Some(Sign::Ended(why)) = signals.next() => session.end(why),
+                    Some(Sign::Ended(why)) = signs.next() => session.end(why),
                 }
             }
         }
@@ -539,9 +532,11 @@ impl Supervisor {
     }
 
     /// The end without a session.
-    fn finish(self, stop: Option<oneshot::Sender<()>>) {
-        self.say(State::Down("stopped".to_owned()));
-        answer(stop);
+    fn finish(self, stop: Option<Stop>) {
+        self.say(State::Down(STOPPED.to_owned()));
+        if let Some(stop) = stop {
+            answer(stop, Vec::new());
+        }
     }
 
     fn say(&self, state: State) -> bool {
@@ -558,11 +553,9 @@ fn say(states: &watch::Sender<State>, state: State) -> bool {
     })
 }
 
-fn answer(stop: Option<oneshot::Sender<()>>) {
-    if let Some(stop) = stop {
-        // Nobody is disappointed when nobody waits.
-        stop.send(()).unwrap_or_default();
-    }
+fn answer(stop: Stop, held: Vec<Acker>) {
+    // With nobody to give them back by hand, they go back when the channel is closed.
+    drop(stop.send(held));
 }
 
 /// Cancels a consumer and collects what lapin holds of it.
@@ -594,7 +587,12 @@ fn backoff(tries: u32) -> Duration {
 }
 
 /// A delivery, from lapin's.
-fn delivery(session: &Arc<Session>, prefix: &Arc<str>, lane: Lane, message: Message) -> Delivery {
+fn delivery(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    lane: Lane,
+    message: Message,
+) -> Delivery {
     let Message {
         data,
         properties,
@@ -606,9 +604,7 @@ fn delivery(session: &Arc<Session>, prefix: &Arc<str>, lane: Lane, message: Mess
     let attempt = number(ATTEMPT).unwrap_or(1).clamp(1, i64::from(u32::MAX));
     // Missing on a first delivery from 4.0 on.
     let delivered = number("x-delivery-count").unwrap_or(0);
-    let own = |text: &Option<lapin::types::ShortString>| {
-        text.as_ref().map(|text| text.as_str().to_owned())
-    };
+    let own = |text: &Option<ShortString>| text.as_ref().map(ShortString::to_string);
     Delivery {
         body: data,
         lane,
@@ -619,306 +615,11 @@ fn delivery(session: &Arc<Session>, prefix: &Arc<str>, lane: Lane, message: Mess
         reply_to: own(properties.reply_to()),
         traceparent: header(&properties, TRACEPARENT).and_then(text),
         handle: super::Handle::Amqp(Handle {
+            broker: Arc::clone(broker),
             session: Arc::clone(session),
-            prefix: Arc::clone(prefix),
             acker,
-            properties,
+            properties: Box::new(properties),
         }),
-    }
-}
-
-/// The sender's and the operator's side.
-#[derive(Debug)]
-pub struct Client {
-    broker: Broker,
-    publisher: Publisher,
-}
-
-impl Client {
-    /// Connects, once. Creates the topology too, where the settings leave that to us: a job can
-    /// be sent before the first worker has started.
-    ///
-    /// # Errors
-    /// When the broker is not there, does not let us in, or is not as it must be.
-    pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
-        let broker = Broker::new(settings)?;
-        let connection = broker.connect("client").await?;
-        if broker.declares()
-            && let Err(fault) = broker.prepare(&connection).await
-        {
-            close(&connection).await;
-            return Err(fault.into());
-        }
-        // Somebody waits for it: an alarm of the broker is said, not waited for.
-        Ok(Client {
-            broker,
-            publisher: Publisher::new(connection, false),
-        })
-    }
-
-    /// Sends a job and waits until it is safe.
-    ///
-    /// # Errors
-    /// When it may not be safe.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
-        if id.len() > 255 {
-            let why = format!("the id {:?}… is longer than 255 bytes", cut(id));
-            return Err(Outage::new(Part::Transport, why));
-        }
-        let properties = persistent()
-            .with_content_type(short("application/json"))
-            .with_message_id(short(id))
-            .with_app_id(short(PRODUCT));
-        let exchange = self.broker.topology.name("jobs");
-        Ok(self
-            .publisher
-            .publish(&exchange, lane.as_str(), body, properties)
-            .await?)
-    }
-
-    /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
-    ///
-    /// # Errors
-    /// When the broker fails on the way: the rest stays.
-    pub async fn walk_dead(
-        &mut self,
-        mut judge: impl FnMut(&DeadJob) -> Verdict,
-    ) -> Result<(), Outage> {
-        let queue = self.broker.topology.name("dead");
-        let what = format!("the queue {queue}");
-        let channel = answered(&what, self.publisher.plain_channel()).await?;
-        let jobs = self.ready(&channel, &queue).await?;
-        let (mut kept, mut last) = (0, None);
-        let mut walked = Ok(());
-        for _ in 0..jobs {
-            // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
-            let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
-            let Some(message) = answered(&what, got).await? else {
-                // Somebody else has taken the rest.
-                break;
-            };
-            let message = message.delivery;
-            let job = self.dead_job(&message);
-            let mut verdict = judge(&job);
-            if verdict == Verdict::Replay {
-                walked = self.replay(&job, &message.properties).await;
-                if walked.is_err() {
-                    verdict = Verdict::Keep;
-                }
-            }
-            if verdict == Verdict::Keep {
-                (kept, last) = (kept + 1, Some(message.acker));
-            } else {
-                let acked = message.acker.ack(BasicAckOptions::default());
-                if !answered(&what, acked).await? {
-                    let why = format!("{what}: the channel has ended");
-                    return Err(Outage::new(Part::Transport, why));
-                }
-            }
-            if walked.is_err() {
-                break;
-            }
-        }
-        if let Some(last) = last {
-            // All at once, which keeps their order.
-            let options = BasicNackOptions {
-                multiple: true,
-                requeue: true,
-            };
-            answered(&what, last.nack(options)).await?;
-            // The broker has no answer to that. Whoever looks next is to see them again.
-            for _ in 0..100 {
-                if self.ready(&channel, &queue).await? >= kept {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-        answered(&what, channel.close(200, "OK".into())).await?;
-        walked
-    }
-
-    async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..Default::default()
-        };
-        let asked = channel.queue_declare(short(queue), options, FieldTable::default());
-        Ok(answered(&format!("the queue {queue}"), asked)
-            .await?
-            .message_count())
-    }
-
-    /// Sends a dead job to its lane as it was sent first.
-    async fn replay(&self, job: &DeadJob, properties: &BasicProperties) -> Result<(), Outage> {
-        let (properties, headers) = copy(properties);
-        let mut first = FieldTable::default();
-        for (name, value) in headers.inner() {
-            if !name.as_str().starts_with("report_") {
-                first.insert(name.clone(), value.clone());
-            }
-        }
-        let exchange = self.broker.topology.name("jobs");
-        let properties = properties.with_headers(first);
-        Ok(self
-            .publisher
-            .publish(&exchange, &job.lane, &job.body, properties)
-            .await?)
-    }
-
-    /// What a message in the dead queue says of itself.
-    fn dead_job(&self, message: &Message) -> DeadJob {
-        let properties = &message.properties;
-        let own = |name| header(properties, name).and_then(text);
-        let id = properties
-            .message_id()
-            .as_ref()
-            .map(|id| id.as_str().to_owned());
-        let id = id.unwrap_or_else(|| format!("sha256:{}", digest::sha256(&message.data)));
-        let body = message.data.clone();
-        if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
-            let message = own(ERROR).unwrap_or_default();
-            let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
-            return DeadJob {
-                id,
-                code,
-                message,
-                event,
-                lane,
-                body,
-            };
-        }
-        // Without our headers it was the broker that gave it up. x-first-death-reason would be the
-        // wait in a retry queue, if there was one; the newest entry of x-death is the last death.
-        let death = header(properties, "x-death").and_then(last_death);
-        let of = |name| {
-            death
-                .and_then(|death| death.inner().get(name))
-                .and_then(text)
-        };
-        let code = own("x-last-death-reason").or_else(|| of("reason"));
-        let code = code.or_else(|| own("x-first-death-reason"));
-        let code = code.unwrap_or_else(|| "unknown".to_owned());
-        let queue = own("x-last-death-queue")
-            .or_else(|| of("queue"))
-            .unwrap_or_default();
-        let lane = Lane::ALL
-            .into_iter()
-            .find(|lane| queue == self.broker.topology.lane(*lane));
-        let message = match code.as_str() {
-            "delivery_limit" => {
-                "its workers ended before it did, every time that it was delivered".to_owned()
-            }
-            other => format!("the broker took it out of queue {queue:?}: {other}"),
-        };
-        let lane = lane.unwrap_or(Lane::Bulk).to_string();
-        DeadJob {
-            id,
-            code,
-            message,
-            event: CRASHED.to_owned(),
-            lane,
-            body,
-        }
-    }
-
-    /// Ends the connection.
-    pub async fn close(self) {
-        self.publisher.close().await;
-    }
-}
-
-/// The newest entry of `x-death`, which the broker keeps newest first.
-fn last_death(value: &AMQPValue) -> Option<&FieldTable> {
-    value.as_array()?.as_slice().first()?.as_field_table()
-}
-
-/// Properties of a message that survives a restart of the broker.
-fn persistent() -> BasicProperties {
-    BasicProperties::default().with_delivery_mode(2)
-}
-
-/// A job's properties for its copy, and its headers without what the broker put there.
-///
-/// `expiration` would end it where it waits, and `user_id` must be the publisher's own
-/// (RabbitMQ, "Validated User-ID"). `CC` and `BCC` would send the copy to other queues as well.
-fn copy(of: &BasicProperties) -> (BasicProperties, FieldTable) {
-    let mut copy = persistent();
-    let with = |copy, value: &Option<_>, set: fn(BasicProperties, _) -> BasicProperties| match value
-    {
-        Some(value) => set(copy, lapin::types::ShortString::clone(value)),
-        None => copy,
-    };
-    copy = with(copy, of.content_type(), BasicProperties::with_content_type);
-    copy = with(
-        copy,
-        of.content_encoding(),
-        BasicProperties::with_content_encoding,
-    );
-    copy = with(
-        copy,
-        of.correlation_id(),
-        BasicProperties::with_correlation_id,
-    );
-    copy = with(copy, of.reply_to(), BasicProperties::with_reply_to);
-    copy = with(copy, of.message_id(), BasicProperties::with_message_id);
-    copy = with(copy, of.kind(), BasicProperties::with_type);
-    copy = with(copy, of.app_id(), BasicProperties::with_app_id);
-    if let Some(timestamp) = of.timestamp() {
-        copy = copy.with_timestamp(*timestamp);
-    }
-    if let Some(priority) = of.priority() {
-        copy = copy.with_priority(*priority);
-    }
-    let mut headers = FieldTable::default();
-    for (name, value) in of.headers().iter().flat_map(|headers| headers.inner()) {
-        if !is_the_brokers(name.as_str()) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    (copy, headers)
-}
-
-fn is_the_brokers(header: &str) -> bool {
-    header.starts_with("x-first-death-")
-        || header.starts_with("x-last-death-")
-        || matches!(
-            header,
-            "x-death" | "x-delivery-count" | "x-acquired-count" | "CC" | "BCC"
-        )
-}
-
-fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
-    properties
-        .headers()
-        .as_ref()
-        .and_then(|headers| headers.inner().get(name))
-}
-
-fn put(headers: &mut FieldTable, name: &str, value: &str) {
-    headers.insert(short(name), AMQPValue::LongString(LongString::from(value)));
-}
-
-/// A header's text.
-fn text(value: &AMQPValue) -> Option<String> {
-    match value {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
-        AMQPValue::ShortString(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-/// A header's number: other clients choose another width.
-fn number(value: &AMQPValue) -> Option<i64> {
-    match value {
-        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
-        AMQPValue::LongInt(number) => Some(i64::from(*number)),
-        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
-        AMQPValue::LongLongInt(number) => Some(*number),
-        _ => None,
     }
 }
 

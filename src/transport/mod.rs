@@ -5,9 +5,7 @@
 //! crash here, whatever was not acknowledged is delivered again.
 
 pub mod amqp;
-mod session;
 pub mod spool;
-mod topology;
 
 use std::fmt;
 use std::time::Duration;

@@ -14,7 +14,7 @@
 //! dead/NAME.json, dead/NAME.reason.json              what was rejected, failed or crashed, and why
 //! ```
 //!
-//! Everything that must be remembered of a job is in its file's name (see [`Ticket`]), so that it
+//! Everything that must be remembered of a job is in its file's name (see `Ticket`), so that it
 //! changes in one rename with the place. Files are moved with hard links where the new name may
 //! be taken by somebody else's file, and with renames where it is ours alone.
 

@@ -10,6 +10,7 @@ impl Manuscript {
         let report = job.report();
         let title = title(report);
         Manuscript {
+            job_id: job.id.clone(),
             template: job.template.clone(),
             ident: job.identity.sha256.clone(),
             view: view::view(report).to_string(),
@@ -27,6 +28,7 @@ impl Manuscript {
                 Some(date) => (date.year(), date.month().into(), date.day()),
                 None => (report.year.into(), 12, 31),
             },
+            made: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod fonts;
 mod joiner;
 mod manuscript;
 mod pool;
+mod provenance;
 mod templates;
 mod world;
 
@@ -27,6 +28,7 @@ use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 pub use fonts::{Fonts, Role};
 pub use manuscript::title;
 pub use pool::{Pool, Program, child};
+pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
 
 use crate::config::{self, Settings};
@@ -42,8 +44,10 @@ pub const ENGINE: &str = "typst 0.15.1";
 pub const STANDARD: &str = "PDF/A-3a, PDF/UA-1";
 
 /// Everything the typesetter needs of a report: finished values, nothing to compute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manuscript {
+    /// The sender's key, for `provenance.json`.
+    pub job_id: String,
     /// The edition that lays it out: `annual-report/2021`.
     pub template: String,
     /// What the PDF's identifier is made from: the digest of the job.
@@ -64,6 +68,9 @@ pub struct Manuscript {
     pub keywords: Vec<String>,
     /// The document's date: year, month, day.
     pub date: (i32, u8, u8),
+    /// What the PDF says of how it was made. None: the truth. Only who checks a PDF of another
+    /// version sets it, to see whether anything but the versions differs.
+    pub made: Option<Box<Provenance>>,
 }
 
 /// A report's PDF.
@@ -188,15 +195,12 @@ impl Typesetter {
             let view = self.templates.file(&edition.report()).unwrap_or_default();
             let sample = Manuscript {
                 template: edition.name.clone(),
-                ident: String::new(),
                 view: String::from_utf8_lossy(view).into_owned(),
                 data: "{}".to_owned(),
-                texts: Vec::new(),
                 title: edition.name.clone(),
                 author: "banshi".to_owned(),
-                description: String::new(),
-                keywords: Vec::new(),
                 date: (2021, 1, 1),
+                ..Manuscript::default()
             };
             let (result, remarks) = self.set(&sample);
             remarks.iter().for_each(|remark| remark.log(&sample));
@@ -233,6 +237,10 @@ impl Typesetter {
             return Err(Rejection::new(missing).into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
+        let made = match &manuscript.made {
+            Some(made) => Provenance::clone(made),
+            None => Provenance::of(manuscript, edition, self.fonts.sha256()),
+        };
         let desk = Desk::new(
             &self.shelf,
             &self.fonts,
@@ -240,6 +248,7 @@ impl Typesetter {
             &view,
             shown(&about).into(),
             &manuscript.data,
+            made.json(),
         )?;
 
         let _evict = Evict;
@@ -306,7 +315,7 @@ impl Typesetter {
         }
         let options = PdfOptions {
             ident: Smart::Custom(manuscript.ident.clone()),
-            creator: Smart::Custom(Some(crate::PRODUCT.to_owned())),
+            creator: Smart::Custom(Some(made.product)),
             timestamp: None,
             page_ranges: None,
             standards: self.standards.clone(),

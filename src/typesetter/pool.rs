@@ -53,6 +53,10 @@ const GONE: Duration = Duration::from_secs(5);
 
 /// What the parent says.
 #[derive(Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on its way through the pipe"
+)]
 enum Order<'a> {
     /// The first word. The setup is read only once the versions are found to be the same.
     Hello {
@@ -248,7 +252,7 @@ enum Ended {
     /// The child answered, and can have the next one.
     Answered(Result<Pdf, Failure>),
     /// The child is gone or has to go.
-    Lost(String),
+    Lost(Loss),
     /// Nobody waits for the answer. The child is still at it and has to go.
     Abandoned,
 }
@@ -350,7 +354,8 @@ impl Slot {
                         typesetter = self.number,
                         job.digest = digest,
                         attempt = try_,
-                        "the typesetter {how}"
+                        "the typesetter {}",
+                        how.en
                     );
                     lost.push(how);
                 }
@@ -377,8 +382,17 @@ impl Slot {
             biased;
             done = tokio::time::timeout(deadline, child.set(manuscript)) => match done {
                 Ok(Ok(result)) => Ended::Answered(result),
-                Ok(Err(error)) => Ended::Lost(child.epitaph(&error).await),
-                Err(_) => Ended::Lost(format!("was killed after {} s (render.deadline)", deadline.as_secs())),
+                Ok(Err(error)) => Ended::Lost(Loss {
+                    en: child.epitaph(&error).await,
+                    zh: "意外终止".to_owned(),
+                }),
+                Err(_) => {
+                    let seconds = deadline.as_secs();
+                    Ended::Lost(Loss {
+                        en: format!("was killed after {seconds} s (render.deadline)"),
+                        zh: format!("超过{seconds}秒被终止（render.deadline）"),
+                    })
+                }
             },
             () = reply.closed() => Ended::Abandoned,
         }
@@ -412,18 +426,28 @@ impl Slot {
     }
 }
 
+/// How a child was lost, in both languages.
+#[derive(PartialEq)]
+struct Loss {
+    en: String,
+    zh: String,
+}
+
 /// `E-LAYOUT` for a report that took two children down.
-fn hopeless(first: &str, second: &str) -> Problem {
-    let both = if first == second {
-        format!("{first}, twice")
+fn hopeless(first: &Loss, second: &Loss) -> Problem {
+    let (en, zh) = if first == second {
+        (format!("{}, twice", first.en), format!("两次{}", first.zh))
     } else {
-        format!("{first}, then {second}")
+        (
+            format!("{}, then {}", first.en, second.en),
+            format!("先{}，后{}", first.zh, second.zh),
+        )
     };
     Problem::new(
         Code::Layout,
         "",
-        format!("the report could not be laid out: the typesetter {both}"),
-        format!("报告无法排版：排版进程两次失败（{both}）"),
+        format!("the report could not be laid out: the typesetter {en}"),
+        format!("报告无法排版：排版进程{zh}"),
     )
 }
 

@@ -30,6 +30,7 @@ pub(super) struct Shelf {
     frame: FileId,
     about: FileId,
     data: FileId,
+    provenance: FileId,
 }
 
 /// A file of the tree.
@@ -92,12 +93,14 @@ impl Shelf {
         );
         let about = id("banshi/about.json")?;
         let data = id("banshi/data.json")?;
+        let provenance = id("banshi/provenance.json")?;
         Ok(Shelf {
             library: LazyHash::new(library.build()),
             files,
             frame,
             about,
             data,
+            provenance,
         })
     }
 }
@@ -106,12 +109,12 @@ impl Shelf {
 pub(super) struct Desk<'a> {
     shelf: &'a Shelf,
     fonts: &'a Fonts,
-    own: [(FileId, Bytes); 3],
+    own: [(FileId, Bytes); 4],
 }
 
 impl<'a> Desk<'a> {
-    /// A world in which the edition finds `view` as its report, and the frame finds `about` and
-    /// `data`.
+    /// A world in which the edition finds `view` as its report, and the frame finds `about`,
+    /// `data` and `provenance`.
     pub(super) fn new(
         shelf: &'a Shelf,
         fonts: &'a Fonts,
@@ -119,11 +122,13 @@ impl<'a> Desk<'a> {
         view: &str,
         about: String,
         data: &str,
+        provenance: String,
     ) -> Result<Self, Outage> {
         let own = [
             (id(&edition.report())?, Bytes::from_string(view.to_owned())),
             (shelf.about, Bytes::from_string(about)),
             (shelf.data, Bytes::from_string(data.to_owned())),
+            (shelf.provenance, Bytes::from_string(provenance)),
         ];
         Ok(Desk { shelf, fonts, own })
     }

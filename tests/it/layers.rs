@@ -8,10 +8,11 @@ use syn::visit::{self, Visit};
 use crate::support::repository;
 
 /// The modules in the order of the road. `config` and `telemetry` are open to all.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 17] = [
     ("config", 0),
     ("telemetry", 0),
     ("problem", 1),
+    ("attachment", 1),
     ("digest", 1),
     ("disk", 2),
     ("report", 2),
@@ -21,6 +22,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("event", 6),
     ("transport", 7),
     ("worker", 8),
+    ("verify", 8),
     ("commands", 9),
     ("lib", 10),
     ("main", 10),

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_changed_file_is_found;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
@@ -14,11 +15,13 @@ mod everything_fits;
 mod layers;
 mod lines_end_well;
 mod nothing_is_lost;
+mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;
 mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
 mod text_takes_its_levels;
+mod the_file_is_archival;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;

@@ -12,7 +12,6 @@ use tempfile::TempDir;
 use crate::support::repository;
 
 /// A tree with one edition, `note/1`, that sets `report.json`'s `text` and no more.
-
 const TEMPLATE: &str = r#"
 #let roles = json("/gongwen/fonts.json")
 #let face(role) = (
@@ -59,6 +58,7 @@ fn typesetter(templates: &TempDir) -> Typesetter {
 
 fn note(text: &[&str]) -> Manuscript {
     Manuscript {
+        job_id: "note-1".to_owned(),
         template: "note/1".to_owned(),
         ident: "0123456789abcdef".to_owned(),
         view: serde_json::json!({ "text": text }).to_string(),
@@ -73,6 +73,7 @@ fn note(text: &[&str]) -> Manuscript {
         description: "年度报告".to_owned(),
         keywords: vec!["政府信息公开".to_owned(), "2021".to_owned()],
         date: (2022, 1, 26),
+        made: None,
     }
 }
 
@@ -185,7 +186,7 @@ fn metadata_and_attachment_are_the_manuscripts() {
         tool(
             &pdf,
             "pdfdetach",
-            &["-save", "1", "-o", "/dev/stdout", "FILE"]
+            &["-savefile", "report.json", "-o", "/dev/stdout", "FILE"]
         ),
         manuscript.data
     );

@@ -34,7 +34,7 @@ fn the_file_says_what_it_is_and_carries_its_data() {
         "Title:           淄博市大数据局2020年政府信息公开工作年度报告",
         "Author:          淄博市大数据局",
         "Keywords:        政府信息公开, 年度报告, 2020",
-        "CreationDate:    Tue Jan 26",
+        "CreationDate:    2021-01-26T00:00:00Z",
         "Tagged:          yes",
         "JavaScript:      no",
         "Encrypted:       no",

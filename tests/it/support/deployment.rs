@@ -24,12 +24,15 @@ pub struct Deployment {
 }
 
 enum Queue {
-    Amqp {
-        prefix: String,
-        channel: Channel,
-        _connection: Connection,
-    },
+    Amqp(Box<Broker>),
     Spool,
+}
+
+/// A connection of the test's own, and the prefix of its queues.
+struct Broker {
+    prefix: String,
+    channel: Channel,
+    _connection: Connection,
 }
 
 /// What lies in the dead queue.
@@ -57,11 +60,11 @@ impl Deployment {
         let prefix = format!("test-{:08x}", rand::random::<u32>());
         let settings = [("QUEUE__URL", url), ("QUEUE__PREFIX", prefix.clone())];
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let queue = Queue::Amqp {
+        let queue = Queue::Amqp(Box::new(Broker {
             prefix: prefix.clone(),
             channel,
             _connection: connection,
-        };
+        }));
         let deployment = Self::new(folder, queue, settings);
         succeeded(
             &deployment
@@ -69,9 +72,10 @@ impl Deployment {
                 .output()
                 .expect("it starts"),
         );
-        let Queue::Amqp { channel, .. } = &deployment.queue else {
+        let Queue::Amqp(broker) = &deployment.queue else {
             unreachable!()
         };
+        let channel = &broker.channel;
         let (heard, events) = (format!("{prefix}.heard"), format!("{prefix}.events"));
         let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
         channel
@@ -170,9 +174,10 @@ impl Deployment {
                 std::fs::write(&elsewhere, body).expect("a file");
                 std::fs::rename(&elsewhere, jobs.join(format!("{name}.json"))).expect("renamed in");
             }
-            Queue::Amqp {
-                prefix, channel, ..
-            } => {
+            Queue::Amqp(broker) => {
+                let Broker {
+                    prefix, channel, ..
+                } = broker.as_ref();
                 let properties = properties
                     .with_content_type("application/json".into())
                     .with_delivery_mode(2);
@@ -188,12 +193,12 @@ impl Deployment {
 
     /// A queue that hears the replies of one routing key.
     pub async fn listen_for_replies(&self, key: &str) {
-        let Queue::Amqp {
-            prefix, channel, ..
-        } = &self.queue
-        else {
+        let Queue::Amqp(broker) = &self.queue else {
             panic!("a spool has no replies")
         };
+        let Broker {
+            prefix, channel, ..
+        } = broker.as_ref();
         let (queue, exchange) = (format!("{prefix}.replied"), format!("{prefix}.replies"));
         // Exclusive: it goes with the test's connection.
         let options = QueueDeclareOptions {
@@ -216,7 +221,7 @@ impl Deployment {
     pub async fn events(&self) -> Vec<Value> {
         let bodies = match &self.queue {
             Queue::Spool => read_folder(&self.folder.path().join("spool/events"), ".json"),
-            Queue::Amqp { .. } => self
+            Queue::Amqp(_) => self
                 .drain("heard")
                 .await
                 .into_iter()
@@ -249,7 +254,7 @@ impl Deployment {
                 }
                 dead
             }
-            Queue::Amqp { .. } => self
+            Queue::Amqp(_) => self
                 .drain("dead")
                 .await
                 .into_iter()
@@ -276,7 +281,7 @@ impl Deployment {
                 left.retain(|name| name.ends_with(".json"));
                 left
             }
-            Queue::Amqp { .. } => {
+            Queue::Amqp(_) => {
                 let mut left = Vec::new();
                 for queue in [
                     "jobs.bulk",
@@ -296,12 +301,12 @@ impl Deployment {
 
     /// Takes everything out of a queue.
     pub async fn drain(&self, queue: &str) -> Vec<(Vec<u8>, BasicProperties)> {
-        let Queue::Amqp {
-            prefix, channel, ..
-        } = &self.queue
-        else {
+        let Queue::Amqp(broker) = &self.queue else {
             panic!("a spool has no queue")
         };
+        let Broker {
+            prefix, channel, ..
+        } = broker.as_ref();
         let queue = format!("{prefix}.{queue}");
         let mut found = Vec::new();
         let options = BasicGetOptions { no_ack: true };
@@ -359,45 +364,54 @@ impl Deployment {
 
     /// Removes what was declared at the broker.
     pub async fn remove(self) {
-        let Queue::Amqp {
-            prefix, channel, ..
-        } = &self.queue
-        else {
+        let Queue::Amqp(broker) = &self.queue else {
             return;
         };
-        for queue in [
-            "jobs.bulk",
-            "jobs.urgent",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dead",
-            "unrouted",
-            "events.log",
-            "heard",
-        ] {
-            let options = QueueDeleteOptions::default();
-            channel
-                .queue_delete(format!("{prefix}.{queue}").into(), options)
-                .await
-                .expect("deleted");
-        }
-        for exchange in [
-            "jobs",
-            "unrouted",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dlx",
-            "events",
-            "replies",
-        ] {
-            let options = ExchangeDeleteOptions::default();
-            channel
-                .exchange_delete(format!("{prefix}.{exchange}").into(), options)
-                .await
-                .expect("deleted");
-        }
+        let Broker {
+            prefix, channel, ..
+        } = broker.as_ref();
+        remove_topology(channel, prefix, &["heard"]).await;
+    }
+}
+
+/// Removes what banshi declares under a prefix, and the test's own queues.
+pub async fn remove_topology(channel: &Channel, prefix: &str, own: &[&str]) {
+    const QUEUES: [&str; 8] = [
+        "jobs.urgent",
+        "jobs.bulk",
+        "retry.5s",
+        "retry.30s",
+        "retry.5m",
+        "dead",
+        "unrouted",
+        "events.log",
+    ];
+    const EXCHANGES: [&str; 8] = [
+        "jobs",
+        "unrouted",
+        "retry.5s",
+        "retry.30s",
+        "retry.5m",
+        "dlx",
+        "events",
+        "replies",
+    ];
+    for queue in QUEUES.iter().chain(own) {
+        let (name, options) = (format!("{prefix}.{queue}"), QueueDeleteOptions::default());
+        channel
+            .queue_delete(name.into(), options)
+            .await
+            .expect("deleted");
+    }
+    for exchange in EXCHANGES {
+        let (name, options) = (
+            format!("{prefix}.{exchange}"),
+            ExchangeDeleteOptions::default(),
+        );
+        channel
+            .exchange_delete(name.into(), options)
+            .await
+            .expect("deleted");
     }
 }
 
@@ -440,11 +454,12 @@ impl Drop for Worker {
     }
 }
 
+/// The broker of the tests.
 #[expect(
     clippy::disallowed_methods,
     reason = "how `make test` names its broker"
 )]
-fn amqp_url() -> String {
+pub fn amqp_url() -> String {
     std::env::var("AMQP_URL").expect("AMQP_URL names a RabbitMQ; `make test` starts one")
 }
 

@@ -131,12 +131,23 @@ pub fn objects(pdf: &Path) -> serde_json::Value {
 
 /// What `pdfinfo` says of the file.
 pub fn info(pdf: &Path) -> String {
-    String::from_utf8_lossy(&output("pdfinfo", &[], pdf)).into_owned()
+    String::from_utf8_lossy(&output("pdfinfo", &["-isodates"], pdf)).into_owned()
 }
 
 /// The XMP metadata.
 pub fn metadata(pdf: &Path) -> String {
     String::from_utf8_lossy(&output("pdfinfo", &["-meta"], pdf)).into_owned()
+}
+
+/// The file's objects in the clear, nothing compressed.
+pub fn plain(pdf: &Path) -> String {
+    let shown = Command::new("qpdf")
+        .args(["--qdf", "--object-streams=disable"])
+        .arg(pdf)
+        .arg("-")
+        .output()
+        .unwrap_or_else(|error| panic!("qpdf is needed (tests/tools/install test): {error}"));
+    String::from_utf8_lossy(&shown.stdout).into_owned()
 }
 
 /// The content of a file that is attached, by its name.

@@ -1,9 +1,8 @@
 //! The RabbitMQ transport, against a real broker: `AMQP_URL`. Each test has a prefix of its own.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test ends where it fails; tests read their broker's address and start helpers"
+    reason = "tests start helpers of their own"
 )]
 
 use std::collections::BTreeSet;
@@ -27,14 +26,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::deployment::{amqp_url as url, remove_topology};
 
-fn url() -> String {
-    std::env::var("AMQP_URL").expect(
-        "AMQP_URL is not set: these tests need a RabbitMQ. Run them with tests/tools/broker run, \
-         or set AMQP_URL to a broker of yours (amqp://guest:guest@127.0.0.1:5672/%2f)",
-    )
-}
+const SOON: Duration = Duration::from_secs(20);
 
 /// A prefix of its own, whose exchanges and queues are removed at the end.
 struct Bench {
@@ -151,40 +145,8 @@ impl Bench {
     }
 
     async fn end(self) {
-        for queue in [
-            "jobs.urgent",
-            "jobs.bulk",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-            "dead",
-            "unrouted",
-            "events.log",
-            "tap-events",
-            "tap-replies",
-        ] {
-            let (name, options) = (self.name(queue), QueueDeleteOptions::default());
-            self.channel
-                .queue_delete(name.as_str().into(), options)
-                .await
-                .unwrap();
-        }
-        for exchange in [
-            "jobs",
-            "unrouted",
-            "dlx",
-            "events",
-            "replies",
-            "retry.5s",
-            "retry.30s",
-            "retry.5m",
-        ] {
-            let (name, options) = (self.name(exchange), ExchangeDeleteOptions::default());
-            self.channel
-                .exchange_delete(name.as_str().into(), options)
-                .await
-                .unwrap();
-        }
+        let own = ["tap-events", "tap-replies"];
+        remove_topology(&self.channel, &self.settings.prefix, &own).await;
         self.connection.close(200, "OK".into()).await.unwrap();
     }
 }
@@ -703,6 +665,8 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     }
     println!("{order:?}");
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 10);
+    let given_back: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
+    assert_eq!(order[..5], given_back, "they come back in their order");
     client.close().await;
     intake.close().await;
     bench.end().await;

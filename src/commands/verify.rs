@@ -1,0 +1,151 @@
+//! `banshi verify`: whether PDFs are what banshi made.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
+
+use super::{Error, Exit, Format, VerifyArgs, block_on};
+use crate::config::Settings;
+use crate::problem::{Outage, Part};
+use crate::store::Manifest;
+use crate::verify::{Finding, Verdict, Verifier};
+
+/// The largest file that is read, in bytes: a typesetter gives no larger one.
+const LARGEST: u64 = 256 << 20;
+
+/// What was found of a file, and of its manifest if that was asked for.
+struct Checked<'a> {
+    path: &'a Path,
+    finding: Finding,
+    manifest: Option<Result<(), Vec<String>>>,
+}
+
+impl Checked<'_> {
+    /// Whether the file is shown to be what banshi made. One of another version that this build
+    /// cannot tell of is vouched for by its manifest, or not at all.
+    fn good(&self) -> bool {
+        match (self.finding.verdict, &self.manifest) {
+            (Verdict::Altered, _) | (_, Some(Err(_))) | (Verdict::Unproven, None) => false,
+            (Verdict::Authentic | Verdict::Equivalent, _) | (Verdict::Unproven, Some(Ok(()))) => {
+                true
+            }
+        }
+    }
+}
+
+pub fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit, Error> {
+    let mut settings = settings.clone();
+    let threads = settings.render.typesetters().min(args.files.len());
+    settings.render.threads = threads;
+    block_on(async {
+        let verifier = Verifier::start(&settings).await?;
+        let mut exit = Exit::Done;
+        let files = args
+            .files
+            .iter()
+            .map(|path| check(&verifier, path, args.manifest));
+        let mut checked = stream::iter(files).buffered(threads);
+        while let Some(checked) = checked.try_next().await? {
+            if !checked.good() {
+                exit = Exit::JobAtFault;
+            }
+            match args.format {
+                Format::Text => say(&checked)?,
+                Format::Json => writeln!(std::io::stdout(), "{}", as_json(&checked))?,
+            }
+        }
+        drop(checked);
+        verifier.close().await;
+        Ok(exit)
+    })
+}
+
+async fn check<'a>(
+    verifier: &Verifier,
+    path: &'a Path,
+    with_manifest: bool,
+) -> Result<Checked<'a>, Outage> {
+    let pdf = read(path)?;
+    let finding = verifier.verify(&pdf).await?;
+    let manifest = with_manifest.then(|| agrees(&finding, &path.with_extension("json")));
+    Ok(Checked {
+        path,
+        finding,
+        manifest,
+    })
+}
+
+/// A file up to a byte more than is ever read: what is larger is no file of banshi's.
+fn read(path: &Path) -> Result<Vec<u8>, Outage> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(LARGEST + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let cannot = |e: std::io::Error| {
+        Outage::because(Part::Disk, format!("cannot read {}", path.display()), e)
+    };
+    read().map_err(cannot)
+}
+
+/// Holds a file against the manifest at a path. A manifest that is not there or not to be read
+/// agrees with nothing.
+fn agrees(finding: &Finding, path: &Path) -> Result<(), Vec<String>> {
+    let name = path.display();
+    let bytes = read(path).map_err(|outage| vec![outage.chain()])?;
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|error| vec![format!("{name} is no manifest: {error}")])?;
+    finding.agrees_with(&manifest)
+}
+
+fn say(checked: &Checked) -> Result<(), Error> {
+    let (finding, name) = (&checked.finding, checked.path.display());
+    let (verdict, verdict_zh) = finding.verdict.words();
+    let manifest = match &checked.manifest {
+        None => "",
+        Some(Ok(())) => ", as its manifest says",
+        Some(Err(_)) => ", and its manifest does not agree",
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "{name}: {verdict} {verdict_zh}{manifest}")?;
+    if finding.verdict != Verdict::Authentic {
+        writeln!(out, "    {}\n    {}", finding.message, finding.message_zh)?;
+    }
+    if let Some(Err(wrong)) = &checked.manifest {
+        for line in wrong {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn as_json(checked: &Checked) -> serde_json::Value {
+    let Finding {
+        verdict,
+        message,
+        message_zh,
+        sha256,
+        data_agree,
+        provenance,
+    } = &checked.finding;
+    let manifest = checked.manifest.as_ref().map(|manifest| match manifest {
+        Ok(()) => json!({ "agrees": true, "differences": [] }),
+        Err(wrong) => json!({ "agrees": false, "differences": wrong }),
+    });
+    json!({
+        "file": checked.path.display().to_string(),
+        "ok": checked.good(),
+        "verdict": verdict,
+        "message": message,
+        "message_zh": message_zh,
+        "sha256": sha256,
+        "data_agree": data_agree,
+        "provenance": provenance,
+        "manifest": manifest,
+    })
+}

@@ -1,0 +1,245 @@
+//! The broker's address, and what its errors mean.
+//!
+//! Takes the settings, gives connections to a broker on which everything stands. Never shows the
+//! password, and never waits for ever. If we crash here, nothing has been taken in yet.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use tokio::time::timeout;
+
+use super::topology::{Topology, Unfit};
+use crate::config;
+use crate::problem::{Outage, Part};
+
+/// Who we are, to the broker and in `app_id`.
+pub(super) const PRODUCT: &str = concat!("banshi/", env!("CARGO_PKG_VERSION"));
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long topology and consumers may take, which in a cluster is an election or two.
+pub(super) const PREPARE: Duration = Duration::from_secs(60);
+/// How long a confirm, an acknowledgement or an answer may take. lapin waits for ever.
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
+/// How long a connection may take to be closed.
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
+/// The longest prefix: the broker's names have at most 255 bytes, and the prefix is not all.
+const PREFIX: usize = 200;
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Waiting may mend it.
+    Passing(Outage),
+    /// Only somebody can: credentials, virtual host, topology.
+    Lasting(Outage),
+}
+
+impl From<Fault> for Outage {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Passing(outage) | Fault::Lasting(outage) => outage,
+        }
+    }
+}
+
+/// A broker's address, and what must stand there.
+#[derive(Debug)]
+pub(super) struct Broker {
+    uri: AMQPUri,
+    mode: config::Topology,
+    /// The names.
+    pub(super) topology: Topology,
+}
+
+impl Broker {
+    /// Reads the address.
+    pub(super) fn new(settings: &config::Queue) -> Result<Broker, Outage> {
+        let wrong = |why: String| {
+            let form = "want amqp://user:password@host:5672/vhost";
+            Outage::new(
+                Part::Transport,
+                format!("queue.url is no address: {why}; {form}"),
+            )
+        };
+        // The parser puts the address, and so the password, into some of its errors.
+        let parsed = settings.url.parse();
+        let mut uri: AMQPUri =
+            parsed.map_err(|why: String| wrong(why.replace(&settings.url, "…")))?;
+        let host = settings.url.rsplit('@').next().unwrap_or_default();
+        if host.starts_with('[') || settings.url.contains("://[") {
+            // lapin takes such a host for "localhost".
+            return Err(wrong("an IPv6 address needs a host name here".to_owned()));
+        }
+        if settings.prefix.len() > PREFIX {
+            let why = format!("queue.prefix is longer than {PREFIX} bytes");
+            return Err(Outage::new(Part::Transport, why));
+        }
+        uri.query.heartbeat.get_or_insert(settings.heartbeat);
+        Ok(Broker {
+            uri,
+            mode: settings.topology,
+            topology: Topology::new(&settings.prefix),
+        })
+    }
+
+    /// Connects. `role` is in the connection's name, for whoever looks at the broker.
+    pub(super) async fn connect(&self, role: &str) -> Result<Connection, Fault> {
+        let name = format!("{} {role}", PRODUCT);
+        // No automatic recovery: after a restart of the broker it leaves consumers behind that
+        // hold messages and that nobody reads.
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        match timeout(
+            CONNECT,
+            Connection::connect_uri(self.uri.clone(), properties),
+        )
+        .await
+        {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.refusal(error)),
+            Err(_) => Err(Fault::Passing(Outage::new(
+                Part::Transport,
+                format!(
+                    "RabbitMQ at {self} did not answer within {} s",
+                    CONNECT.as_secs()
+                ),
+            ))),
+        }
+    }
+
+    /// What a connection's failure means.
+    fn refusal(&self, error: lapin::Error) -> Fault {
+        let user = &self.uri.authority.userinfo.username;
+        let said = match error.kind() {
+            ErrorKind::ProtocolError(refusal) => {
+                (refusal.get_id(), refusal.get_message().as_str().to_owned())
+            }
+            _ => (0, String::new()),
+        };
+        match said {
+            (403, _) => Fault::Lasting(outage(
+                format!(
+                    "RabbitMQ at {self} refuses the user {user:?} or the password. Check \
+                     queue.url, or BANSHI__QUEUE__URL"
+                ),
+                error,
+            )),
+            // NOT_ALLOWED is a virtual host that is missing or closed to the user, or a limit of
+            // connections, which passes.
+            (530, said) if !said.contains("limit") => Fault::Lasting(outage(
+                format!(
+                    "RabbitMQ at {self} does not let {user:?} into the virtual host {:?}. Create \
+                     it (rabbitmqctl add_vhost, set_permissions), or check the end of queue.url, \
+                     where the virtual host / is written %2f",
+                    self.uri.vhost
+                ),
+                error,
+            )),
+            _ => Fault::Passing(outage(
+                format!(
+                    "cannot reach RabbitMQ at {self}. Start it, or check queue.url \
+                     (BANSHI__QUEUE__URL); \"spool:DIR\" needs no broker"
+                ),
+                error,
+            )),
+        }
+    }
+
+    /// Creates or checks what must stand.
+    pub(super) async fn prepare(&self, connection: &Connection) -> Result<(), Fault> {
+        match timeout(PREPARE, self.topology.ensure(connection, self.mode)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Unfit::Wrong(lines))) => Err(Fault::Lasting(Outage::new(
+                Part::Transport,
+                format!("RabbitMQ at {self} is not as it must be:\n{lines}"),
+            ))),
+            Ok(Err(Unfit::Unknown(error))) => Err(Fault::Passing(outage(
+                format!("exchanges and queues cannot be checked at {self}"),
+                error,
+            ))),
+            Err(_) => Err(Fault::Passing(self.silent("exchanges and queues"))),
+        }
+    }
+
+    /// Whether the topology is ours to create.
+    pub(super) fn declares(&self) -> bool {
+        self.mode == config::Topology::Declare
+    }
+
+    pub(super) fn silent(&self, what: &str) -> Outage {
+        let seconds = PREPARE.as_secs();
+        Outage::new(
+            Part::Transport,
+            format!("{what}: no answer from {self} within {seconds} s"),
+        )
+    }
+}
+
+/// The address without the password.
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AMQPUri {
+            scheme,
+            authority,
+            vhost,
+            ..
+        } = &self.uri;
+        let vhost = vhost.replace('/', "%2f");
+        let user = &authority.userinfo.username;
+        write!(
+            f,
+            "{scheme}://{user}@{}:{}/{vhost}",
+            authority.host, authority.port
+        )
+    }
+}
+
+/// An outage with the broker's or the system's own words as its cause.
+pub(super) fn outage(message: impl Into<String>, error: lapin::Error) -> Outage {
+    match error.kind() {
+        ErrorKind::IOError(cause) => Outage::because(Part::Transport, message, cause.clone()),
+        ErrorKind::ProtocolError(refusal) => {
+            Outage::because(Part::Transport, message, refusal.get_message().as_str())
+        }
+        _ => Outage::because(Part::Transport, message, error),
+    }
+}
+
+/// An outage's chain of causes without the part, for a reason that stands in another sentence.
+pub(super) fn plain(outage: &Outage) -> String {
+    let chain = outage.chain();
+    let part = format!("{}: ", outage.part);
+    chain.strip_prefix(&part).unwrap_or(&chain).to_owned()
+}
+
+/// Waits for an answer, and not for ever.
+pub(super) async fn answered<T>(
+    what: &str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Outage> {
+    match timeout(ANSWER, answer).await {
+        Ok(result) => result.map_err(|error| outage(what, error)),
+        Err(_) => Err(Outage::new(
+            Part::Transport,
+            format!(
+                "{what}: no answer from the broker within {} s",
+                ANSWER.as_secs()
+            ),
+        )),
+    }
+}
+
+/// `NOT_FOUND - no exchange …` or `… no queue …`. Other 404s are queues that exist but are out.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal)
+        if refusal.get_message().as_str().starts_with("NOT_FOUND - no "))
+}
+
+/// Ends a connection in order. lapin has a thread for each, which must not outlive the runtime.
+pub(super) async fn close(connection: &Connection) {
+    // A connection that is gone already, or that does not answer, is closed all the same.
+    drop(timeout(CLOSE, connection.close(200, "OK".into())).await);
+}

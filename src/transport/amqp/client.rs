@@ -1,0 +1,230 @@
+//! The sender's and the operator's side of RabbitMQ: jobs in, and the dead queue.
+//!
+//! Takes jobs and verdicts, gives dead jobs. Never removes a dead job before its copy is safe. If
+//! we crash here, what was looked at is in the dead queue again, and a job may have been sent twice.
+
+use std::time::Duration;
+
+use lapin::message::Delivery as Message;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+
+use super::broker::{Broker, PRODUCT, answered, close};
+use super::properties::{
+    ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
+};
+use super::publisher::Publisher;
+use crate::config;
+use crate::digest;
+use crate::problem::{Outage, Part};
+use crate::transport::{DeadJob, Lane, Verdict};
+
+/// What the broker itself says of a dead job that reached its delivery limit.
+const CRASHED: &str = "crashed";
+
+/// The sender's and the operator's side.
+#[derive(Debug)]
+pub struct Client {
+    broker: Box<Broker>,
+    publisher: Box<Publisher>,
+}
+
+impl Client {
+    /// Connects, once. Creates the topology too, where the settings leave that to us: a job can
+    /// be sent before the first worker has started.
+    ///
+    /// # Errors
+    /// When the broker is not there, does not let us in, or is not as it must be.
+    pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
+        let broker = Box::new(Broker::new(settings)?);
+        let connection = broker.connect("client").await?;
+        if broker.declares()
+            && let Err(fault) = broker.prepare(&connection).await
+        {
+            close(&connection).await;
+            return Err(fault.into());
+        }
+        // Somebody waits for it: an alarm of the broker is said, not waited for.
+        Ok(Client {
+            broker,
+            publisher: Box::new(Publisher::new(connection, false)),
+        })
+    }
+
+    /// Sends a job and waits until it is safe.
+    ///
+    /// # Errors
+    /// When it may not be safe.
+    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
+        if id.len() > 255 {
+            let why = format!("the id {:?}… is longer than 255 bytes", cut(id));
+            return Err(Outage::new(Part::Transport, why));
+        }
+        let properties = persistent()
+            .with_content_type(short("application/json"))
+            .with_message_id(short(id))
+            .with_app_id(short(PRODUCT));
+        let exchange = self.broker.topology.name("jobs");
+        Ok(self
+            .publisher
+            .publish(&exchange, lane.as_str(), body, properties)
+            .await?)
+    }
+
+    /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
+    ///
+    /// # Errors
+    /// When the broker fails on the way: the rest stays.
+    pub async fn walk_dead(
+        &mut self,
+        mut judge: impl FnMut(&DeadJob) -> Verdict,
+    ) -> Result<(), Outage> {
+        let queue = self.broker.topology.name("dead");
+        let what = format!("the queue {queue}");
+        let channel = answered(&what, self.publisher.plain_channel()).await?;
+        let jobs = self.ready(&channel, &queue).await?;
+        let (mut kept, mut last) = (0, None);
+        let mut walked = Ok(());
+        for _ in 0..jobs {
+            // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
+            let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
+            let Some(message) = answered(&what, got).await? else {
+                // Somebody else has taken the rest.
+                break;
+            };
+            let message = message.delivery;
+            let job = self.dead_job(&message);
+            let mut verdict = judge(&job);
+            if verdict == Verdict::Replay {
+                walked = self.replay(&job, &message.properties).await;
+                if walked.is_err() {
+                    verdict = Verdict::Keep;
+                }
+            }
+            if verdict == Verdict::Keep {
+                (kept, last) = (kept + 1, Some(message.acker));
+            } else {
+                let acked = message.acker.ack(BasicAckOptions::default());
+                if !answered(&what, acked).await? {
+                    let why = format!("{what}: the channel has ended");
+                    return Err(Outage::new(Part::Transport, why));
+                }
+            }
+            if walked.is_err() {
+                break;
+            }
+        }
+        if let Some(last) = last {
+            // All at once, which keeps their order.
+            let options = BasicNackOptions {
+                multiple: true,
+                requeue: true,
+            };
+            answered(&what, last.nack(options)).await?;
+            // The broker has no answer to that. Whoever looks next is to see them again.
+            for _ in 0..100 {
+                if self.ready(&channel, &queue).await? >= kept {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        answered(&what, channel.close(200, "OK".into())).await?;
+        walked
+    }
+
+    async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let asked = channel.queue_declare(short(queue), options, FieldTable::default());
+        Ok(answered(&format!("the queue {queue}"), asked)
+            .await?
+            .message_count())
+    }
+
+    /// Sends a dead job to its lane as it was sent first.
+    async fn replay(&self, job: &DeadJob, properties: &BasicProperties) -> Result<(), Outage> {
+        let (properties, headers) = copy(properties);
+        let mut first = FieldTable::default();
+        for (name, value) in headers.inner() {
+            if !is_ours(name.as_str()) {
+                first.insert(name.clone(), value.clone());
+            }
+        }
+        let exchange = self.broker.topology.name("jobs");
+        let properties = properties.with_headers(first);
+        Ok(self
+            .publisher
+            .publish(&exchange, &job.lane, &job.body, properties)
+            .await?)
+    }
+
+    /// What a message in the dead queue says of itself.
+    fn dead_job(&self, message: &Message) -> DeadJob {
+        let properties = &message.properties;
+        let own = |name| header(properties, name).and_then(text);
+        let id = properties
+            .message_id()
+            .as_ref()
+            .map(|id| id.as_str().to_owned());
+        let id = id.unwrap_or_else(|| format!("sha256:{}", digest::sha256(&message.data)));
+        let body = message.data.clone();
+        if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
+            let message = own(ERROR).unwrap_or_default();
+            let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
+            return DeadJob {
+                id,
+                code,
+                message,
+                event,
+                lane,
+                body,
+            };
+        }
+        // Without our headers it was the broker that gave it up. x-first-death-reason would be the
+        // wait in a retry queue, if there was one; the newest entry of x-death is the last death.
+        let death = header(properties, "x-death").and_then(last_death);
+        let of = |name| {
+            death
+                .and_then(|death| death.inner().get(name))
+                .and_then(text)
+        };
+        let code = own("x-last-death-reason").or_else(|| of("reason"));
+        let code = code.or_else(|| own("x-first-death-reason"));
+        let code = code.unwrap_or_else(|| "unknown".to_owned());
+        let queue = own("x-last-death-queue")
+            .or_else(|| of("queue"))
+            .unwrap_or_default();
+        let lane = Lane::ALL
+            .into_iter()
+            .find(|lane| queue == self.broker.topology.lane(*lane));
+        let message = match code.as_str() {
+            "delivery_limit" => {
+                "its workers ended before it did, every time that it was delivered".to_owned()
+            }
+            other => format!("the broker took it out of queue {queue:?}: {other}"),
+        };
+        let lane = lane.unwrap_or(Lane::Bulk).to_string();
+        DeadJob {
+            id,
+            code,
+            message,
+            event: CRASHED.to_owned(),
+            lane,
+            body,
+        }
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.publisher.close().await;
+    }
+}
+
+/// The newest entry of `x-death`, which the broker keeps newest first.
+fn last_death(value: &AMQPValue) -> Option<&FieldTable> {
+    value.as_array()?.as_slice().first()?.as_field_table()
+}

@@ -1,0 +1,193 @@
+//! Publishing with confirms.
+//!
+//! Takes a message, gives back that it is safe. Never has two in flight on one channel, and never
+//! takes an unroutable or refused message, or a silence, for a success. If we crash here, the
+//! message may be safe or not, and whoever sent it sends it again.
+
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::broker::{ANSWER, close, is_missing, outage};
+use super::properties::short;
+use crate::problem::{Outage, Part};
+
+/// Publishes in flight, each on a channel of its own. More than any worker has jobs in hand.
+const CHANNELS: usize = 64;
+
+/// A message that is not known to be safe.
+#[derive(Debug)]
+pub(super) enum Unsafe {
+    /// The broker says that it has not taken it. The channel or at least the session is well.
+    Refused(Outage),
+    /// Something that must stand is gone.
+    Missing(Outage),
+    /// Nobody knows.
+    Unknown(Outage),
+}
+
+impl From<Unsafe> for Outage {
+    fn from(failure: Unsafe) -> Self {
+        match failure {
+            Unsafe::Refused(outage) | Unsafe::Missing(outage) | Unsafe::Unknown(outage) => outage,
+        }
+    }
+}
+
+/// Publishes with confirms, one message in flight on each channel.
+///
+/// lapin attaches a returned message to whichever confirm comes next, so that with two in flight
+/// on one channel an unroutable message can pass for a safe one.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    connection: Connection,
+    idle: Mutex<Vec<Channel>>,
+    permits: Semaphore,
+    /// Whether to wait while the broker takes no messages at all.
+    patient: bool,
+}
+
+impl Publisher {
+    /// A publisher on a connection of its own. An alarm of memory or disk blocks connections that
+    /// publish (RabbitMQ, "Memory and Disk Alarms"): acknowledgements must not go that way.
+    ///
+    /// A `patient` one waits for the end of an alarm; to give up would only repeat the work, and
+    /// count every job in hand as delivered once more.
+    pub(super) fn new(connection: Connection, patient: bool) -> Publisher {
+        let permits = Semaphore::new(CHANNELS);
+        Publisher {
+            connection,
+            idle: Mutex::default(),
+            permits,
+            patient,
+        }
+    }
+
+    /// Publishes and waits for the confirm. Only a plain confirm is a success.
+    ///
+    /// Dropped half way, the channel is not used again and the message may or may not be safe.
+    pub(super) async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<(), Unsafe> {
+        let Ok(_permit) = self.permits.acquire().await else {
+            let why = "the connection to the broker was closed";
+            return Err(Unsafe::Unknown(Outage::new(Part::Transport, why)));
+        };
+        let mut in_flight = pin!(async {
+            let channel = self.channel().await?;
+            // mandatory: what no queue is bound for comes back, and is not silently dropped
+            // (RabbitMQ, "Publishers", "Unroutable Message Handling").
+            let options = BasicPublishOptions {
+                mandatory: true,
+                ..Default::default()
+            };
+            let (exchange, key) = (short(exchange), short(key));
+            let sent = channel
+                .basic_publish(exchange, key, options, body, properties)
+                .await?;
+            Ok::<_, lapin::Error>((channel, sent.await?))
+        });
+        let place = format!("exchange {exchange:?}, key {key:?}");
+        let second = Duration::from_secs(1);
+        let mut left = ANSWER;
+        let (channel, confirmation) = loop {
+            match timeout(second, &mut in_flight).await {
+                Ok(Ok(answer)) => break answer,
+                Ok(Err(error)) => return Err(refused(&place, error)),
+                Err(_) if self.connection.status().blocked() && self.patient => left = ANSWER,
+                Err(_) if left > second => left -= second,
+                Err(_) => return Err(Unsafe::Unknown(self.unconfirmed(&place))),
+            }
+        };
+        let refused = |why: String| Err(Unsafe::Refused(Outage::new(Part::Transport, why)));
+        match confirmation {
+            Confirmation::Ack(None) => {
+                self.idle().push(channel);
+                Ok(())
+            }
+            Confirmation::Ack(Some(returned)) => {
+                self.idle().push(channel);
+                let said = &returned.reply_text;
+                refused(format!(
+                    "{place}: no queue is bound for this message ({said})"
+                ))
+            }
+            Confirmation::Nack(_) => {
+                self.idle().push(channel);
+                refused(format!(
+                    "{place}: a queue is full and takes no more messages"
+                ))
+            }
+            // A channel that lost its confirm mode. It is not used again.
+            Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
+        }
+    }
+
+    /// A channel that nobody else uses.
+    async fn channel(&self) -> lapin::Result<Channel> {
+        loop {
+            // A statement of its own, for the lock must not be held while waiting.
+            let idle = self.idle().pop();
+            match idle {
+                Some(channel) if channel.status().connected() => return Ok(channel),
+                Some(_) => {}
+                None => {
+                    let channel = self.connection.create_channel().await?;
+                    channel
+                        .confirm_select(ConfirmSelectOptions::default())
+                        .await?;
+                    return Ok(channel);
+                }
+            }
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Channel>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unconfirmed(&self, place: &str) -> Outage {
+        let why = if self.connection.status().blocked() {
+            "; the broker takes no messages, for want of memory or disk"
+        } else {
+            ""
+        };
+        let seconds = ANSWER.as_secs();
+        Outage::new(
+            Part::Transport,
+            format!("{place}: no confirm within {seconds} s{why}"),
+        )
+    }
+
+    /// A channel for anything but publishing.
+    pub(super) async fn plain_channel(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
+    }
+
+    pub(super) async fn close(&self) {
+        self.idle().clear();
+        close(&self.connection).await;
+    }
+}
+
+/// What the error of a publish means.
+fn refused(place: &str, error: lapin::Error) -> Unsafe {
+    let missing = is_missing(&error);
+    let soft = error.is_amqp_soft_error();
+    let outage = outage(place, error);
+    match (missing, soft) {
+        (true, _) => Unsafe::Missing(outage),
+        // The broker has closed this one channel: no permission, or the message is too large.
+        (_, true) => Unsafe::Refused(outage),
+        _ => Unsafe::Unknown(outage),
+    }
+}

@@ -1,0 +1,402 @@
+//! Whether a PDF is what banshi made: it is made again from its own attachments and compared.
+//!
+//! Takes the bytes of a file, gives a [`Finding`]. Never takes the file's word for anything but
+//! what to make again: equal bytes are the only proof, and what can't be compared is called
+//! unproven. If we crash here, nothing is lost: nothing was written.
+//!
+//! A finding is of page, data and provenance together. Whoever can run banshi can make a file that
+//! is consistent in itself; that a file is *the* file, its manifest, its event or a signature says.
+
+use serde::Serialize;
+
+use crate::attachment::{Unreadable, attachment};
+use crate::config::{Limits, Settings};
+use crate::digest::sha256;
+use crate::job;
+use crate::problem::{Failure, Outage, Rejection};
+use crate::report::Editions;
+use crate::store::Manifest;
+use crate::typesetter::{
+    DATA, ENGINE, Edition, Manuscript, PROVENANCE, Pool, Program, Provenance, STANDARD, Typesetter,
+};
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// 真实. This build makes the same file of its data, byte for byte.
+    Authentic,
+    /// 等同. Made by another version or with other templates or faces, and this build makes the
+    /// same file of its data but for what the file says of versions.
+    Equivalent,
+    /// 未能核实. Made by another version, and this build makes another file of its data: only that
+    /// version can tell. Its data are those that its provenance names.
+    Unproven,
+    /// 已改动. Not what banshi made: changed, saved again, or never banshi's.
+    Altered,
+}
+
+impl Verdict {
+    /// As it is printed: in English and Chinese.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Verdict::Authentic => ("authentic", "真实"),
+            Verdict::Equivalent => ("equivalent", "等同"),
+            Verdict::Unproven => ("unproven", "未能核实"),
+            Verdict::Altered => ("altered", "已改动"),
+        }
+    }
+}
+
+/// A verdict and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What the file is.
+    pub verdict: Verdict,
+    /// Why, for people, in English.
+    pub message: String,
+    /// Why, for people, in Chinese.
+    pub message_zh: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Whether the attached data are those that the provenance names; none, when either can't be
+    /// read.
+    pub data_agree: Option<bool>,
+    /// What the file says of how it was made, when that can be read.
+    pub provenance: Option<Provenance>,
+}
+
+impl Finding {
+    /// Holds the file against a manifest.
+    ///
+    /// # Errors
+    /// What the manifest says otherwise, a line each.
+    pub fn agrees_with(&self, manifest: &Manifest) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        let mut compare = |what: &str, manifest: &str, file: &str| {
+            if manifest != file {
+                wrong.push(format!(
+                    "{what}: the manifest says {manifest}, the file {file}"
+                ));
+            }
+        };
+        compare("artifact.sha256", &manifest.artifact.sha256, &self.sha256);
+        if let Some(made) = &self.provenance {
+            let (template, stated) = (&manifest.template, &made.template);
+            for (what, manifest, file) in [
+                ("job_id", &manifest.job_id, &made.job.id),
+                ("job.sha256", &manifest.job.sha256, &made.job.sha256),
+                ("template.name", &template.name, &stated.name),
+                ("template.version", &template.version, &stated.version),
+                ("template.sha256", &template.sha256, &stated.sha256),
+                ("fonts.sha256", &manifest.fonts.sha256, &made.fonts.sha256),
+                ("engine", &manifest.engine, &made.engine),
+                ("product", &manifest.product, &made.product),
+                (
+                    "artifact.standard",
+                    &manifest.artifact.standard,
+                    &made.standard,
+                ),
+            ] {
+                compare(what, manifest, file);
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+/// This build, ready to make files again.
+pub struct Verifier {
+    pool: Pool,
+    limits: Limits,
+    forms: Editions,
+    editions: Vec<Edition>,
+    fonts_sha256: String,
+}
+
+/// A verdict and why, before the rest is known.
+struct Verdicts {
+    verdict: Verdict,
+    en: String,
+    zh: String,
+}
+
+fn altered(en: impl Into<String>, zh: impl Into<String>) -> Verdicts {
+    Verdicts {
+        verdict: Verdict::Altered,
+        en: en.into(),
+        zh: zh.into(),
+    }
+}
+
+impl Verifier {
+    /// Starts `render.threads` typesetters with the templates and faces of the settings.
+    ///
+    /// # Errors
+    /// As [`Typesetter::load`] and [`Pool::start`].
+    pub async fn start(settings: &Settings) -> Result<Verifier, Outage> {
+        let typesetter = Typesetter::load(settings)?;
+        Ok(Verifier {
+            pool: Pool::start(settings, Program::this()?).await?,
+            limits: settings.limits.clone(),
+            forms: typesetter.editions()?,
+            editions: typesetter.templates().editions().cloned().collect(),
+            fonts_sha256: typesetter.fonts().sha256().to_owned(),
+        })
+    }
+
+    /// Lets the typesetters go.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    /// What a file is.
+    ///
+    /// # Errors
+    /// When there is no typesetter to be had.
+    pub async fn verify(&self, pdf: &[u8]) -> Result<Finding, Outage> {
+        let mut finding = Finding {
+            verdict: Verdict::Altered,
+            message: String::new(),
+            message_zh: String::new(),
+            sha256: sha256(pdf),
+            data_agree: None,
+            provenance: None,
+        };
+        let found = self.judge(pdf, &mut finding).await?;
+        finding.verdict = found.verdict;
+        finding.message = found.en;
+        finding.message_zh = found.zh;
+        Ok(finding)
+    }
+
+    async fn judge(&self, pdf: &[u8], finding: &mut Finding) -> Result<Verdicts, Outage> {
+        let stated = match attachment(pdf, PROVENANCE) {
+            Ok(stated) => stated,
+            Err(error) => return Ok(unreadable(PROVENANCE, error)),
+        };
+        let Ok(made) = serde_json::from_slice::<Provenance>(&stated) else {
+            return Ok(unknown(&stated));
+        };
+        finding.provenance = Some(made.clone());
+        let data = match attachment(pdf, DATA) {
+            Ok(data) => data,
+            Err(error) => return Ok(unreadable(DATA, error)),
+        };
+        let agree = sha256(&data) == made.data.sha256 && data.len() == made.data.bytes;
+        finding.data_agree = Some(agree);
+        if !agree {
+            return Ok(altered(
+                format!("the attached {DATA} is not the one that {PROVENANCE} names"),
+                format!("附件{DATA}与{PROVENANCE}所载摘要不符"),
+            ));
+        }
+        let others = self.others(&made);
+        if others.is_empty() && made.json().as_bytes() != stated {
+            return Ok(altered(
+                format!("the attached {PROVENANCE} is not as this version writes it"),
+                format!("附件{PROVENANCE}与本版本的写法不一致"),
+            ));
+        }
+        match self.again(&made, &data).await {
+            Ok(again) => Ok(compare(pdf, &again, &others)),
+            Err(Failure::Outage(outage)) => Err(outage),
+            Err(Failure::Rejected(rejection)) => Ok(refused(&rejection, &others)),
+        }
+    }
+
+    /// What the file says of versions that is not so of this build: the file's, and ours.
+    fn others(&self, made: &Provenance) -> Vec<(String, String)> {
+        let mut others = Vec::new();
+        let mut compare = |theirs: String, ours: String| {
+            if theirs != ours {
+                others.push((printable(&theirs), ours));
+            }
+        };
+        let template = |name: &str, version: &str, sha256: &str| {
+            format!("{name} {version} (sha256 {})", short(sha256))
+        };
+        let stated = &made.template;
+        let ours = self.editions.iter().find(|ours| ours.name == stated.name);
+        compare(made.product.clone(), crate::PRODUCT.to_owned());
+        compare(made.engine.clone(), ENGINE.to_owned());
+        compare(
+            template(&stated.name, &stated.version, &stated.sha256),
+            ours.map_or_else(
+                || format!("no {}", stated.name),
+                |ours| template(&ours.name, &ours.version, &ours.sha256),
+            ),
+        );
+        let faces = |sha256: &str| format!("fonts (sha256 {})", short(sha256));
+        compare(faces(&made.fonts.sha256), faces(&self.fonts_sha256));
+        compare(made.standard.clone(), STANDARD.to_owned());
+        others
+    }
+
+    /// The file that this build makes of the data, with the provenance as it is stated.
+    async fn again(&self, made: &Provenance, data: &[u8]) -> Result<Vec<u8>, Failure> {
+        let Ok(data) = std::str::from_utf8(data) else {
+            return Err(not_canonical().into());
+        };
+        // A report that breaks a rule was made if its sender wanted it so; the page is the same.
+        let (id, name) = (
+            serde_json::Value::from(made.job.id.as_str()),
+            serde_json::Value::from(made.template.name.as_str()),
+        );
+        let text = format!(
+            "{{\"job_id\":{id},\"template\":{name},\"on_violation\":\"warn\",\"data\":{data}}}"
+        );
+        let job = job::read(text.as_bytes(), None, &self.limits, &self.forms)
+            .map_err(|refusal| refusal.rejection)?;
+        // Also sees to it that the data were no more than the data.
+        if job.data != data {
+            return Err(not_canonical().into());
+        }
+        let mut manuscript = Manuscript::of(&job);
+        manuscript.ident = made.job.sha256.clone();
+        manuscript.made = Some(Box::new(made.clone()));
+        Ok(self.pool.typeset(&manuscript).await?.bytes)
+    }
+}
+
+/// The file against what this build made.
+fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
+    let same = pdf == again;
+    let (theirs, ours) = versions(others);
+    match (same, others.is_empty()) {
+        (true, true) => Verdicts {
+            verdict: Verdict::Authentic,
+            en: format!("the same bytes as {} makes of its data", crate::PRODUCT),
+            zh: format!("与{}由其数据重新生成的文件逐字节相同", crate::PRODUCT),
+        },
+        (true, false) => Verdicts {
+            verdict: Verdict::Equivalent,
+            en: format!(
+                "made with {theirs}; this build has {ours} and makes the same of its data but for these names"
+            ),
+            zh: format!(
+                "由{theirs}生成；本机为{ours}，由其数据重新生成的文件除上述版本信息外完全相同"
+            ),
+        },
+        (false, false) => Verdicts {
+            verdict: Verdict::Unproven,
+            en: format!(
+                "made with {theirs}, of which this build cannot tell: it has {ours}, and makes another file of its data. The data are those that its provenance names. Verify it with what made it"
+            ),
+            zh: format!(
+                "由{theirs}生成，本机为{ours}，重新生成的文件与之不同，无法核实；所附数据与其生成依据一致。请用原版本核实"
+            ),
+        },
+        (false, true) if pdf.starts_with(again) => {
+            let more = pdf.len() - again.len();
+            altered(
+                format!(
+                    "it begins with the authentic file of {} bytes, and {more} bytes were added after it: a signature, or a change of what is shown",
+                    again.len()
+                ),
+                format!(
+                    "前{}字节与原件相同，其后追加了{more}字节：可能是签名，也可能改动了显示内容",
+                    again.len()
+                ),
+            )
+        }
+        (false, true) => {
+            let place = pdf.iter().zip(again).position(|(a, b)| a != b);
+            let place = place.unwrap_or(pdf.len().min(again.len()));
+            altered(
+                format!(
+                    "not what this very version makes of its data: other bytes from byte {place} on"
+                ),
+                format!("与同一版本由其数据重新生成的文件不同：自第{place}字节起不一致"),
+            )
+        }
+    }
+}
+
+/// The data can't be set.
+fn refused(rejection: &Rejection, others: &[(String, String)]) -> Verdicts {
+    let problem = &rejection.problems()[0];
+    let (code, path) = (problem.code, &problem.path);
+    let (en, zh) = (&problem.message, &problem.message_zh);
+    if others.is_empty() {
+        return altered(
+            format!("this very version makes no file of its data: {code} {path}: {en}"),
+            format!("同一版本不能由其数据生成文件：{code} {path}：{zh}"),
+        );
+    }
+    let (theirs, ours) = versions(others);
+    Verdicts {
+        verdict: Verdict::Unproven,
+        en: format!(
+            "made with {theirs}, of which this build cannot tell: it has {ours}, and makes no file of its data: {code} {path}: {en}"
+        ),
+        zh: format!(
+            "由{theirs}生成，本机为{ours}，不能由其数据生成文件，无法核实：{code} {path}：{zh}"
+        ),
+    }
+}
+
+fn unreadable(name: &str, error: Unreadable) -> Verdicts {
+    match error {
+        Unreadable::NotPdf => altered("it is not a PDF", "不是PDF文件"),
+        Unreadable::Foreign => altered(
+            error.to_string(),
+            "不是版式(banshi)写出的PDF：由其他软件生成，或被其他软件重新保存",
+        ),
+        Unreadable::Absent => altered(
+            format!("no {name} is attached: banshi did not make it, or it was taken out"),
+            format!("没有附件{name}：不是版式(banshi)生成的文件，或附件已被删除"),
+        ),
+    }
+}
+
+/// A provenance of no known shape: a later version's, or nobody's.
+fn unknown(stated: &[u8]) -> Verdicts {
+    let stated = serde_json::from_slice::<serde_json::Value>(stated).unwrap_or_default();
+    match stated["product"].as_str().map(printable) {
+        Some(product) if product != crate::PRODUCT && product.starts_with("banshi ") => Verdicts {
+            verdict: Verdict::Unproven,
+            en: format!(
+                "its {PROVENANCE} is of {product} and {} cannot read it. Verify it with what made it",
+                crate::PRODUCT
+            ),
+            zh: format!(
+                "其{PROVENANCE}由{product}写出，{}无法读取。请用原版本核实",
+                crate::PRODUCT
+            ),
+        },
+        _ => altered(
+            format!("the attached {PROVENANCE} is not one of banshi's"),
+            format!("附件{PROVENANCE}不是版式(banshi)写出的"),
+        ),
+    }
+}
+
+fn not_canonical() -> Rejection {
+    use crate::problem::{Code, Problem};
+    Rejection::from(Problem::new(
+        Code::Json,
+        "/data",
+        format!("the attached {DATA} is not canonical JSON (RFC 8785)"),
+        format!("附件{DATA}不是规范化的JSON（RFC 8785）"),
+    ))
+}
+
+/// The file's names that are not ours, and ours in their place.
+fn versions(others: &[(String, String)]) -> (String, String) {
+    let list = |side: fn(&(String, String)) -> &String| {
+        let names = others.iter().map(side).cloned();
+        names.collect::<Vec<_>>().join(", ")
+    };
+    (list(|(theirs, _)| theirs), list(|(_, ours)| ours))
+}
+
+/// What a file says, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// The beginning of a digest, for a message.
+fn short(sha256: &str) -> String {
+    sha256.chars().take(12).collect()
+}
