@@ -124,3 +124,51 @@ fn a_long_address_is_broken_after_its_marks_and_fills_its_lines() {
         "{first}"
     );
 }
+
+#[test]
+fn a_title_is_never_broken_inside_a_word() {
+    for (agency, first) in [
+        ("平潭综合实验区", "平潭综合实验区"),
+        ("国家税务总局淄博市税务局", "国家税务总局淄博市税务局"),
+        (
+            "新疆维吾尔自治区克孜勒苏柯尔克孜自治州阿克陶县布伦口乡人民政府",
+            "新疆维吾尔自治区",
+        ),
+        (
+            "中国（上海）自由贸易试验区临港新片区管理委员会办公室",
+            "中国（上海）自由贸易试验区",
+        ),
+    ] {
+        let mut job = warned("pingtan-2023");
+        job["data"]["agency"] = json!(agency);
+        let title = format!("{agency}2023年政府信息公开工作年度报告");
+        job["data"]["title"] = json!(title);
+        let page = &pages(&job)[0];
+        let count = (1..=page.len()).find(|&count| page[..count].concat() == title);
+        let lines = &page[..count.unwrap_or_else(|| panic!("{title} heads {page:?}"))];
+        assert!(lines[0].starts_with(first), "{lines:?}");
+        assert_eq!(
+            lines.last().map(String::as_str),
+            Some("2023年政府信息公开工作年度报告")
+        );
+        for pair in lines.windows(2) {
+            let at = pair[0].len();
+            let joined = pair.concat();
+            for word in [
+                "年度报告",
+                "自治区",
+                "自治州",
+                "人民政府",
+                "委员会",
+                "办公室",
+                "试验区",
+                "政府信息公开",
+            ] {
+                let inside = joined
+                    .match_indices(word)
+                    .any(|(start, word)| start < at && at < start + word.len());
+                assert!(!inside, "{word}: {lines:?}");
+            }
+        }
+    }
+}
