@@ -10,7 +10,7 @@
 use serde::Serialize;
 
 use crate::attachment::{Unreadable, attachment};
-use crate::config::{Limits, Settings};
+use crate::config::{Bands, Limits, Settings};
 use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
@@ -112,6 +112,7 @@ pub struct Verifier {
     forms: Editions,
     editions: Vec<Edition>,
     fonts_sha256: String,
+    bands: Bands,
 }
 
 /// A verdict and why, before the rest is known.
@@ -142,6 +143,7 @@ impl Verifier {
             forms: typesetter.editions()?,
             editions: typesetter.templates().editions().cloned().collect(),
             fonts_sha256: typesetter.fonts().sha256().to_owned(),
+            bands: settings.render.bands,
         })
     }
 
@@ -243,6 +245,11 @@ impl Verifier {
         );
         let faces = |sha256: &str| format!("fonts (sha256 {})", short(sha256));
         compare(faces(&made.fonts.sha256), faces(&self.fonts_sha256));
+        let bands = |bands: Bands| match bands {
+            Bands::Blue => "bands filled blue".to_owned(),
+            Bands::None => "bands not filled".to_owned(),
+        };
+        compare(bands(made.bands), bands(self.bands));
         compare(made.standard.clone(), STANDARD.to_owned());
         others
     }

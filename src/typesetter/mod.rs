@@ -125,6 +125,7 @@ pub struct Typesetter {
     shelf: Shelf,
     standards: PdfStandards,
     max_pages: usize,
+    bands: config::Bands,
 }
 
 impl Typesetter {
@@ -156,6 +157,7 @@ impl Typesetter {
             shelf,
             standards,
             max_pages: render.max_pages,
+            bands: render.bands,
         })
     }
 
@@ -286,7 +288,7 @@ impl Typesetter {
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
         let made = match &manuscript.made {
             Some(made) => Provenance::clone(made),
-            None => Provenance::of(manuscript, edition, self.fonts.sha256()),
+            None => Provenance::of(manuscript, edition, self.fonts.sha256(), self.bands),
         };
         let desk = Desk::new(
             &self.shelf,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ENGINE, Edition, Manuscript, STANDARD};
+use crate::config::Bands;
 use crate::digest;
 
 /// The name under which it is attached.
@@ -24,6 +25,8 @@ pub struct Provenance {
     pub template: Template,
     /// The faces that it could use.
     pub fonts: Faces,
+    /// What of the settings changes the page: the fill of the bands, `render.bands`.
+    pub bands: Bands,
     /// The standards that it keeps, as `PDF/A-3a, PDF/UA-1`.
     pub standard: String,
     /// What it was made of: the job.
@@ -76,7 +79,12 @@ pub struct DataFacts {
 
 impl Provenance {
     /// What this build says of a manuscript that it sets with this edition and these faces.
-    pub(super) fn of(manuscript: &Manuscript, edition: &Edition, fonts_sha256: &str) -> Provenance {
+    pub(super) fn of(
+        manuscript: &Manuscript,
+        edition: &Edition,
+        fonts_sha256: &str,
+        bands: Bands,
+    ) -> Provenance {
         Provenance {
             product: crate::PRODUCT.to_owned(),
             engine: ENGINE.to_owned(),
@@ -88,6 +96,7 @@ impl Provenance {
             fonts: Faces {
                 sha256: fonts_sha256.to_owned(),
             },
+            bands,
             standard: STANDARD.to_owned(),
             job: JobFacts {
                 id: manuscript.job_id.clone(),
@@ -126,7 +135,7 @@ mod tests {
             entrypoint: "note/main.typ".to_owned(),
             sha256: "11".to_owned(),
         };
-        let provenance = Provenance::of(&manuscript, &edition, "22");
+        let provenance = Provenance::of(&manuscript, &edition, "22", Bands::Blue);
         let text = provenance.json();
         let read: Provenance = serde_json::from_str(&text).unwrap();
         assert_eq!(read, provenance);

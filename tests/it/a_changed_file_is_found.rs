@@ -309,6 +309,20 @@ fn another_version_is_no_excuse_for_another_page() {
 }
 
 #[test]
+fn white_bands_are_a_setting_and_no_change() {
+    let files = Files::new();
+    let mut settings = settings();
+    settings.fonts.dir = repository("fonts");
+    settings.render.bands = banshi::config::Bands::None;
+    let typesetter = Typesetter::load(&settings).expect("fonts and templates");
+    let pdf = typesetter.typeset(&manuscript(&corpus("hongze-2024")));
+    files.add("white.pdf", &pdf.expect("a PDF").bytes);
+    let (verdict, message) = files.verdict("white.pdf");
+    assert_eq!(verdict, "unproven", "{message}");
+    assert!(message.contains("made with bands not filled"), "{message}");
+}
+
+#[test]
 fn other_templates_are_told_and_prove_the_file_that_they_made() {
     let files = Files::new();
     let templates = files.path("templates");
