@@ -104,6 +104,7 @@ fn provenance_names_what_made_the_file_and_of_what() {
                 "sha256": digest.trim(),
             },
             "fonts": { "sha256": faces },
+            "bands": "blue",
             "standard": STANDARD,
             "job": { "id": "zibo-bigdata-2020", "sha256": read.identity.sha256 },
             "data": { "name": "report.json", "sha256": sha256(&data), "bytes": data.len() },
