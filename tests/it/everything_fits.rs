@@ -126,7 +126,6 @@ fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
             let headers = table.cells.iter().filter(|cell| cell.header);
             headers.filter(|cell| cell.text == label).count()
         };
-        assert_eq!(headers("三、本年度办理结果"), 2, "{name}");
         assert_eq!(
             headers("申请人情况"),
             1,
@@ -138,7 +137,9 @@ fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
         let parts = pages
             .iter()
             .filter(|page| page.concat().contains("申请人情况"));
-        assert_eq!(parts.count(), 2, "{name}");
+        let parts = parts.count();
+        assert!(parts > 1, "{name}: the remarks make it too long for a page");
+        assert_eq!(headers("三、本年度办理结果"), parts, "{name}");
     }
 }
 
@@ -184,8 +185,8 @@ fn a_figure_that_leaves_its_cell_is_named_with_row_and_column() {
 fn lines_that_leave_a_row_are_found_too() {
     let flat = template(
         "annual-report/common.typ",
-        "if row.wraps { auto } else if row.lines == 1 { row-height } else {",
-        "if row.lines == 1 { row-height } else {",
+        "calc.max(measure(own).height, row-need(row.lines))",
+        "row-need(row.lines)",
     );
     let mut job = corpus("pingtan-2023");
     job["data"]["requests"]["received"]["business"] = json!({
