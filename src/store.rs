@@ -12,46 +12,35 @@
 //! and goes on with *that*. Both then speak of the same bytes, and their events are the same. Had
 //! the loser replaced the PDF with its own, a manifest or an event already sent would name a
 //! digest that is no longer there.
-//!
-//! # What `object_store` does on a disk
-//!
-//! `PutMode::Create` with `with_fsync(true)`, read in its 0.14.2: write `NAME#1` beside the
-//! target, fsync it, hard-link it to the target, fsync the folder, unlink `NAME#1`. So a half file
-//! is never seen and a success is durable. Three cases are left to us, and `Folder` has them:
-//! a target that is *already there* may have been linked by a process that has not come to sync
-//! the folder (or never will), so whoever believes in it syncs the folder first; likewise a
-//! parent folder that somebody else is just making; and a killed process leaves its `NAME#1`.
 
-use std::collections::BTreeSet;
-use std::error::Error as _;
-use std::fs::{self, File, TryLockError};
+mod errors;
+mod folder;
+mod manifest;
+
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::{
-    Attribute, Attributes, ClientConfigKey, Error, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, RetryConfig,
 };
-use serde::{Deserialize, Serialize};
 
+use self::errors::Answer;
+use self::folder::Folder;
+pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
 use crate::config;
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
-use crate::typesetter::Rare;
 
 /// The media type of a report.
 pub const PDF: &str = "application/pdf";
 
 /// The object by which [`Store::ready`] sees that the store takes an object, and takes it once.
 const MARKER: &str = ".banshi-ready";
-
-/// The file in a folder that every process holds a shared lock on while it uses the folder.
-const ALIVE: &str = ".banshi-lock";
 
 /// Where a job's two objects are. Nobody else forms their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +124,7 @@ impl Store {
         let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
         disk::make_root(dir).map_err(outage)?;
         let root = dir.canonicalize().map_err(outage)?;
-        let alive = Folder::enter(&root).map_err(outage)?;
+        let folder = Folder::enter(&root).map_err(outage)?;
         let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
             Outage::because(
                 Part::Store,
@@ -143,11 +132,6 @@ impl Store {
                 error,
             )
         })?;
-        let folder = Folder {
-            root,
-            made: Arc::default(),
-            _alive: alive,
-        };
         Ok(Store {
             objects: Box::new(objects.with_fsync(true)),
             place: Place::Folder(folder),
@@ -437,171 +421,6 @@ impl Store {
                 .collect(),
         }
     }
-
-    /// What an error of the store means to us. `object_store` retries what it can by itself and
-    /// leaves the rest to its caller; nothing that a store says is ever the job's fault.
-    fn sort(&self, verb: &str, path: &str, error: Error) -> Answer {
-        let fix = match &error {
-            // Also 409, which S3 says when two conditional puts cross.
-            Error::AlreadyExists { .. } => return Answer::AlreadyExists,
-            Error::NotFound { .. } => return Answer::NotFound(error),
-            Error::PermissionDenied { .. } => {
-                "check the AWS_* keys, and that they may s3:GetObject, s3:PutObject and s3:ListBucket (without the last, \
-                 S3 says of what is missing that it is forbidden)"
-            }
-            Error::Unauthenticated { .. } => {
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-            }
-            Error::NotImplemented { .. } | Error::NotSupported { .. } => {
-                "the store must put objects only if they are absent; AWS_CONDITIONAL_PUT must not be disabled"
-            }
-            Error::UnknownConfigurationKey { .. } => "check the AWS_* variables",
-            Error::InvalidPath { .. } => "check store.url",
-            // A put with If-None-Match that was refused is AlreadyExists; neither is asked for elsewhere.
-            Error::Precondition { .. } | Error::NotModified { .. } => {
-                "the store answered a question not asked"
-            }
-            Error::JoinError { .. } => "banshi is stopping",
-            // Network, time, 5xx; a full or broken disk.
-            Error::Generic { .. } => self.generic_fix(&error),
-            // What a later object_store may add is not the job's fault either.
-            _ => self.generic_fix(&error),
-        };
-        let message = format!("cannot {verb} {}; {fix}", self.uri(path));
-        Answer::Outage(Outage::because(Part::Store, message, error))
-    }
-
-    fn generic_fix(&self, error: &Error) -> &'static str {
-        match &self.place {
-            Place::Folder(_) => {
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    if let Some(error) = error.downcast_ref::<io::Error>() {
-                        return disk::fix(error.kind());
-                    }
-                    cause = error.source();
-                }
-                "check the disk"
-            }
-            Place::Bucket { .. } => {
-                "check that the endpoint answers and the AWS_* variables are right"
-            }
-        }
-    }
-}
-
-/// What the store said.
-enum Answer {
-    AlreadyExists,
-    NotFound(Error),
-    Outage(Outage),
-}
-
-/// What a folder needs beyond `object_store`; see the module's head.
-#[derive(Debug)]
-struct Folder {
-    root: PathBuf,
-    /// The folders that are known to outlast a power cut.
-    made: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// The shared lock that says that somebody uses this folder.
-    _alive: File,
-}
-
-impl Folder {
-    /// Sweeps what killed processes left, if nobody else uses the folder, and says that we do.
-    ///
-    /// A staged file is certainly stale only when no process is left that could still link it.
-    /// Its age proves nothing (clocks differ, processes are suspended), and removing one that is
-    /// alive would let another process take its name, and the first one link the other's half
-    /// file. So every process holds a shared lock, which the kernel lets go when it dies, and
-    /// only who can have it exclusively sweeps. Otherwise the leftovers wait: they cost space
-    /// and nothing else.
-    fn enter(root: &Path) -> io::Result<File> {
-        let alive = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(root.join(ALIVE))?;
-        match alive.try_lock() {
-            Ok(()) => {
-                match sweep(root) {
-                    Ok(0) => {}
-                    Ok(count) => tracing::info!(
-                        count,
-                        "swept {count} half written files of killed processes"
-                    ),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot sweep {}: {error}", root.display())
-                    }
-                }
-                alive.unlock()?;
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        alive.lock_shared()?;
-        Ok(alive)
-    }
-
-    /// Makes the folder of an object, once. Where an administrator removes it later, `object_store`
-    /// makes it again.
-    fn make(&self, path: &str) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
-        let (dir, root, made) = (self.dir(path), self.root.clone(), Arc::clone(&self.made));
-        move || {
-            if !made
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&dir)
-            {
-                disk::make_dir(&dir, &root)?;
-                made.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(dir);
-            }
-            Ok(())
-        }
-    }
-
-    /// Sees to it that an object which was found stays.
-    fn settle(&self, path: &str) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
-        let dir = self.dir(path);
-        move || disk::sync_dir(&dir)
-    }
-
-    fn dir(&self, path: &str) -> PathBuf {
-        let mut dir = self.root.join(path);
-        dir.pop();
-        dir
-    }
-}
-
-/// Removes the staged files (`NAME#1`) below a folder, and counts them.
-fn sweep(root: &Path) -> io::Result<usize> {
-    let mut count = 0;
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() && entry.file_name().to_str().is_some_and(is_staged) {
-                fs::remove_file(entry.path())?;
-                count += 1;
-            }
-        }
-    }
-    Ok(count)
-}
-
-/// Whether `object_store` stages under such a name: a name of ours, `#` and digits.
-fn is_staged(name: &str) -> bool {
-    let Some((target, number)) = name.rsplit_once('#') else {
-        return false;
-    };
-    let ours = target.ends_with(".pdf") || target.ends_with(".json") || target == MARKER;
-    ours && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A manifest found is proof for the same job, and a conflict for any other.
@@ -692,86 +511,4 @@ fn is_yes(text: &str) -> bool {
     ["1", "true", "on", "yes", "y"]
         .iter()
         .any(|yes| text.eq_ignore_ascii_case(yes))
-}
-
-/// What is written beside each PDF. The event is made from it alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The sender's idempotency key.
-    pub job_id: String,
-    /// The job's canonical JSON: its digest and size.
-    pub job: Content,
-    /// Which template set the report.
-    pub template: TemplateFacts,
-    /// 发文机关.
-    pub agency: String,
-    /// The reporting year.
-    pub year: u16,
-    /// The report's title on one line.
-    pub title: String,
-    /// The PDF.
-    pub artifact: Artifact,
-    /// Where this manifest is.
-    pub uri: String,
-    /// The names of the faces embedded in the PDF, and the digest of all faces it could use.
-    pub fonts: FontFacts,
-    /// What was noticed and did not block.
-    pub warnings: Vec<Problem>,
-    /// The engine and its version, as `typst 0.15.1`.
-    pub engine: String,
-    /// The product and its version, as `banshi 0.1.0`.
-    pub product: String,
-    /// The deployment that made it: the `source` of its event.
-    pub source: String,
-    /// When it was committed, RFC 3339 in UTC.
-    pub completed_at: String,
-}
-
-/// The digest and size of some bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content {
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// Which template set a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TemplateFacts {
-    /// `name/edition`.
-    pub name: String,
-    /// The version in its `typst.toml`.
-    pub version: String,
-    /// SHA-256 over its files.
-    pub sha256: String,
-}
-
-/// The faces of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FontFacts {
-    /// PostScript names of the faces embedded, sorted.
-    pub embedded: Vec<String>,
-    /// SHA-256 over the digests of all configured faces.
-    pub sha256: String,
-    /// The characters that a face of the role `fallback` has drawn; not there when there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rare: Vec<Rare>,
-}
-
-/// The PDF of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// Where it is.
-    pub uri: String,
-    /// `application/pdf`.
-    pub media_type: String,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
-    /// Bytes.
-    pub bytes: u64,
-    /// Pages.
-    pub pages: usize,
-    /// The standards it keeps, as `PDF/A-3a, PDF/UA-1`.
-    pub standard: String,
 }

@@ -1,0 +1,143 @@
+//! A store on a disk: what a folder needs beyond `object_store`.
+//!
+//! Takes the paths of objects, gives folders in which they last. Never removes a staged file that
+//! a living process could still link. If we crash here, the kernel lets go of our lock, and the
+//! next process sweeps what we left.
+//!
+//! # What `object_store` does on a disk
+//!
+//! `PutMode::Create` with `with_fsync(true)`, read in its 0.14.2: write `NAME#1` beside the
+//! target, fsync it, hard-link it to the target, fsync the folder, unlink `NAME#1`. So a half file
+//! is never seen and a success is durable. Three cases are left to us, and `Folder` has them:
+//! a target that is *already there* may have been linked by a process that has not come to sync
+//! the folder (or never will), so whoever believes in it syncs the folder first; likewise a
+//! parent folder that somebody else is just making; and a killed process leaves its `NAME#1`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::MARKER;
+use crate::disk;
+
+/// The file in a folder that every process holds a shared lock on while it uses the folder.
+const ALIVE: &str = ".banshi-lock";
+
+/// What a folder needs beyond `object_store`; see the module's head.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) root: PathBuf,
+    /// The folders that are known to outlast a power cut.
+    made: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// The shared lock that says that somebody uses this folder.
+    _alive: File,
+}
+
+impl Folder {
+    /// Sweeps what killed processes left, if nobody else uses the folder, and says that we do.
+    ///
+    /// A staged file is certainly stale only when no process is left that could still link it.
+    /// Its age proves nothing (clocks differ, processes are suspended), and removing one that is
+    /// alive would let another process take its name, and the first one link the other's half
+    /// file. So every process holds a shared lock, which the kernel lets go when it dies, and
+    /// only who can have it exclusively sweeps. Otherwise the leftovers wait: they cost space
+    /// and nothing else.
+    pub(super) fn enter(root: &Path) -> io::Result<Folder> {
+        let alive = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(root.join(ALIVE))?;
+        match alive.try_lock() {
+            Ok(()) => {
+                match sweep(root) {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(
+                        count,
+                        "swept {count} half written files of killed processes"
+                    ),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot sweep {}: {error}", root.display())
+                    }
+                }
+                alive.unlock()?;
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        alive.lock_shared()?;
+        Ok(Folder {
+            root: root.to_owned(),
+            made: Arc::default(),
+            _alive: alive,
+        })
+    }
+
+    /// Makes the folder of an object, once. Where an administrator removes it later, `object_store`
+    /// makes it again.
+    pub(super) fn make(
+        &self,
+        path: &str,
+    ) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
+        let (dir, root, made) = (self.dir(path), self.root.clone(), Arc::clone(&self.made));
+        move || {
+            if !made
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&dir)
+            {
+                disk::make_dir(&dir, &root)?;
+                made.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(dir);
+            }
+            Ok(())
+        }
+    }
+
+    /// Sees to it that an object which was found stays.
+    pub(super) fn settle(
+        &self,
+        path: &str,
+    ) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
+        let dir = self.dir(path);
+        move || disk::sync_dir(&dir)
+    }
+
+    fn dir(&self, path: &str) -> PathBuf {
+        let mut dir = self.root.join(path);
+        dir.pop();
+        dir
+    }
+}
+
+/// Removes the staged files (`NAME#1`) below a folder, and counts them.
+fn sweep(root: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && entry.file_name().to_str().is_some_and(is_staged) {
+                fs::remove_file(entry.path())?;
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Whether `object_store` stages under such a name: a name of ours, `#` and digits.
+fn is_staged(name: &str) -> bool {
+    let Some((target, number)) = name.rsplit_once('#') else {
+        return false;
+    };
+    let ours = target.ends_with(".pdf") || target.ends_with(".json") || target == MARKER;
+    ours && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}

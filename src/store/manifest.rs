@@ -1,0 +1,90 @@
+//! What is known of a stored report, as it is written beside it.
+//!
+//! The data alone: the store fills in what it alone knows, and the event is made from the rest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+use crate::typesetter::Rare;
+
+/// What is written beside each PDF. The event is made from it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The sender's idempotency key.
+    pub job_id: String,
+    /// The job's canonical JSON: its digest and size.
+    pub job: Content,
+    /// Which template set the report.
+    pub template: TemplateFacts,
+    /// 发文机关.
+    pub agency: String,
+    /// The reporting year.
+    pub year: u16,
+    /// The report's title on one line.
+    pub title: String,
+    /// The PDF.
+    pub artifact: Artifact,
+    /// Where this manifest is.
+    pub uri: String,
+    /// The names of the faces embedded in the PDF, and the digest of all faces it could use.
+    pub fonts: FontFacts,
+    /// What was noticed and did not block.
+    pub warnings: Vec<Problem>,
+    /// The engine and its version, as `typst 0.15.1`.
+    pub engine: String,
+    /// The product and its version, as `banshi 0.1.0`.
+    pub product: String,
+    /// The deployment that made it: the `source` of its event.
+    pub source: String,
+    /// When it was committed, RFC 3339 in UTC.
+    pub completed_at: String,
+}
+
+/// The digest and size of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Which template set a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateFacts {
+    /// `name/edition`.
+    pub name: String,
+    /// The version in its `typst.toml`.
+    pub version: String,
+    /// SHA-256 over its files.
+    pub sha256: String,
+}
+
+/// The faces of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FontFacts {
+    /// PostScript names of the faces embedded, sorted.
+    pub embedded: Vec<String>,
+    /// SHA-256 over the digests of all configured faces.
+    pub sha256: String,
+    /// The characters that a face of the role `fallback` has drawn; not there when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rare: Vec<Rare>,
+}
+
+/// The PDF of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Where it is.
+    pub uri: String,
+    /// `application/pdf`.
+    pub media_type: String,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Pages.
+    pub pages: usize,
+    /// The standards it keeps, as `PDF/A-3a, PDF/UA-1`.
+    pub standard: String,
+}
