@@ -17,7 +17,8 @@ use crate::problem::{Failure, Outage, Rejection};
 use crate::report::Editions;
 use crate::store::Manifest;
 use crate::typesetter::{
-    DATA, ENGINE, Edition, Manuscript, PROVENANCE, Pool, Program, Provenance, STANDARD, Typesetter,
+    DATA, ENGINE, Edition, Fonts, Manuscript, PROVENANCE, Pool, Program, Provenance, STANDARD,
+    Templates,
 };
 
 /// What a file turned out to be.
@@ -134,15 +135,16 @@ impl Verifier {
     /// Starts `render.threads` typesetters with the templates and faces of the settings.
     ///
     /// # Errors
-    /// As [`Typesetter::load`] and [`Pool::start`].
+    /// As [`Fonts::load`], [`Templates::load`] and [`Pool::start`].
     pub async fn start(settings: &Settings) -> Result<Verifier, Outage> {
-        let typesetter = Typesetter::load(settings)?;
+        let fonts = Fonts::load(&settings.fonts)?;
+        let templates = Templates::load(settings.templates.folder())?;
         Ok(Verifier {
             pool: Pool::start(settings, Program::this()?).await?,
             limits: settings.limits.clone(),
-            forms: typesetter.editions()?,
-            editions: typesetter.templates().editions().cloned().collect(),
-            fonts_sha256: typesetter.fonts().sha256().to_owned(),
+            forms: templates.forms()?,
+            editions: templates.editions().cloned().collect(),
+            fonts_sha256: fonts.sha256().to_owned(),
             bands: settings.render.bands,
         })
     }

@@ -23,7 +23,7 @@ use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
 use crate::transport::{Delivery, Intake, Reason, State};
-use crate::typesetter::{self, Edition, Manuscript, Pdf, Pool, Program, Typesetter};
+use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// How often an idle worker asks whether anything is left, when it is to leave then.
 const IDLE_POLL: Duration = Duration::from_millis(300);
@@ -186,15 +186,16 @@ struct Road {
 
 impl Road {
     async fn new(settings: &Settings, store: Store) -> Result<Road, Outage> {
-        let typesetter = Typesetter::load(settings)?;
-        let editions = typesetter.editions()?;
+        let fonts = Fonts::load(&settings.fonts)?;
+        let templates = Templates::load(settings.templates.folder())?;
+        let editions = templates.forms()?;
         let facts = |edition: &Edition| TemplateFacts {
             name: edition.name.clone(),
             version: edition.version.clone(),
             sha256: edition.sha256.clone(),
         };
-        let templates = typesetter.templates().editions().map(facts).collect();
-        let fonts_sha256 = typesetter.fonts().sha256().to_owned();
+        let templates = templates.editions().map(facts).collect();
+        let fonts_sha256 = fonts.sha256().to_owned();
         let pool = Pool::start(settings, Program::this()?).await?;
         Ok(Road {
             settings: settings.clone(),

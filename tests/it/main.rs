@@ -24,5 +24,6 @@ mod templates_match_the_code;
 mod text_is_data;
 mod text_takes_its_levels;
 mod the_file_is_archival;
+mod the_page_keeps_its_measures;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;

@@ -26,7 +26,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let path = dir.path().join("banshi.toml");
     std::fs::write(
         &path,
-        "[render]\nthreads = 3\ndeadline = 7\n[queue]\nurl = \"spool:/tmp/x\"",
+        "[render]\nthreads = 3\ndeadline = 7\n[queue]\nurl = \"spool:./x\"",
     )
     .expect("a file");
     let pairs = [
@@ -36,7 +36,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     ];
     let settings = Settings::load(Some(&path), env(&pairs)).expect("right");
     assert_eq!((settings.render.threads, settings.render.deadline), (5, 7));
-    assert_eq!(settings.queue.url, "spool:/tmp/x");
+    assert_eq!(settings.queue.url, "spool:./x");
     assert_eq!(settings.fonts.more, [Path::new("/a"), Path::new("/b")]);
     assert_eq!(settings.queue.prefix, "banshi");
 }

@@ -182,15 +182,12 @@ impl Session {
         body: &[u8],
         properties: BasicProperties,
     ) -> Result<(), Outage> {
-        match self.attempt(exchange, key, body, properties).await {
-            Ok(()) => Ok(()),
-            Err(Unsafe::Refused(outage)) => Err(outage),
-            // A new session declares it again, or says what is missing.
-            Err(Unsafe::Missing(outage) | Unsafe::Unknown(outage)) => {
-                self.end(plain(&outage));
-                Err(outage)
-            }
-        }
+        let sent = self.attempt(exchange, key, body, properties).await;
+        // What is missing a new session declares again, or names.
+        sent.map_err(|failure| {
+            let ends = !matches!(failure, Unsafe::Refused(_));
+            self.failed(failure, ends)
+        })
     }
 
     /// As [`Session::publish`], for what is best effort: the exchange may be missing.
@@ -201,14 +198,20 @@ impl Session {
         body: &[u8],
         properties: BasicProperties,
     ) -> Result<(), Outage> {
-        match self.attempt(exchange, key, body, properties).await {
-            Ok(()) => Ok(()),
-            Err(Unsafe::Refused(outage) | Unsafe::Missing(outage)) => Err(outage),
-            Err(Unsafe::Unknown(outage)) => {
-                self.end(plain(&outage));
-                Err(outage)
-            }
+        let sent = self.attempt(exchange, key, body, properties).await;
+        sent.map_err(|failure| {
+            let ends = matches!(failure, Unsafe::Unknown(_));
+            self.failed(failure, ends)
+        })
+    }
+
+    /// What a publish that failed comes to, and whether the session with it.
+    fn failed(&self, failure: Unsafe, ends: bool) -> Outage {
+        let outage = Outage::from(failure);
+        if ends {
+            self.end(plain(&outage));
         }
+        outage
     }
 
     async fn attempt(

@@ -37,33 +37,11 @@ pub fn text(pdf: &Path) -> String {
 /// The text of each page, line by line as it stands there, without spaces. Poppler takes a mark that
 /// is set close to another for a line of its own, so the lines are put together by their places.
 pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
-    let run = Command::new("pdftotext")
-        .arg("-bbox")
-        .arg(pdf)
-        .arg("-")
-        .stderr(Stdio::null())
-        .output();
-    let page = String::from_utf8(run.expect("pdftotext runs").stdout).expect("UTF-8");
-    let pages = page.split("<page ").skip(1);
-    let words = |page: &str| {
-        let mut words: Vec<(i64, i64, String)> = page
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("<word "))
-            .map(|word| {
-                let place = |name: &str| {
-                    let (_, rest) = word.split_once(name).expect("a place");
-                    let number = rest.split('"').nth(1).expect("a number");
-                    number.parse::<f64>().expect("a number").round() as i64
-                };
-                let text = word.split_once('>').expect("a text").1;
-                let text = text.trim_end_matches("</word>");
-                let text = text.replace("&lt;", "<").replace("&gt;", ">");
-                (
-                    place("yMax"),
-                    place("xMin"),
-                    text.replace("&quot;", "\"").replace("&amp;", "&"),
-                )
-            })
+    let page = |words: Vec<Word>| {
+        let place = |side: f64| side.round() as i64;
+        let mut words: Vec<(i64, i64, String)> = words
+            .into_iter()
+            .map(|word| (place(word.bottom), place(word.left), word.text))
             .collect();
         words.sort();
         let mut lines: Vec<(i64, Vec<(i64, String)>)> = Vec::new();
@@ -80,7 +58,7 @@ pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
         };
         lines.into_iter().map(joined).collect()
     };
-    pages.map(words).collect()
+    words(pdf).into_iter().map(page).collect()
 }
 
 /// Each run of text and the family that it is set in.
@@ -133,6 +111,50 @@ pub fn headings(pdf: &Path) -> Vec<usize> {
 pub fn objects(pdf: &Path) -> serde_json::Value {
     let json = output("qpdf", &["--json", "--json-key=qpdf"], pdf);
     serde_json::from_slice(&json).expect("qpdf writes JSON")
+}
+
+/// A word and its box, in points from the page's upper left corner.
+pub struct Word {
+    pub left: f64,
+    pub top: f64,
+    pub right: f64,
+    pub bottom: f64,
+    pub text: String,
+}
+
+/// The words of each page, in the order of the file.
+pub fn words(pdf: &Path) -> Vec<Vec<Word>> {
+    let boxes = String::from_utf8(output("pdftotext", &["-bbox"], pdf)).expect("UTF-8");
+    let mut pages: Vec<Vec<Word>> = Vec::new();
+    for line in boxes.lines().map(str::trim_start) {
+        if line.starts_with("<page ") {
+            pages.push(Vec::new());
+        }
+        let Some(word) = line.strip_prefix("<word ") else {
+            continue;
+        };
+        let side = |name: &str| -> f64 {
+            let value = word.split(&format!("{name}=\"")).nth(1).expect("a side");
+            value
+                .split('"')
+                .next()
+                .expect("a number")
+                .parse()
+                .expect("a number")
+        };
+        let text = word.split_once('>').expect("its text").1;
+        let text = text.trim_end_matches("</word>");
+        let text = text.replace("&lt;", "<").replace("&gt;", ">");
+        let word = Word {
+            left: side("xMin"),
+            top: side("yMin"),
+            right: side("xMax"),
+            bottom: side("yMax"),
+            text: text.replace("&quot;", "\"").replace("&amp;", "&"),
+        };
+        pages.last_mut().expect("a page").push(word);
+    }
+    pages
 }
 
 /// What `pdfinfo` says of the file.
