@@ -86,6 +86,8 @@ pub struct Store {
 pub struct Render {
     /// Typesetter processes; 0 is one per core.
     pub threads: usize,
+    /// More of them with a broker, for urgent jobs only.
+    pub urgent: usize,
     /// Seconds that a report may take.
     pub deadline: u64,
     /// Pages that a report may have.
