@@ -40,8 +40,7 @@ async fn goes_and_comes_back(
     }
     deployment
         .until("it says that no jobs come in, and why", async |_| {
-            ask(&admin, "/readyz")
-                .is_some_and(|(status, why)| status == 503 && why.starts_with(part))
+            ask(&admin, "/readyz").is_some_and(|(status, why)| status == 503 && why.contains(part))
         })
         .await;
     // Those that were in hand go back to the others, and none is taken any more.
@@ -79,7 +78,7 @@ async fn goes_and_comes_back(
 
 async fn the_store_goes(deployment: Deployment) {
     let go = |deployment: &Deployment, _: &Worker| deployment.lose_store();
-    goes_and_comes_back(deployment, "store:", go, Deployment::restore_store).await;
+    goes_and_comes_back(deployment, "store: ", go, Deployment::restore_store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +103,7 @@ async fn the_typesetters_go(deployment: Deployment) {
     let come_back = |_: &Deployment| {
         std::os::unix::fs::symlink(repository("fonts"), &fonts).expect("a link");
     };
-    goes_and_comes_back(deployment, "fonts:", go, come_back).await;
+    goes_and_comes_back(deployment, "fonts: ", go, come_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

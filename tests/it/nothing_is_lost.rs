@@ -223,6 +223,63 @@ async fn a_killed_worker_loses_nothing_over_the_spool() {
     killed(Deployment::spool()).await;
 }
 
+/// A worker that is suspended, until the broker believes it dead and gives its jobs to another one,
+/// goes on with them when it wakes up. Neither can know of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_with_the_same_jobs_in_hand_agree() {
+    const JOBS: usize = 8;
+    let deployment = Deployment::amqp()
+        .await
+        .with("QUEUE__HEARTBEAT", "1")
+        .with("RENDER__THREADS", "4");
+    let mut jobs = Vec::new();
+    for number in 0..JOBS {
+        let mut job = corpus("zibo-bigdata-2020");
+        job["job_id"] = json!(format!("twice-{number}"));
+        jobs.push(job);
+    }
+    let sleeper = deployment.worker();
+    deployment
+        .until("it is ready", async |_| {
+            sleeper.log().contains("jobs can come in")
+        })
+        .await;
+    // Its typesetters are held up, so that it has every job in hand and none is done.
+    sleeper.signal_typesetters("STOP");
+    for (number, job) in jobs.iter().enumerate() {
+        let name = format!("twice-{number}");
+        deployment.send(&name, job.to_string().as_bytes()).await;
+    }
+    deployment
+        .until("it has them in hand", async |it| it.waiting().await == 0)
+        .await;
+    sleeper.signal("STOP");
+    sleeper.signal_typesetters("CONT");
+    deployment.work_until_idle();
+    let store = deployment.store();
+    assert_eq!(store.len(), 2 * JOBS, "another one has done them");
+
+    sleeper.signal("CONT");
+    deployment
+        .until("the sleeper has found out", async |_| {
+            let log = sleeper.log();
+            log.matches("the job is given back").count() == JOBS
+                && log.matches("jobs can come in").count() == 2
+        })
+        .await;
+    assert_eq!(sleeper.stop(), Some(0));
+    let events = deployment.events().await;
+    let told = by_job(&events);
+    assert_eq!(told.len(), JOBS);
+    for job in &jobs {
+        assert_completed(&deployment, job, &told);
+    }
+    assert_eq!(deployment.store(), store);
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    assert!(deployment.dead().await.is_empty());
+    deployment.remove().await;
+}
+
 /// SIGTERM: what is in hand is finished, the rest stays, the exit code is 0.
 async fn stopped(deployment: Deployment) {
     for number in 0..12 {
