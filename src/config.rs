@@ -343,6 +343,10 @@ impl Settings {
             "queue.prefix: must not be empty",
         );
         need(
+            self.render.threads <= 1024 && self.render.urgent <= 1024,
+            "render.threads, render.urgent: want at most 1024 each",
+        );
+        need(
             self.render.deadline > 0,
             "render.deadline: want at least 1 second",
         );

@@ -121,7 +121,12 @@ impl Handle {
         work: impl FnOnce(&Claim) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
         let claim = Arc::clone(&self.claim);
-        let work = move || work(&claim).map_err(|error| claim.outage(what, error));
+        let work = move || {
+            work(&claim).map_err(|error| {
+                claim.home.doubt();
+                claim.outage(what, error)
+            })
+        };
         spawn_blocking(work)
             .await
             .unwrap_or_else(|error| Err(stopping(error)))

@@ -115,3 +115,22 @@ async fn typesetters_that_cannot_be_started_cost_no_job_its_attempt_over_rabbitm
 async fn typesetters_that_cannot_be_started_cost_no_job_its_attempt_over_the_spool() {
     the_typesetters_go(Deployment::spool()).await;
 }
+
+/// A spool in which no event can be written, as on a full disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_takes_no_events_takes_in_no_jobs() {
+    let deployment = Deployment::spool();
+    let (events, away) = (
+        deployment.path("spool/events"),
+        deployment.path("spool/away"),
+    );
+    let go = |_: &Deployment, _: &Worker| {
+        std::fs::rename(&events, &away).expect("it was there");
+        std::fs::write(&events, "in the way").expect("a file");
+    };
+    let come_back = |_: &Deployment| {
+        std::fs::remove_file(&events).expect("it was in the way");
+        std::fs::rename(&away, &events).expect("it was away");
+    };
+    goes_and_comes_back(deployment, "transport: ", go, come_back).await;
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use banshi::digest::sha256;
 use serde_json::{Value, json};
 
-use crate::support::deployment::Deployment;
+use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{BROKEN, Bad, CORPUS, bad, corpus};
 
 /// The events by type and subject; a repeat must be the same to the byte.
@@ -228,10 +228,11 @@ async fn a_killed_worker_loses_nothing_over_the_spool() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_with_the_same_jobs_in_hand_agree() {
     const JOBS: usize = 8;
-    let deployment = Deployment::amqp()
+    let (deployment, admin) = Deployment::amqp()
         .await
-        .with("QUEUE__HEARTBEAT", "1")
-        .with("RENDER__THREADS", "4");
+        .with("QUEUE__HEARTBEAT", "2")
+        .with("RENDER__THREADS", "4")
+        .with_admin();
     let mut jobs = Vec::new();
     for number in 0..JOBS {
         let mut job = corpus("zibo-bigdata-2020");
@@ -251,18 +252,28 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
         deployment.send(&name, job.to_string().as_bytes()).await;
     }
     deployment
-        .until("it has them in hand", async |it| it.waiting().await == 0)
+        .until("it has them in hand", async |_| {
+            let metrics = ask(&admin, "/metrics").map(|(_, text)| text);
+            metrics.is_some_and(|text| text.contains(&format!("banshi_inflight {JOBS}\n")))
+        })
         .await;
     sleeper.signal("STOP");
     sleeper.signal_typesetters("CONT");
-    deployment.work_until_idle();
+    let deployment = deployment.with("ADMIN__LISTEN", "");
+    let other = deployment.worker();
+    deployment
+        .until("another one has done them", async |it| {
+            it.store().len() == 2 * JOBS
+        })
+        .await;
+    assert_eq!(other.stop(), Some(0));
     let store = deployment.store();
-    assert_eq!(store.len(), 2 * JOBS, "another one has done them");
 
     sleeper.signal("CONT");
     deployment
         .until("the sleeper has found out", async |_| {
             let log = sleeper.log();
+            println!("{log}");
             log.matches("the job is given back").count() == JOBS
                 && log.matches("jobs can come in").count() == 2
         })

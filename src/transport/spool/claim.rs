@@ -174,6 +174,7 @@ impl Finder {
 
     /// Claims the next job.
     pub(super) fn next(&mut self) -> Result<Option<Found>, Outage> {
+        self.home.clear()?;
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.look()?;
             self.looked = Some(Instant::now());
