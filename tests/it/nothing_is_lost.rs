@@ -242,7 +242,7 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
     let sleeper = deployment.worker();
     deployment
         .until("it is ready", async |_| {
-            sleeper.log().contains("jobs can come in")
+            ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200)
         })
         .await;
     // Its typesetters are held up, so that it has every job in hand and none is done.
@@ -272,10 +272,8 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
     sleeper.signal("CONT");
     deployment
         .until("the sleeper has found out", async |_| {
-            let log = sleeper.log();
-            println!("{log}");
-            log.matches("the job is given back").count() == JOBS
-                && log.matches("jobs can come in").count() == 2
+            let ready = ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200);
+            ready && sleeper.log().matches("the job is given back").count() == JOBS
         })
         .await;
     assert_eq!(sleeper.stop(), Some(0));
