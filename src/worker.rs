@@ -110,6 +110,8 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     store.ready().await?;
     let road = Road::new(settings, store, typesetters, reserved).await?;
     let intake = Intake::open(&settings.queue, prefetch).await?;
+    // A broker that is out is waited for: no reason for a service manager to start us again.
+    telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
     Ok((Arc::new(road), intake))
 }
@@ -128,6 +130,7 @@ async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => {
+                telemetry::notify("STOPPING=1\nSTATUS=finishing the jobs in hand");
                 info!(held = jobs.len(), "stopping: no more jobs are taken in");
                 return Ok(());
             }
@@ -189,8 +192,15 @@ async fn watch(mut state: tokio::sync::watch::Receiver<State>) {
         let now = state.borrow_and_update().clone();
         gauge!(metric::CONNECTED).set(if now == State::Up { 1.0 } else { 0.0 });
         match now {
-            State::Up => info!("jobs can come in"),
-            State::Down(why) => warn!(%why, "no jobs can come in"),
+            State::Up => {
+                telemetry::notify("STATUS=jobs can come in");
+                info!("jobs can come in");
+            }
+            State::Down(why) => {
+                let line = why.lines().next().unwrap_or_default();
+                telemetry::notify(&format!("STATUS=no jobs can come in: {line}"));
+                warn!(%why, "no jobs can come in");
+            }
         }
         if state.changed().await.is_err() {
             return;

@@ -180,3 +180,25 @@ async fn while_it_starts_over_rabbitmq() {
 async fn while_it_starts_over_the_spool() {
     it_starts(Deployment::spool()).await;
 }
+
+/// The datagrams that a service manager hears.
+fn heard(socket: &std::os::unix::net::UnixDatagram) -> String {
+    let mut bytes = [0; 4096];
+    let length = socket.recv(&mut bytes).expect("it says something");
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_says_so_to_the_service_manager() {
+    let deployment = Deployment::spool();
+    let path = deployment.path("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let timeout = Some(Duration::from_secs(60));
+    socket.set_read_timeout(timeout).expect("a timeout");
+    let worker = deployment.worker_with("NOTIFY_SOCKET", &path.display().to_string());
+    assert_eq!(heard(&socket), "READY=1");
+    assert_eq!(heard(&socket), "STATUS=jobs can come in");
+    worker.signal("TERM");
+    assert!(heard(&socket).starts_with("STOPPING=1\n"));
+    assert_eq!(worker.wait(), Some(0));
+}

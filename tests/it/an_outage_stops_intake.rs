@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::rabbitmq_keeps_its_promises::{PASS, Proxy, RESET};
 use crate::support::deployment::{Deployment, Worker, ask};
 use crate::support::jobs::corpus;
 use crate::support::repository;
@@ -89,6 +90,56 @@ async fn a_store_that_is_out_for_a_while_costs_no_job_its_attempt_over_rabbitmq(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_out_for_a_while_costs_no_job_its_attempt_over_the_spool() {
     the_store_goes(Deployment::spool()).await;
+}
+
+/// A connection that is made anew while the store is out asks for no jobs either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_and_comes_back_meanwhile_changes_nothing() {
+    let proxy = Proxy::new(PASS).await;
+    let (deployment, admin) = Deployment::amqp()
+        .await
+        .with("WORKER__ATTEMPTS", "1")
+        .with("QUEUE__URL", &proxy.url)
+        .with_admin();
+    let worker = deployment.worker();
+    let why = || ask(&admin, "/readyz").map_or(String::new(), |(_, why)| why);
+    let send = async |number: usize| {
+        let name = format!("out-{number}");
+        let body = job(number).to_string().into_bytes();
+        deployment.send(&name, &body).await;
+    };
+    deployment
+        .until("it is ready", async |_| is_ready(&admin))
+        .await;
+    deployment.lose_store();
+    send(0).await;
+    deployment
+        .until("the store is out", async |_| why().starts_with("store: "))
+        .await;
+    proxy.set(RESET);
+    deployment
+        .until("the broker is, too", async |_| {
+            !why().starts_with("store: ") && !is_ready(&admin)
+        })
+        .await;
+    proxy.set(PASS);
+    deployment
+        .until("the store is still out", async |_| {
+            why().starts_with("store: ")
+        })
+        .await;
+    send(1).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(deployment.waiting().await > 0, "{}", worker.log());
+
+    deployment.restore_store();
+    deployment
+        .until("both are stored", async |it| it.store().len() == 4)
+        .await;
+    assert_eq!(worker.stop(), Some(0));
+    assert!(deployment.dead().await.is_empty());
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    deployment.remove().await;
 }
 
 /// Without its fonts a typesetter doesn't start. Those that run keep theirs, so they are killed.

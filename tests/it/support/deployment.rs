@@ -133,16 +133,21 @@ impl Deployment {
 
     /// A worker that runs until it is stopped or killed.
     pub fn worker(&self) -> Worker {
+        self.start(&mut self.banshi(&["worker"]))
+    }
+
+    /// The same, with a variable that is no setting.
+    pub fn worker_with(&self, variable: &str, value: &str) -> Worker {
+        self.start(self.banshi(&["worker"]).env(variable, value))
+    }
+
+    fn start(&self, command: &mut Command) -> Worker {
         let log = self
             .folder
             .path()
             .join(format!("worker-{:08x}.log", rand::random::<u32>()));
         let file = std::fs::File::create(&log).expect("a log");
-        let child = self
-            .banshi(&["worker"])
-            .stdin(Stdio::null())
-            .stderr(file)
-            .spawn();
+        let child = command.stdin(Stdio::null()).stderr(file).spawn();
         Worker {
             child: child.expect("it starts"),
             log,
