@@ -5,9 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use banshi::config::{Bands, Settings};
-use banshi::problem::{Code, Failure, Part, Problem};
+use banshi::problem::{Code, Failure, Part};
 use banshi::typesetter::{Fonts, Manuscript, Pdf, Pool, Program, Templates, Typesetter};
-use tempfile::TempDir;
 
 use crate::support::notes::*;
 use crate::support::repository;

@@ -270,7 +270,7 @@ fn of_pages(pages: usize) -> Value {
     let mut job = corpus(CORPUS[0]);
     let text = job["data"]["overview"].as_array_mut().unwrap();
     let long = "深入推进政务公开，依申请公开办理规范有序，平台建设不断加强。".repeat(12);
-    let paragraphs = std::iter::repeat_with(|| json!({ "type": "paragraph", "text": long }));
+    let paragraphs = std::iter::repeat_with(|| json!(long));
     text.extend(paragraphs.take(pages * 2));
     job
 }
@@ -290,8 +290,8 @@ const NOSY: &str = r#"
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_led_by_its_report_to_a_file_or_package_gets_a_problem() {
     let (tree, children) = (tree(NOSY), Children::new());
-    let pool = Pool::start(&settings(tree.path()), children.program());
-    let pool = pool.await.unwrap();
+    let settings = settings(tree.path());
+    let pool = Pool::start(&settings, children.program()).await.unwrap();
     for (call, path, says) in [
         (
             "read",
