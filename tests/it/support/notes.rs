@@ -167,6 +167,11 @@ impl Children {
 
     /// How many are still there.
     pub fn alive(&self) -> usize {
+        self.living().len()
+    }
+
+    /// Those that are still there, the oldest first.
+    pub fn living(&self) -> Vec<String> {
         let there = |pid: &String| {
             let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             state
@@ -174,7 +179,7 @@ impl Children {
                 .next()
                 .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
         };
-        self.pids().iter().filter(|pid| there(pid)).count()
+        self.pids().into_iter().filter(there).collect()
     }
 }
 
