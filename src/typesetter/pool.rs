@@ -106,7 +106,8 @@ impl Pool {
     /// Starts `render.threads` children and waits until all are ready.
     ///
     /// # Errors
-    /// Why a child can't work: faces missing, templates wrong, no process to be had.
+    /// Why a child can't work: faces missing, templates wrong, no process to be had, or one that
+    /// can't be confined where `render.confine` requires it.
     pub async fn start(settings: &Settings, program: Program) -> Result<Pool, Outage> {
         let tasks = TaskTracker::new();
         let (requests, queue) = mpsc::channel(1);

@@ -241,15 +241,18 @@ async fn a_confined_typesetter_gives_the_same_bytes_as_none() {
     let children = Children::new();
     let pool = Pool::start(&settings, children.program()).await.unwrap();
     let mut manuscripts = CORPUS.map(|name| manuscript(corpus(name))).to_vec();
-    manuscripts.push(manuscript(of_pages(100)));
+    manuscripts.push(manuscript(long()));
+    let mut pages = Vec::new();
     for manuscript in &manuscripts {
         let there = pool.typeset(manuscript).await.unwrap();
+        pages.push(there.pages);
         assert!(
             there == here.typeset(manuscript).unwrap(),
             "{}",
             manuscript.title
         );
     }
+    assert!(pages.last() > Some(&100), "{pages:?}");
     assert_eq!(children.pids().len(), 2, "no report cost its typesetter");
     pool.close().await;
 }
@@ -261,13 +264,12 @@ fn manuscript(mut job: Value) -> Manuscript {
     Manuscript::of(&job)
 }
 
-/// A report of at least so many pages.
-fn of_pages(pages: usize) -> Value {
+/// A report of more than a hundred pages.
+fn long() -> Value {
     let mut job = corpus(CORPUS[0]);
     let text = job["data"]["overview"].as_array_mut().unwrap();
-    let long = "深入推进政务公开，依申请公开办理规范有序，平台建设不断加强。".repeat(12);
-    let paragraphs = std::iter::repeat_with(|| json!(long));
-    text.extend(paragraphs.take(pages * 2));
+    let paragraph = "深入推进政务公开，依申请公开办理规范有序，平台建设不断加强。".repeat(12);
+    text.extend(std::iter::repeat_n(json!(paragraph), 200));
     job
 }
 
@@ -484,6 +486,8 @@ fn a_stopped_typesetter_ends_with_its_worker() {
     let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == ": ready"));
     children.kill("-STOP");
+    // Each thread stops by itself.
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(children.alive(), 1);
     worker.kill().unwrap();
     worker.wait().unwrap();
@@ -499,12 +503,13 @@ fn a_stopped_typesetter_ends_with_its_worker() {
 
 // What a typesetter that has gone wrong may do to its worker.
 
-/// One that greets, and then does what the shell is told.
-async fn misbehaving(does: &str, report: &Manuscript) -> String {
+/// What becomes of a report whose typesetters greet, and then do what the shell is told. It may
+/// take so many seconds.
+async fn misbehaving(does: impl AsRef<str>, report: &Manuscript, seconds: u64) -> String {
     let (tree, children) = (tree(SLOW), Children::new());
     let mut settings = settings(tree.path());
-    settings.render.deadline = 1;
-    let program = children.shell(&format!("{}; {does}", greeting()));
+    settings.render.deadline = seconds;
+    let program = children.shell(&format!("{}; {}", greeting(), does.as_ref()));
     let pool = Pool::start(&settings, program).await.unwrap();
     let said = said(pool.typeset(report).await);
     assert!(children.pids().len() >= 2, "it was replaced");
@@ -515,37 +520,53 @@ async fn misbehaving(does: &str, report: &Manuscript) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_typesetter_that_misbehaves_is_killed() {
+async fn a_typesetter_that_hangs_is_killed() {
     let short = note(&["短"]);
     // More than a pipe holds.
     let long = note(&[&"长".repeat(200_000)]);
-    let never_reads = misbehaving("exec sleep 600", &long);
-    let never_answers = misbehaving("exec sleep 600", &short);
-    let floods = misbehaving("exec yes", &short);
-    let too_long = misbehaving("printf '\\377\\377\\377\\377'; exec sleep 600", &short);
-    let no_json = misbehaving("printf '\\000\\000\\000\\003abc'; exec sleep 600", &short);
-    let half = misbehaving("printf '\\000\\000\\000\\003a'; exec sleep 600", &short);
-    let ends = misbehaving("head -c 300000 > /dev/null; exit 7", &long);
     let said = tokio::join!(
-        never_reads,
-        never_answers,
-        floods,
-        too_long,
-        no_json,
-        half,
-        ends
+        misbehaving("exec sleep 600", &long, 1),
+        misbehaving("exec sleep 600", &short, 1),
+        misbehaving("printf '\\000\\000\\000\\003a'; exec sleep 600", &short, 1),
     );
     let late = "was killed after 1 s (render.deadline), twice";
-    let broken = "broke the pipe's protocol: a frame is too long, twice";
-    assert_eq!((&*said.0, &*said.1, &*said.5), (late, late, late));
-    assert_eq!((&*said.2, &*said.3), (broken, broken));
-    assert!(
-        said.4
-            .starts_with("broke the pipe's protocol: expected value"),
-        "{}",
-        said.4
+    assert_eq!((&*said.0, &*said.1, &*said.2), (late, late, late));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typesetter_that_says_what_is_no_answer_is_killed() {
+    let report = note(&["短"]);
+    let said = tokio::join!(
+        misbehaving("exec yes", &report, 30),
+        misbehaving("printf '\\377\\377\\377\\377'; exec sleep 600", &report, 30),
+        misbehaving(
+            "printf '\\000\\000\\000\\003abc'; exec sleep 600",
+            &report,
+            30
+        ),
     );
-    assert_eq!(said.6, "ended with exit code 7, twice");
+    let broken = "broke the pipe's protocol: a frame is too long, twice";
+    assert_eq!((&*said.0, &*said.1), (broken, broken));
+    let no_json = "broke the pipe's protocol: expected value";
+    assert!(said.2.starts_with(no_json), "{}", said.2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typesetter_that_ends_in_the_middle_says_how() {
+    let report = note(&[&"长".repeat(200_000)]);
+    let read = "head -c 300000 > /dev/null";
+    let no_memory = "echo memory allocation of 5 bytes failed >&2";
+    let said = tokio::join!(
+        misbehaving(format!("{read}; exit 7"), &report, 30),
+        misbehaving(format!("{read}; kill -ABRT $$"), &report, 30),
+        misbehaving(format!("{read}; {no_memory}; kill -ABRT $$"), &report, 30),
+        misbehaving(format!("{read}; kill -XCPU $$"), &report, 30),
+    );
+    assert_eq!(said.0, "ended with exit code 7, twice");
+    assert_eq!(said.1, "died of signal 6 (SIGABRT), twice");
+    let memory = "needed more than 512 MiB of memory (render.memory), twice";
+    assert_eq!(said.2, memory);
+    assert_eq!(said.3, "was killed after 30 s (render.deadline), twice");
 }
 
 /// Neither memory nor log of the worker is filled by what a typesetter says.
