@@ -86,6 +86,8 @@ pub struct Store {
 pub struct Render {
     /// Typesetter processes; 0 is one per core.
     pub threads: usize,
+    /// More of them with a broker, for urgent jobs only.
+    pub urgent: usize,
     /// Seconds that a report may take.
     pub deadline: u64,
     /// MiB of memory of its own that a typesetter may take.
@@ -357,6 +359,10 @@ impl Settings {
         need(
             !self.queue.prefix.is_empty(),
             "queue.prefix: must not be empty",
+        );
+        need(
+            self.render.threads <= 1024 && self.render.urgent <= 1024,
+            "render.threads, render.urgent: want at most 1024 each",
         );
         need(
             self.render.deadline > 0,

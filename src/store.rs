@@ -227,6 +227,18 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is room
+    /// for a report. A few bytes fit onto many a full disk.
+    ///
+    /// # Errors
+    /// When it does not, with what to do.
+    pub async fn probe(&self) -> Result<(), Outage> {
+        if let Place::Folder(folder) = &self.place {
+            self.blocking(MARKER, folder.room()).await?;
+        }
+        self.ready().await
+    }
+
     /// The manifest at a key, of whichever job.
     ///
     /// # Errors

@@ -52,6 +52,31 @@ pub fn start_log(log: &Log) -> Result<(), String> {
     Ok(())
 }
 
+/// Tells the service manager how it goes (`sd_notify(3)`): `READY=1`, `STOPPING=1`, or a line of
+/// `STATUS=`. Nothing, where none has asked for it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the socket is the service manager's, not a setting"
+)]
+pub fn notify(state: &str) {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&socket),
+    };
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::debug!(%error, state, "the service manager does not listen");
+    }
+}
+
 /// Starts the administration port: `/livez`, `/readyz` and `/metrics`. Nothing, when `listen` is
 /// empty. The future serves until `stop` is ready.
 ///

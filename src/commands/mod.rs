@@ -9,6 +9,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -17,6 +18,9 @@ use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry;
 use crate::transport::Lane;
 use crate::typesetter::Ppi;
+
+/// How long a write that nobody waits for may take after the end.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,10 +379,12 @@ fn print_problems(problems: &[Problem]) {
 fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    runtime
-        .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?
-        .block_on(future)
+        .build()
+        .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?;
+    let done = runtime.block_on(future);
+    // Nobody waits for what is still being written, and a disk that hangs must not keep us.
+    runtime.shutdown_timeout(LEAVE);
+    done
 }
 
 #[cfg(test)]

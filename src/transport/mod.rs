@@ -151,6 +151,19 @@ impl Delivery {
         self.ack(Confirmed(())).await
     }
 
+    /// Sends the job to wait outside this process without using up an attempt: what it needs is
+    /// out for every job, and nothing was found out about this one.
+    ///
+    /// # Errors
+    /// As [`Delivery::retry`].
+    pub async fn postpone(self) -> Result<(), Outage> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.postpone(&self).await?,
+            Handle::Spool(handle) => handle.postpone().await?,
+        }
+        self.ack(Confirmed(())).await
+    }
+
     /// Gives the job back untouched, for another worker.
     pub async fn release(self) {
         match self.handle {
@@ -221,6 +234,16 @@ impl Intake {
         match self {
             Intake::Amqp(intake) => intake.state(),
             Intake::Spool(intake) => intake.state(),
+        }
+    }
+
+    /// Asks for no more jobs until the reason is taken back with `None`, and says so in the state.
+    /// What waits stays with the broker or in its folder; what the broker had sent already is
+    /// still handed out.
+    pub fn pause(&self, why: Option<String>) {
+        match self {
+            Intake::Amqp(intake) => intake.pause(why),
+            Intake::Spool(intake) => intake.pause(why),
         }
     }
 

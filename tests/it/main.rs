@@ -6,6 +6,8 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_stop_loses_nothing;
+mod an_outage_stops_intake;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
@@ -28,3 +30,4 @@ mod the_page_keeps_its_measures;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
 mod typesetters_are_confined;
+mod urgent_passes_bulk;

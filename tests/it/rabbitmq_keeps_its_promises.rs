@@ -980,19 +980,19 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
 }
 
 /// A broker's address through which bytes can be cut off.
-struct Proxy {
-    url: String,
+pub struct Proxy {
+    pub url: String,
     mode: Arc<AtomicU8>,
 }
 
-const PASS: u8 = 0;
+pub const PASS: u8 = 0;
 /// Every connection is reset, and new ones at once.
-const RESET: u8 = 1;
+pub const RESET: u8 = 1;
 /// Connections stay, and nothing passes.
-const SILENT: u8 = 2;
+pub const SILENT: u8 = 2;
 
 impl Proxy {
-    async fn new(mode: u8) -> Proxy {
+    pub async fn new(mode: u8) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut uri: AMQPUri = url().parse().unwrap();
         let target = format!("{}:{}", uri.authority.host, uri.authority.port);
@@ -1020,7 +1020,7 @@ impl Proxy {
         }
     }
 
-    fn set(&self, mode: u8) {
+    pub fn set(&self, mode: u8) {
         self.mode.store(mode, Ordering::SeqCst);
     }
 }

@@ -210,9 +210,7 @@ pub(super) fn outage(message: impl Into<String>, error: lapin::Error) -> Outage 
 
 /// An outage's chain of causes without the part, for a reason that stands in another sentence.
 pub(super) fn plain(outage: &Outage) -> String {
-    let chain = outage.chain();
-    let part = format!("{}: ", outage.part);
-    chain.strip_prefix(&part).unwrap_or(&chain).to_owned()
+    outage.reason()
 }
 
 /// Waits for an answer, and not for ever.
