@@ -31,6 +31,8 @@ pub mod metric {
     pub const STAGE: &str = "banshi_stage_duration_seconds";
     /// Jobs in hand.
     pub const INFLIGHT: &str = "banshi_inflight";
+    /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
+    pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
 }

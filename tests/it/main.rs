@@ -6,6 +6,7 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod an_s3_server_may_fail;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;

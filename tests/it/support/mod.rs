@@ -5,6 +5,8 @@ pub mod deployment;
 pub mod jobs;
 pub mod pdf;
 pub mod picture;
+pub mod stores;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::process::Command;
