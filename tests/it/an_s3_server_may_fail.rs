@@ -43,7 +43,7 @@ async fn a_put_whose_answer_is_lost_is_done_once_and_told_as_it_was_done() {
         for times in [1, 2] {
             let (place, wire) = wired();
             let store = place.ready().await;
-            wire.harm("PUT ", times, harm);
+            wire.harm(times, harm);
             let stored = put(&store, "a", "one", "us").await.unwrap();
             assert_eq!(wire.left(), 0, "{harm:?}");
             assert_stored_once(&place, &stored, "a", "one").await;
@@ -56,14 +56,14 @@ async fn a_put_whose_answer_never_comes_is_an_outage_and_the_next_attempt_finds_
     let (place, wire) = wired();
     let place = place.with(|settings| settings.timeout = 1);
     let store = place.ready().await;
-    wire.harm("PUT ", 100, Harm::SwallowTheAnswer);
+    wire.harm(100, Harm::SwallowTheAnswer);
     let started = Instant::now();
     assert_outage(put(&store, "a", "one", "us").await, "a.pdf");
     assert!(
         started.elapsed() < Duration::from_secs(30),
         "it is given back in time"
     );
-    wire.harm("PUT ", 0, Harm::SwallowTheAnswer);
+    wire.harm(0, Harm::SwallowTheAnswer);
     let stored = put(&store, "a", "one", "us").await.unwrap();
     assert_stored_once(&place, &stored, "a", "one").await;
 }
@@ -77,7 +77,7 @@ async fn a_server_that_says_slow_down_for_a_moment_is_waited_for() {
     ] {
         let (place, wire) = wired();
         let store = place.ready().await;
-        wire.harm("PUT ", 2, Harm::Answer(status, code));
+        wire.harm(2, Harm::Answer(status, code));
         let stored = put(&store, "a", "one", "us").await.unwrap();
         assert_eq!(wire.left(), 0);
         assert_stored_once(&place, &stored, "a", "one").await;
@@ -88,12 +88,12 @@ async fn a_server_that_says_slow_down_for_a_moment_is_waited_for() {
 async fn a_server_that_says_it_for_long_is_an_outage_and_nothing_is_stored() {
     let (place, wire) = wired();
     let store = place.ready().await;
-    wire.harm("PUT ", 100, Harm::Answer(503, "SlowDown"));
+    wire.harm(100, Harm::Answer(503, "SlowDown"));
     assert_outage(put(&store, "a", "one", "us").await, "too much to do");
     let outage = store.ready().await.unwrap_err();
     assert!(outage.message.contains("too much to do"), "{outage}");
     assert!(place.files().await.is_empty());
-    wire.harm("PUT ", 0, Harm::Answer(503, "SlowDown"));
+    wire.harm(0, Harm::Answer(503, "SlowDown"));
     store.ready().await.unwrap();
     put(&store, "a", "one", "us").await.map(drop).unwrap();
 }
@@ -102,7 +102,7 @@ async fn a_server_that_says_it_for_long_is_an_outage_and_nothing_is_stored() {
 async fn bytes_changed_on_their_way_are_refused_and_never_stored() {
     let (place, wire) = wired();
     let store = place.ready().await;
-    wire.harm("PUT ", 1, Harm::ChangeTheBody);
+    wire.harm(1, Harm::ChangeTheBody);
     let result = put(&store, "a", "one", "us").await;
     assert_eq!(wire.left(), 0);
     assert_outage(result, "changed on their way");
@@ -251,14 +251,14 @@ async fn a_server_that_refuses_the_condition_is_used_by_the_same_rule() {
     let wire = Wire::to(server.address());
     let place = Place::bucket(&server.at(wire.address())).with(|settings| settings.settle = 1);
     // object_store tries 5xx three times again.
-    wire.harm("PUT ", 4, Harm::Answer(501, "NotImplemented"));
+    wire.harm(4, Harm::Answer(501, "NotImplemented"));
     let store = place.ready().await;
     assert_eq!(wire.left(), 0);
     let stored = put(&store, "a", "one", "us").await.unwrap();
     assert_stored_once(&place, &stored, "a", "one").await;
 
     let place = place.with(|settings| settings.conditional_put = ConditionalPut::Require);
-    wire.harm("PUT ", 100, Harm::Answer(501, "NotImplemented"));
+    wire.harm(100, Harm::Answer(501, "NotImplemented"));
     let outage = place.open().ready().await.unwrap_err();
     assert!(outage.message.contains("If-None-Match"), "{outage}");
 }
@@ -328,38 +328,78 @@ async fn at_a_server_that_overwrites_24_workers_with_one_job_tell_one_digest() {
     }
 }
 
+/// Two workers at a server that overwrites; the first one's requests pass through a wire. What is
+/// put is looked at again after six seconds, and the wire delays what it delays by two: the first
+/// one has looked, and puts after the second.
+async fn late_and_early() -> (Wire, Place, Store, Place, Store) {
+    let server = Server::lax();
+    let wire = Wire::to(server.address());
+    let settle = |settings: &mut banshi::config::Store| settings.settle = 6;
+    let early = Place::bucket(&server).with(settle);
+    let late = Place::bucket(&server.at(wire.address())).with(settle);
+    let url = early.settings.url.clone();
+    let late = late.with(|settings| settings.url = url);
+    let (late_store, early_store) = (late.ready().await, early.ready().await);
+    (wire, late, late_store, early, early_store)
+}
+
+const LATE: Harm = Harm::Delay(Duration::from_secs(2));
+
+async fn until_it_is_on_its_way(wire: &Wire) {
+    while wire.left() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn at_a_server_that_overwrites_what_is_told_of_two_jobs_with_one_id_is_what_is_there() {
-    let place = lax(10);
-    let store = Arc::new(place.ready().await);
-    let rounds = (0..8).map(|round| {
-        let (place, store) = (&place, Arc::clone(&store));
-        async move {
-            let job_id = format!("job-{round}");
-            let racers = (0..8).map(|racer| {
-                let (store, job_id) = (Arc::clone(&store), job_id.clone());
-                async move { put(&store, &job_id, ["one", "two"][racer % 2], "us").await }
-            });
-            let results = futures_util::future::join_all(racers).await;
-            let winner = store.find(&key(&job_id)).await.unwrap();
-            let told: Vec<_> = results.iter().flatten().map(Stored::manifest).collect();
-            for manifest in &told {
-                assert_eq!(Some(*manifest), winner.as_ref(), "{job_id}");
-            }
-            if let (Some(winner), false) = (winner, told.is_empty()) {
-                let kept = place.read(&pdf_of(&job_id)).await.unwrap();
-                assert_eq!(winner.artifact.sha256, sha256(&kept), "{job_id}");
-            }
-            // Whoever said nothing tries again, or was told of the conflict.
-            for content in ["one", "two"] {
-                let again = put(&store, &job_id, content, "us").await;
-                let winner = store.find(&key(&job_id)).await.unwrap().unwrap();
-                match manifest("", content).job == winner.job {
-                    true => assert_eq!(again.unwrap().manifest(), &winner),
-                    false => assert_conflict(again, &job_id),
-                }
-            }
-        }
+async fn at_a_server_that_overwrites_a_late_manifest_of_the_same_job_is_told_by_both() {
+    let (wire, _late, late_store, early, early_store) = late_and_early().await;
+    wire.harm_to("PUT", ".json", 1, LATE);
+    let late = tokio::spawn(async move {
+        let manifest = Manifest {
+            completed_at: "2024-01-31T08:00:01Z".to_owned(),
+            ..manifest("a", "one")
+        };
+        late_store
+            .put(&key("a"), &pdf("one", "us"), manifest)
+            .await
+            .unwrap()
     });
-    futures_util::future::join_all(rounds).await;
+    until_it_is_on_its_way(&wire).await;
+    let told = put(&early_store, "a", "one", "us").await.unwrap();
+    assert_eq!(
+        told.manifest().completed_at,
+        "2024-01-31T08:00:01Z",
+        "the late one has overwritten it"
+    );
+    assert_eq!(told, late.await.unwrap());
+    assert_stored_once(&early, &told, "a", "one").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn at_a_server_that_overwrites_a_late_pdf_of_another_job_is_replaced_and_told_of() {
+    let (wire, _late, late_store, early, early_store) = late_and_early().await;
+    wire.harm_to("PUT", ".pdf", 1, LATE);
+    let late = tokio::spawn(async move { put(&late_store, "a", "two", "us").await });
+    until_it_is_on_its_way(&wire).await;
+    let told = put(&early_store, "a", "one", "us").await.unwrap();
+    assert_conflict(late.await.unwrap(), "a");
+    assert_stored_once(&early, &told, "a", "one").await;
+}
+
+#[tokio::test]
+async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() {
+    let place = lax(1);
+    let store = place.ready().await;
+    let first = put(&store, "a", "one", "us").await.unwrap();
+    // As a worker leaves it that dies before it could put its PDF back.
+    place.write(&pdf_of("a"), &pdf("two", "us")).await;
+    let job = manifest("a", "one").job;
+    assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
+    assert_outage(put(&store, "a", "one", "us").await, "restore it");
+    place.remove(&pdf_of("a")).await;
+    assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
+    let again = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(again, first);
+    assert_stored_once(&place, &again, "a", "one").await;
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What a wire does to a request.
 #[derive(Debug, Clone, Copy)]
@@ -15,13 +16,25 @@ pub enum Harm {
     SwallowTheAnswer,
     /// A bit of the body is changed on the way to the server.
     ChangeTheBody,
+    /// The request is on its way for so long.
+    Delay(Duration),
 }
 
-/// Harm for the next requests that begin so, as many of them.
+/// Harm for the next requests of this method to names that end so, as many of them.
 struct Plan {
-    begins: &'static str,
+    method: &'static str,
+    ends: &'static str,
     times: usize,
     harm: Harm,
+}
+
+impl Plan {
+    fn is_for(&self, head: &str) -> bool {
+        let mut words = head.split_whitespace();
+        self.times > 0
+            && words.next() == Some(self.method)
+            && words.next().is_some_and(|path| path.ends_with(self.ends))
+    }
 }
 
 /// A proxy on a port of its own. It ends with the process.
@@ -52,10 +65,16 @@ impl Wire {
         &self.address
     }
 
-    /// From now on: harm for this many requests that begin so (`PUT `).
-    pub fn harm(&self, begins: &'static str, times: usize, harm: Harm) {
+    /// From now on: harm for this many puts.
+    pub fn harm(&self, times: usize, harm: Harm) {
+        self.harm_to("PUT", "", times, harm);
+    }
+
+    /// From now on: harm for this many requests of a method to names that end so.
+    pub fn harm_to(&self, method: &'static str, ends: &'static str, times: usize, harm: Harm) {
         *self.plan.lock().expect("nobody panicked") = Some(Plan {
-            begins,
+            method,
+            ends,
             times,
             harm,
         });
@@ -74,7 +93,7 @@ fn carry(mut client: TcpStream, server: &str, plan: &Mutex<Option<Plan>>) -> std
     let harm = {
         let mut plan = plan.lock().expect("nobody panicked");
         match plan.as_mut() {
-            Some(plan) if plan.times > 0 && head.starts_with(plan.begins) => {
+            Some(plan) if plan.is_for(&head) => {
                 plan.times -= 1;
                 Some(plan.harm)
             }
@@ -92,6 +111,7 @@ fn carry(mut client: TcpStream, server: &str, plan: &Mutex<Option<Plan>>) -> std
             return Ok(());
         }
         Some(Harm::ChangeTheBody) => *body.last_mut().expect("a body") ^= 1,
+        Some(Harm::Delay(time)) => std::thread::sleep(time),
         _ => {}
     }
     let mut upstream = TcpStream::connect(server)?;
