@@ -121,6 +121,11 @@ impl Deployment {
         self
     }
 
+    /// The folder that everything of it is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The program, with the settings of this deployment.
     pub fn banshi(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BANSHI);
