@@ -229,7 +229,6 @@ impl Store {
     }
 
     fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
-        gauge!(metric::STORE_CONDITIONAL).set(if keeps { 1.0 } else { 0.0 });
         if !keeps && self.conditional_put == ConditionalPut::Require {
             let message = format!(
                 "the store overwrites {}, although asked to put it only if it is absent (If-None-Match: *); use a \
@@ -239,6 +238,7 @@ impl Store {
             return Err(Outage::new(Part::Store, message));
         }
         let overwrote = self.overwrites.swap(!keeps, Ordering::Relaxed);
+        self.measure();
         if !keeps && !overwrote {
             warn!(
                 settle_s = self.settle.as_secs(),
@@ -249,6 +249,12 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Says in the metrics whether the store keeps the condition on puts. A worker asks for it once
+    /// they are recorded, which is after the store was first seen to be ready.
+    pub fn measure(&self) {
+        gauge!(metric::STORE_CONDITIONAL).set(if self.overwrites() { 0.0 } else { 1.0 });
     }
 
     /// Whether a marker was written with as many shards as we have. Otherwise what is stored would

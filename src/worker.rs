@@ -56,6 +56,7 @@ pub async fn run(
     });
     let (mut admin_port, mut watcher) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
+    road.store.measure();
     watcher.spawn(watch(intake.state()));
 
     info!(typesetters, prefetch, queue = %settings.queue.prefix, store = %settings.store.url, "ready");

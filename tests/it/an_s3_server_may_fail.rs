@@ -10,7 +10,10 @@ use banshi::config::ConditionalPut;
 use banshi::digest::sha256;
 use banshi::problem::{Failure, Outage};
 use banshi::store::{Manifest, Store, Stored};
+use serde_json::json;
 
+use crate::support::deployment::Deployment;
+use crate::support::jobs::{CORPUS, corpus};
 use crate::support::stores::{Place, Server};
 use crate::support::wire::{Harm, Wire};
 use crate::the_store_keeps_its_promises::{
@@ -402,4 +405,72 @@ async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() 
     let again = put(&store, "a", "one", "us").await.unwrap();
     assert_eq!(again, first);
     assert_stored_once(&place, &again, "a", "one").await;
+}
+
+// --- The whole road ------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_job_ends_in_a_bucket_once_however_often_it_comes() {
+    for (server, keeps) in [(Server::strict(), true), (Server::lax(), false)] {
+        let place = Place::bucket(&server);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = port.local_addr().unwrap().to_string();
+        drop(port);
+        let deployment = Deployment::spool()
+            .storing_at(&place)
+            .with("STORE__SETTLE", "1")
+            .with("ADMIN__LISTEN", &listen);
+        let mut other = corpus(CORPUS[0]);
+        let job = corpus(CORPUS[0]);
+        other["data"]["issued_on"] = json!("2022-01-31");
+        assert_ne!(job, other, "the same id, other content");
+        let worker = deployment.worker();
+        deployment.send("first", job.to_string().as_bytes()).await;
+        let events = async |count| {
+            deployment
+                .until("it is said", async |deployment| {
+                    deployment.events().await.len() == count
+                })
+                .await;
+            deployment.events().await
+        };
+        let completed = events(1).await.remove(0);
+        assert_eq!(completed["type"], json!("report.completed"));
+        let uri = completed["data"]["artifact"]["uri"].as_str().unwrap();
+        let path = uri.strip_prefix(&format!("{}/", place.address())).unwrap();
+        let kept = place.read(path).await.unwrap();
+        assert_eq!(
+            completed["data"]["artifact"]["sha256"],
+            json!(sha256(&kept))
+        );
+        assert_eq!(place.files().await.len(), 2);
+
+        deployment.send("again", job.to_string().as_bytes()).await;
+        deployment.send("other", other.to_string().as_bytes()).await;
+        let all = events(2).await;
+        assert!(all.contains(&completed), "said again to the byte");
+        let refused = all.iter().find(|event| **event != completed).unwrap();
+        assert_eq!(refused["type"], json!("report.rejected"));
+        let code = &refused["data"]["problems"][0]["code"];
+        assert_eq!(code, &json!("E-CONFLICT"));
+        assert_eq!(place.read(path).await, Some(kept));
+        assert_eq!(place.files().await.len(), 2);
+
+        let metrics = scrape(&listen);
+        let line = format!("banshi_store_conditional_put {}", u8::from(keeps));
+        assert!(metrics.lines().any(|each| each == line), "{metrics}");
+        let warned = worker.log().matches("If-None-Match").count();
+        assert_eq!(warned, usize::from(!keeps), "{}", worker.log());
+        assert_eq!(worker.stop(), Some(0));
+    }
+}
+
+fn scrape(address: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: banshi\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
