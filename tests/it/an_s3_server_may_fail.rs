@@ -11,9 +11,11 @@ use banshi::digest::sha256;
 use banshi::problem::{Failure, Outage};
 use banshi::store::{Manifest, Store, Stored};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{CORPUS, corpus};
+use crate::support::side_by_side;
 use crate::support::stores::{Place, Server};
 use crate::support::wire::{Harm, Wire};
 use crate::the_store_keeps_its_promises::{
@@ -300,16 +302,16 @@ async fn at_a_server_that_overwrites_24_workers_with_one_job_tell_one_digest() {
         let racers = (0..24).map(|racer| {
             let store = Arc::clone(&store);
             let build = if same_build { 0 } else { racer };
-            tokio::spawn(async move {
+            async move {
                 let manifest = Manifest {
                     completed_at: format!("2024-01-31T08:00:{racer:02}Z"),
                     ..manifest("a", "one")
                 };
                 let pdf = pdf("one", &format!("build {build}"));
                 store.put(&key("a"), &pdf, manifest).await
-            })
+            }
         });
-        let told = futures_util::future::try_join_all(racers).await.unwrap();
+        let told = side_by_side(racers).await;
         let named: BTreeSet<_> = told
             .iter()
             .flatten()
@@ -358,7 +360,8 @@ async fn until_it_is_on_its_way(wire: &Wire) {
 async fn at_a_server_that_overwrites_a_late_manifest_of_the_same_job_is_told_by_both() {
     let (wire, _late, late_store, early, early_store) = late_and_early().await;
     wire.harm_to("PUT", ".json", 1, LATE);
-    let late = tokio::spawn(async move {
+    let mut late = JoinSet::new();
+    late.spawn(async move {
         let manifest = Manifest {
             completed_at: "2024-01-31T08:00:01Z".to_owned(),
             ..manifest("a", "one")
@@ -375,7 +378,7 @@ async fn at_a_server_that_overwrites_a_late_manifest_of_the_same_job_is_told_by_
         "2024-01-31T08:00:01Z",
         "the late one has overwritten it"
     );
-    assert_eq!(told, late.await.unwrap());
+    assert_eq!(late.join_all().await.remove(0), told);
     assert_stored_once(&early, &told, "a", "one").await;
 }
 
@@ -383,10 +386,11 @@ async fn at_a_server_that_overwrites_a_late_manifest_of_the_same_job_is_told_by_
 async fn at_a_server_that_overwrites_a_late_pdf_of_another_job_is_replaced_and_told_of() {
     let (wire, _late, late_store, early, early_store) = late_and_early().await;
     wire.harm_to("PUT", ".pdf", 1, LATE);
-    let late = tokio::spawn(async move { put(&late_store, "a", "two", "us").await });
+    let mut late = JoinSet::new();
+    late.spawn(async move { put(&late_store, "a", "two", "us").await });
     until_it_is_on_its_way(&wire).await;
     let told = put(&early_store, "a", "one", "us").await.unwrap();
-    assert_conflict(late.await.unwrap(), "a");
+    assert_conflict(late.join_all().await.remove(0), "a");
     assert_stored_once(&early, &told, "a", "one").await;
 }
 

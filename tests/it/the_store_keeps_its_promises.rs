@@ -17,6 +17,7 @@ use banshi::store::{
 };
 
 use crate::support::settings;
+use crate::support::side_by_side;
 use crate::support::stores::{Place, Server};
 
 /// The settings of a store at an address.
@@ -316,14 +317,14 @@ async fn of_24_workers_with_one_job_one_manifest_wins_and_all_have_it(place: Pla
                     completed_at: format!("2024-01-31T08:00:{racer:02}Z"),
                     ..manifest(&job_id, "one")
                 };
-                tokio::spawn(async move {
+                async move {
                     store
                         .put(&key(&job_id), &pdf("one", &build), manifest)
                         .await
                         .unwrap()
-                })
+                }
             });
-            let stored = futures_util::future::try_join_all(racers).await.unwrap();
+            let stored = side_by_side(racers).await;
             assert!(stored.iter().all(|each| *each == stored[0]), "{stored:#?}");
             let kept = place.read(&pdf_of(&job_id)).await.unwrap();
             assert_eq!(stored[0].manifest().artifact.sha256, sha256(&kept));
@@ -338,9 +339,9 @@ async fn of_two_jobs_with_one_id_one_wins_and_the_other_is_told(place: Place) {
         let job_id = format!("job-{round}");
         let racers = (0..8).map(|racer| {
             let (store, job_id) = (Arc::clone(&store), job_id.clone());
-            tokio::spawn(async move { put(&store, &job_id, ["one", "two"][racer % 2], "us").await })
+            async move { put(&store, &job_id, ["one", "two"][racer % 2], "us").await }
         });
-        let results = futures_util::future::try_join_all(racers).await.unwrap();
+        let results = side_by_side(racers).await;
         let winner = store.find(&key(&job_id)).await.unwrap().unwrap();
         for (racer, result) in results.into_iter().enumerate() {
             match manifest("", ["one", "two"][racer % 2]).job == winner.job {
