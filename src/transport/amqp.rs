@@ -10,6 +10,7 @@ mod client;
 mod properties;
 mod publisher;
 mod session;
+mod tls;
 mod topology;
 
 use std::fmt;

@@ -1,8 +1,11 @@
 //! The words that the tests are written in.
 
+pub mod authority;
+pub mod bench;
 pub mod cases;
 pub mod deployment;
 pub mod jobs;
+pub mod node;
 pub mod pdf;
 pub mod picture;
 
