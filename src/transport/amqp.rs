@@ -31,8 +31,8 @@ use tracing::{debug, error, warn};
 use self::broker::{ANSWER, Broker, Fault, PRODUCT, answered, outage, plain};
 pub use self::client::Client;
 use self::properties::{
-    ATTEMPT, ERROR, ERROR_CODE, EVENT, LANE, TRACEPARENT, copy, cut, header, number, persistent,
-    put, short, text,
+    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, TRACEPARENT, copy, cut, header, number,
+    persistent, put, short, text,
 };
 use self::session::{Incoming, Inlet, Session, Sign};
 use super::{Delivery, Lane, Reason, State, retry_wait};
@@ -125,6 +125,7 @@ impl Handle {
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
         put(&mut headers, EVENT, reason.event);
+        put(&mut headers, BURIED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
         self.session

@@ -9,10 +9,12 @@ use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::broker::{Broker, PRODUCT, answered, close};
 use super::properties::{
-    ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
+    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
 };
 use super::publisher::Publisher;
 use crate::config;
@@ -79,6 +81,7 @@ impl Client {
     pub async fn walk_dead(
         &mut self,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
+        mut settled: impl FnMut(&DeadJob),
     ) -> Result<(), Outage> {
         let queue = self.broker.topology.name("dead");
         let what = format!("the queue {queue}");
@@ -102,7 +105,7 @@ impl Client {
                     verdict = Verdict::Keep;
                 }
             }
-            if verdict == Verdict::Keep {
+            if matches!(verdict, Verdict::Keep | Verdict::Stop) {
                 (kept, last) = (kept + 1, Some(message.acker));
             } else {
                 let acked = message.acker.ack(BasicAckOptions::default());
@@ -110,8 +113,9 @@ impl Client {
                     let why = format!("{what}: the channel has ended");
                     return Err(Outage::new(Part::Transport, why));
                 }
+                settled(&job);
             }
-            if walked.is_err() {
+            if walked.is_err() || verdict == Verdict::Stop {
                 break;
             }
         }
@@ -175,12 +179,15 @@ impl Client {
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
+            let buried_at = own(BURIED_AT);
+            let buried_at = buried_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
             return DeadJob {
                 id,
                 code,
                 message,
                 event,
                 lane,
+                buried_at,
                 body,
             };
         }
@@ -208,12 +215,14 @@ impl Client {
             other => format!("the broker took it out of queue {queue:?}: {other}"),
         };
         let lane = lane.unwrap_or(Lane::Bulk).to_string();
+        let buried_at = death.and_then(|death| death.inner().get("time"));
         DeadJob {
             id,
             code,
             message,
             event: CRASHED.to_owned(),
             lane,
+            buried_at: buried_at.and_then(seconds),
             body,
         }
     }
@@ -222,6 +231,14 @@ impl Client {
     pub async fn close(self) {
         self.publisher.close().await;
     }
+}
+
+/// The broker's time, in seconds since 1970.
+fn seconds(value: &AMQPValue) -> Option<OffsetDateTime> {
+    let AMQPValue::Timestamp(seconds) = value else {
+        return None;
+    };
+    OffsetDateTime::from_unix_timestamp(i64::try_from(*seconds).ok()?).ok()
 }
 
 /// The newest entry of `x-death`, which the broker keeps newest first.

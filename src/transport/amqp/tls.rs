@@ -104,7 +104,11 @@ pub(super) fn meaning(error: &lapin::Error, settings: &config::Tls) -> Option<St
             }
             Certificate::NotValidForNameContext { presented, .. } => format!(
                 "its certificate is for another host ({}); put that name into queue.url",
-                presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", ")
+                presented
+                    .iter()
+                    .map(|name| bare(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
                 "its certificate has expired; renew it, or set this machine's clock".to_owned()
