@@ -11,23 +11,22 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use banshi::config;
-use banshi::event::{self, Event, Kind};
-use banshi::transport::{Client, DeadJob, Delivery, Intake, Lane, Reason, State, Verdict};
-use lapin::message::BasicGetMessage;
+use banshi::event;
+use banshi::transport::{Client, DeadJob, Intake, Lane, Reason, State, Verdict};
+use lapin::BasicProperties;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::support::bench::{
-    Bench, SOON, dead, dead_soon, event, finish, next, nothing_comes, text, until, up,
+    Bench, SOON, dead_soon, event, finish, next, nothing_comes, text, until, up,
 };
 use crate::support::deployment::amqp_url as url;
 
@@ -315,12 +314,14 @@ async fn a_buried_job_keeps_its_body_and_properties() {
 
     let mut client = bench.client().await;
     let jobs = dead_soon(&mut client, 1).await;
+    let since = jobs[0].buried_at.expect("when it was buried");
     let want = DeadJob {
         id: "job-2".to_owned(),
         code: "E-JSON".to_owned(),
         message: "错".repeat(85),
         event: "report.rejected".to_owned(),
         lane: "urgent".to_owned(),
+        buried_at: Some(since),
         body: b"not json".to_vec(),
     };
     assert_eq!(jobs, [want]);
@@ -412,6 +413,7 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
         ("delivery_limit", "urgent")
     );
     assert_eq!(jobs[0].body, b"{\"poison\":1}");
+    assert!(jobs[0].buried_at.is_some(), "the broker says when");
 
     // The same after a wait, which leaves traces of its own.
     client.walk_dead(|_| Verdict::Replay).await.unwrap();
