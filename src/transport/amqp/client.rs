@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, DeliveryTag, FieldTable};
 use lapin::{BasicProperties, Channel};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -24,6 +24,10 @@ use crate::transport::{DeadJob, Lane, Verdict};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
 const CRASHED: &str = "crashed";
+
+/// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
+/// at once, and puts more than that into a map, out of which they come in no order.
+const TOGETHER: usize = 16;
 
 /// The sender's and the operator's side.
 #[derive(Debug)]
@@ -87,8 +91,9 @@ impl Client {
         let what = format!("the queue {queue}");
         let channel = answered(&what, self.publisher.plain_channel()).await?;
         let jobs = self.ready(&channel, &queue).await?;
-        let (mut kept, mut last) = (0, None);
+        let mut kept = Vec::new();
         let mut walked = Ok(());
+        let mut ended = false;
         for _ in 0..jobs {
             // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
             let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
@@ -97,45 +102,64 @@ impl Client {
                 break;
             };
             let message = message.delivery;
-            let job = self.dead_job(&message);
-            let mut verdict = judge(&job);
-            if verdict == Verdict::Replay {
-                walked = self.replay(&job, &message.properties).await;
+            // What is given back goes behind what was given back before. So after the end, too,
+            // the rest is taken out, to go back together and in order.
+            let job = (!ended).then(|| self.dead_job(&message));
+            let mut verdict = job.as_ref().map_or(Verdict::Keep, &mut judge);
+            if let (Some(job), Verdict::Replay) = (&job, verdict) {
+                walked = self.replay(job, &message.properties).await;
                 if walked.is_err() {
-                    verdict = Verdict::Keep;
+                    verdict = Verdict::Stop;
                 }
             }
-            if matches!(verdict, Verdict::Keep | Verdict::Stop) {
-                (kept, last) = (kept + 1, Some(message.acker));
-            } else {
-                let acked = message.acker.ack(BasicAckOptions::default());
-                if !answered(&what, acked).await? {
-                    let why = format!("{what}: the channel has ended");
-                    return Err(Outage::new(Part::Transport, why));
+            ended |= verdict == Verdict::Stop;
+            match (job, verdict) {
+                (Some(job), Verdict::Replay | Verdict::Drop) => {
+                    let acked = message.acker.ack(BasicAckOptions::default());
+                    if !answered(&what, acked).await? {
+                        let why = format!("{what}: the channel has ended");
+                        return Err(Outage::new(Part::Transport, why));
+                    }
+                    settled(&job);
                 }
-                settled(&job);
-            }
-            if walked.is_err() || verdict == Verdict::Stop {
-                break;
+                _ => kept.push(message.delivery_tag),
             }
         }
-        if let Some(last) = last {
-            // All at once, which keeps their order.
+        self.give_back(&channel, &queue, &kept).await?;
+        answered(&what, channel.close(200, "OK".into())).await?;
+        walked
+    }
+
+    /// Gives messages back in their order, and waits until whoever looks next sees them again.
+    async fn give_back(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        tags: &[DeliveryTag],
+    ) -> Result<(), Outage> {
+        let mut ready = self.ready(channel, queue).await?;
+        for together in tags.chunks(TOGETHER) {
+            let Some(last) = together.last() else { break };
             let options = BasicNackOptions {
                 multiple: true,
                 requeue: true,
             };
-            answered(&what, last.nack(options)).await?;
-            // The broker has no answer to that. Whoever looks next is to see them again.
+            answered(
+                &format!("the queue {queue}"),
+                channel.basic_nack(*last, options),
+            )
+            .await?;
+            ready = ready.saturating_add(u32::try_from(together.len()).unwrap_or(u32::MAX));
+            // The broker has no answer to that. It is there when the queue has grown by as many,
+            // unless somebody else takes them at once.
             for _ in 0..100 {
-                if self.ready(&channel, &queue).await? >= kept {
+                if self.ready(channel, queue).await? >= ready {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
-        answered(&what, channel.close(200, "OK".into())).await?;
-        walked
+        Ok(())
     }
 
     async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
