@@ -633,3 +633,22 @@ fn is_plain(subject: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_the_broker_grow_to_a_bound_and_differ() {
+        let (first, last) = BACKOFF;
+        let longest = |tries| {
+            let waits: Vec<_> = (0..500).map(|_| backoff(tries)).collect();
+            assert!(waits.iter().all(|wait| (first..=last).contains(wait)));
+            let (least, most) = (waits.iter().min(), waits.iter().max());
+            let (least, most) = (*least.expect("some"), *most.expect("some"));
+            assert!(most - least > first / 2, "workers come back together");
+            most
+        };
+        assert!(longest(0) < longest(3) && longest(3) < longest(u32::MAX));
+    }
+}

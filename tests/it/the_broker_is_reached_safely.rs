@@ -358,7 +358,7 @@ async fn a_job_held_longer_than_the_broker_allows_comes_again_and_its_end_is_for
             .await
             .unwrap();
     }
-    let held = next(&mut intake).await;
+    let (held, other) = (next(&mut intake).await, next(&mut intake).await);
     let announced = held.publish(&event("job-0")).await.unwrap();
     // Until 4.0 the broker closes the channel, from 4.3 on it cancels the consumer.
     let mut why = String::new();
@@ -380,6 +380,7 @@ async fn a_job_held_longer_than_the_broker_allows_comes_again_and_its_end_is_for
     state.borrow_and_update();
     let late = held.ack(announced).await.unwrap_err().chain();
     println!("{late}");
+    drop(other);
     let mut seen = BTreeSet::new();
     for _ in 0..2 {
         let delivery = next(&mut intake).await;

@@ -202,13 +202,17 @@ impl fmt::Display for Broker {
             scheme,
             authority,
             vhost,
-            ..
+            query,
         } = &self.uri;
         let vhost = vhost.replace('/', "%2f");
-        let user = &authority.userinfo.username;
+        let user = match query.auth_mechanism {
+            // The name in the certificate, whatever the address says.
+            Some(SASLMechanism::External) => String::new(),
+            _ => format!("{}@", authority.userinfo.username),
+        };
         write!(
             f,
-            "{scheme}://{user}@{}:{}/{vhost}",
+            "{scheme}://{user}{}:{}/{vhost}",
             authority.host, authority.port
         )
     }
