@@ -32,6 +32,18 @@ test: ## all tests, against a private broker and private S3 servers, or those of
 	$(INSTALL) test
 	$(BROKER) run $(S3) run cargo test --locked $(TESTS)
 
+VERSIONS := 3.10 4.0 4.3
+
+.PHONY: rabbitmq-versions
+rabbitmq-versions: ## what is promised of RabbitMQ, on 3.10, 4.0 and 4.3: make rabbitmq-versions VERSIONS=4.3
+	cargo test --locked --no-run --test it
+	for version in $(VERSIONS); do \
+	  $(BROKER) install $$version; \
+	  printf '\n==> RabbitMQ %s\n' $$version; \
+	  env -u AMQP_URL BANSHI_TEST_BROKER_VERSION=$$version $(BROKER) run \
+	    cargo test --locked --test it -- rabbitmq the_broker the_dead; \
+	done
+
 .PHONY: ci
 ci: lint test unchanged ## what CI runs: lint, test, unchanged
 

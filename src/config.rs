@@ -64,6 +64,33 @@ pub struct Queue {
     pub prefetch: u16,
     /// Seconds between heartbeats.
     pub heartbeat: u16,
+    /// `[queue.tls]`
+    pub tls: Tls,
+}
+
+/// How an `amqps://` broker is trusted, and who we are to it. PEM files; an empty name is none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Authorities that are trusted besides the system's.
+    pub ca: PathBuf,
+    /// Our certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// The file of trusted authorities, when there is one.
+    pub fn authorities(&self) -> Option<&Path> {
+        Some(self.ca.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The files of our certificate and its key, when there are any.
+    pub fn identity(&self) -> Option<(&Path, &Path)> {
+        let one = !self.certificate.as_os_str().is_empty();
+        one.then_some((self.certificate.as_path(), self.key.as_path()))
+    }
 }
 
 /// What the worker does about exchanges and queues at start.
@@ -422,6 +449,15 @@ impl Settings {
                 .iter()
                 .any(|scheme| url.starts_with(scheme)),
             "queue.url: want amqp://…, amqps://… or spool:DIR",
+        );
+        let tls = &self.queue.tls;
+        need(
+            tls.certificate.as_os_str().is_empty() == tls.key.as_os_str().is_empty(),
+            "queue.tls.certificate and queue.tls.key: want both or neither",
+        );
+        need(
+            url.starts_with("amqps://") || (tls.authorities(), tls.identity()) == (None, None),
+            "queue.tls: want an amqps:// address in queue.url, or none of these files",
         );
         let url = &self.store.url;
         need(

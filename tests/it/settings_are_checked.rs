@@ -90,6 +90,24 @@ fn what_no_typesetter_could_work_with_is_refused() {
 }
 
 #[test]
+fn what_tls_is_asked_for_must_be_meant() {
+    let said = wrong(
+        "[queue]\nurl = \"amqps://broker/%2f\"\n[queue.tls]\ncertificate = \"worker.pem\"",
+        &[],
+    );
+    assert!(
+        said.contains("queue.tls.key: want both or neither"),
+        "{said}"
+    );
+    // Over amqp:// the certificates would guard nothing.
+    let said = wrong("", &[("BANSHI__QUEUE__TLS__CA", "authority.pem")]);
+    assert!(
+        said.contains("queue.tls: want an amqps:// address"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let missing = Path::new("/nowhere/banshi.toml");
     let said = Settings::load(Some(missing), [])

@@ -1,9 +1,12 @@
 //! The words that the tests are written in.
 
+pub mod authority;
+pub mod bench;
 pub mod cases;
 pub mod deployment;
 pub mod jobs;
 pub mod notes;
+pub mod node;
 pub mod pdf;
 pub mod picture;
 pub mod stores;
