@@ -276,6 +276,7 @@ impl Worker {
             .env("BANSHI__FONTS__DIR", repository("fonts"))
             .env("BANSHI__FONTS__MORE", "")
             .env("BANSHI__RENDER__THREADS", typesetters.to_string())
+            .env("BANSHI__RENDER__URGENT", "0")
             .env("BANSHI__ADMIN__LISTEN", "127.0.0.1:0")
             .env("BANSHI__LOG__FORMAT", "json")
             .current_dir(folder)
