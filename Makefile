@@ -12,6 +12,8 @@ BROKER := tests/tools/broker
 INSTALL := tests/tools/install
 # what `make test` hands to cargo: make test TESTS='--test it amqp'
 TESTS :=
+# what `make bench-peers` hands to its benchmark
+PEERS :=
 
 .PHONY: help
 help: ## this list
@@ -53,6 +55,11 @@ references: ## draws the reference pages of the templates anew; look at what cha
 gallery: ## draws docs/gallery and docs/page.png anew
 	UPDATE=1 cargo test --locked --quiet --test it gallery
 	git -c safe.directory='*' status --short docs
+
+.PHONY: bench-peers
+bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
+	$(INSTALL) test peers
+	cargo bench --locked --bench peers -- $(PEERS)
 
 .PHONY: demo
 demo: ## real reports through the whole pipeline, in a temporary folder
