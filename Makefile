@@ -14,6 +14,8 @@ INSTALL := tests/tools/install
 TESTS :=
 # what `make bench-peers` hands to its benchmark
 PEERS :=
+# what `make simulate` hands to the simulation
+SIMULATE :=
 
 .PHONY: help
 help: ## this list
@@ -60,6 +62,10 @@ gallery: ## draws docs/gallery and docs/page.png anew
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers
 	cargo bench --locked --bench peers -- $(PEERS)
+
+.PHONY: simulate
+simulate: ## how long reports wait in January, and how many workers that takes: the table of docs/scaling.md
+	cargo run --locked --quiet --example arrivals -- $(SIMULATE)
 
 .PHONY: demo
 demo: ## real reports through the whole pipeline, in a temporary folder
