@@ -134,7 +134,7 @@ class Anew:
 
 
 def peers(arguments, work):
-    """Name, group and how to run it; banshi's warm typesetter first."""
+    """Name, group and how to run it; banshi's kept typesetter first."""
     conf = work / "fonts.conf"
     conf.write_text(
         '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">'
@@ -163,7 +163,7 @@ def peers(arguments, work):
     job = lambda folder, pdf: f"{folder}/job.json {pdf}"
     both = lambda folder, pdf: f"{folder} {pdf}"
     return {
-        "banshi, a warm typesetter": Kept([arguments.setter, "typeset"], job),
+        "banshi, a kept typesetter": Kept([arguments.setter, "typeset"], job),
         "banshi render, a process a document": Anew(
             lambda folder, pdf: [arguments.banshi, "render", f"{folder}/job.json", "-o", pdf], env=own
         ),

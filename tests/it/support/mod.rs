@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod deployment;
+pub mod figures;
 pub mod jobs;
 pub mod pdf;
 pub mod picture;
