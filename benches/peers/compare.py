@@ -177,6 +177,11 @@ def peers(arguments, work):
             env=env,
         ),
         "LibreOffice, kept": Kept(["/usr/bin/python3", str(HERE / "libreoffice/set.py"), *office("office-kept")], both, env),
+        "LibreOffice, kept by unoserver": Kept(
+            ["/usr/bin/python3", str(HERE / "libreoffice/unoserver.py"), f"{work}/unoserver"],
+            both,
+            {**env, "PYTHONPATH": next(PEERS.glob("venv/lib/python3*/site-packages")).as_posix()},
+        ),
         "LibreOffice, a process a document": Anew(
             lambda folder, pdf: office("office-anew", "--convert-to", export, "--outdir", folder, f"{folder}/report.fodt"),
             after=lambda folder, pdf: Path(folder, "report.pdf").replace(pdf),
