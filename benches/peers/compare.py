@@ -223,18 +223,20 @@ def verdicts(pdfs):
     return {(words[1], words[2]): words[0] for words in map(str.split, lines) if words and words[0] in ("PASS", "FAIL")}
 
 
-def versions():
-    weasyprint = output(str(PEERS / "venv/bin/python"), "-c", "import weasyprint; print(weasyprint.__version__)")
-    first = lambda text: text.splitlines()[-1]
-    office = re.search(r"LibreOffice [\d.]+", output("soffice", "--version"))
-    return ", ".join(
-        (
-            first(output(str(PEERS / "bin/typst"), "--version")),
-            f"WeasyPrint {first(weasyprint)}",
-            re.search(r"Chromium [\d.]+", output("chromium", "--version"))[0],
-            office[0] if office else "LibreOffice",
-        )
-    )
+def versions(names):
+    """Of those that were measured."""
+    commands = {
+        "typst": [str(PEERS / "bin/typst"), "--version"],
+        "WeasyPrint": [str(PEERS / "venv/bin/python"), "-m", "weasyprint", "--version"],
+        "Chromium": ["chromium", "--version"],
+        "LibreOffice": ["soffice", "--version"],
+    }
+    found = []
+    for name, command in commands.items():
+        if any(one.startswith(name) for one in names):
+            version = re.search(r"\d+\.[\d.]*\d", output(*command))
+            found.append(f"{name} {version[0] if version else 'of unknown version'}")
+    return ", ".join(found)
 
 
 def machine():
@@ -328,7 +330,7 @@ def main():
         one.end()
 
     print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {machine()}; load {os.getloadavg()[0]:.1f}")
-    print(f"{output(arguments.banshi, '--version')}, {versions()}; {arguments.rounds} rounds, {arguments.kept} or {arguments.anew} documents a turn\n")
+    print(f"{', '.join([output(arguments.banshi, '--version'), versions(others)])}; {arguments.rounds} rounds, {arguments.kept} or {arguments.anew} documents a turn\n")
     rows = []
     for name in everyone:
         wall, cpu = zip(*times[name])
