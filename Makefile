@@ -15,10 +15,14 @@ S3 := tests/tools/s3
 INSTALL := tests/tools/install
 # what `make test` hands to cargo: make test TESTS='--test it amqp'
 TESTS :=
-# what `make bench` builds with: dist is what is shipped, and takes minutes to build
+# what `make bench` and `make bench-peers` build with: dist is what is shipped, and takes minutes to build
 PROFILE := dist
 # the options of benches/pipeline: make bench PROFILE=release BENCH='pool --rounds 3', make bench BENCH='memory --memory 100000'
 BENCH :=
+# what `make bench-peers` hands to its benchmark
+PEERS :=
+# what `make simulate` hands to the simulation
+SIMULATE :=
 
 .PHONY: help
 help: ## this list
@@ -78,6 +82,15 @@ references: ## draws the reference pages of the templates anew; look at what cha
 gallery: ## draws docs/gallery and docs/page.png anew
 	UPDATE=1 cargo test --locked --quiet --test it gallery
 	git -c safe.directory='*' status --short docs
+
+.PHONY: bench-peers
+bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
+	$(INSTALL) test peers
+	cargo bench --locked --profile $(PROFILE) --bench peers -- $(PEERS)
+
+.PHONY: simulate
+simulate: ## how long reports wait in January, and how many workers that takes: the table of docs/scaling.md
+	cargo run --locked --quiet --example arrivals -- $(SIMULATE)
 
 .PHONY: demo
 demo: ## real reports through the whole pipeline, in a temporary folder
