@@ -21,7 +21,7 @@ use tracing::{debug, error, warn};
 pub use self::child::child;
 use self::pipe::Setup;
 use self::process::{Child, how};
-use super::{Manuscript, Pdf};
+use super::{Manuscript, Pdf, fonts};
 use crate::config::Settings;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 
@@ -103,6 +103,7 @@ impl Pool {
                 fonts: settings.fonts.clone(),
                 templates: settings.templates.clone(),
                 render: settings.render.clone(),
+                digests: fonts::known(),
             },
             queue: Mutex::new(queue),
             up: AtomicUsize::new(slots),
