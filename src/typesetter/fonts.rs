@@ -517,14 +517,23 @@ enum Covers {
     Latin,
     /// These.
     Only(String),
+    /// All but Latin and these.
+    Rest(String),
+}
+
+impl Covers {
+    fn is_latin(c: char) -> bool {
+        matches!(c, ' '..='~' | MINUS)
+    }
 }
 
 impl Link {
     fn takes(&self, c: char) -> bool {
         match &self.covers {
             Covers::All => true,
-            Covers::Latin => matches!(c, ' '..='~' | MINUS),
+            Covers::Latin => Covers::is_latin(c),
             Covers::Only(these) => these.contains(c),
+            Covers::Rest(these) => !Covers::is_latin(c) && !these.contains(c),
         }
     }
 
@@ -534,14 +543,18 @@ impl Link {
             Covers::Latin => json!({ "name": self.family, "covers": format!("[ -~{MINUS}]") }),
             // None of them means anything in a character class.
             Covers::Only(these) => json!({ "name": self.family, "covers": format!("[{these}]") }),
+            Covers::Rest(these) => {
+                json!({ "name": self.family, "covers": format!("[^ -~{MINUS}{these}]") })
+            }
         }
     }
 }
 
-/// The chain of a role: what its own face draws too narrow from the first face that doesn't,
-/// digits and Latin from the latin role, then its own families, 宋体, 黑体, every other role's,
-/// and the rare characters' last. So every chain has every family, and a character that any of
-/// them has is drawn in every role.
+/// The chain of a role: its own face but for what follows, digits and Latin from the latin role,
+/// what its own face draws too narrow from the first face that doesn't; then its own families,
+/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and a character that any of
+/// them has is drawn in every role. The engine tries a text on one link after another and each time
+/// goes on with what was not drawn: so what draws most comes first.
 fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Link> {
     let of = |key: &str| roles.iter().find(|role| role.key == key);
     let mut families = role.families.iter().collect::<Vec<_>>();
@@ -566,6 +579,7 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
                 em >= 0.85
             }
         };
+        let mut donated = String::new();
         for c in WIDE
             .chars()
             .chain([DOT])
@@ -574,6 +588,7 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
             let Some(&donor) = families.iter().find(|family| right(family, c)) else {
                 continue;
             };
+            donated.push(c);
             match chain.iter_mut().find(|link| link.family == *donor) {
                 Some(Link {
                     covers: Covers::Only(these),
@@ -582,7 +597,11 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
                 _ => chain.push(link(donor, Covers::Only(c.to_string()))),
             }
         }
-        chain.extend(of("latin").map(|latin| link(&latin.family, Covers::Latin)));
+        chain.splice(
+            0..0,
+            of("latin").map(|latin| link(&latin.family, Covers::Latin)),
+        );
+        chain.insert(0, link(&role.family, Covers::Rest(donated)));
     }
     chain.extend(families.into_iter().map(|family| link(family, Covers::All)));
     chain
