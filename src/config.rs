@@ -90,10 +90,28 @@ pub struct Render {
     pub urgent: usize,
     /// Seconds that a report may take.
     pub deadline: u64,
+    /// MiB of memory of its own that a typesetter may take.
+    pub memory: u64,
+    /// MiB beyond its warm level that a typesetter may keep after a report.
+    pub recycle: u64,
+    /// Whether typesetters give up files, network and all else that they have no need of.
+    pub confine: Confine,
     /// Pages that a report may have.
     pub max_pages: usize,
     /// How the bands of table 2 are filled.
     pub bands: Bands,
+}
+
+/// Whether typesetters confine themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confine {
+    /// As far as the system can, with a warning of what it can't.
+    Try,
+    /// Wholly, or there is no typesetter.
+    Require,
+    /// Not at all.
+    Off,
 }
 
 /// The fill of the bands of table 2.
@@ -349,6 +367,14 @@ impl Settings {
         need(
             self.render.deadline > 0,
             "render.deadline: want at least 1 second",
+        );
+        need(
+            self.render.memory >= 256,
+            "render.memory: want at least 256 MiB, of which a warm typesetter has some 90",
+        );
+        need(
+            self.render.recycle > 0,
+            "render.recycle: want at least 1 MiB",
         );
         need(
             self.render.max_pages > 0,

@@ -29,4 +29,5 @@ mod the_file_is_archival;
 mod the_page_keeps_its_measures;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
+mod typesetters_are_confined;
 mod urgent_passes_bulk;

@@ -77,6 +77,19 @@ fn addresses_of_no_known_kind_are_refused() {
 }
 
 #[test]
+fn what_no_typesetter_could_work_with_is_refused() {
+    let said = wrong(
+        "[render]\nmemory = 100\nrecycle = 0\ndeadline = 0\nconfine = \"try\"",
+        &[],
+    );
+    for key in ["render.memory", "render.recycle", "render.deadline"] {
+        assert!(said.contains(&format!("{key}: want at least ")), "{said}");
+    }
+    let said = wrong("[render]\nconfine = \"maybe\"", &[]);
+    assert!(said.contains("confine") && said.contains("maybe"), "{said}");
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let missing = Path::new("/nowhere/banshi.toml");
     let said = Settings::load(Some(missing), [])

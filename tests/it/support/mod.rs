@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod deployment;
 pub mod jobs;
+pub mod notes;
 pub mod pdf;
 pub mod picture;
 
