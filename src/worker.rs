@@ -13,6 +13,7 @@
 //! it is out for every job, which uses up none and shuts the [`gate`] until the part is back.
 
 mod gate;
+mod in_hand;
 mod lanes;
 
 use std::future::Future;
@@ -20,11 +21,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use self::gate::Gate;
+use self::in_hand::{InHand, drain, note_panic, watch};
 use self::lanes::Lanes;
 use crate::config::{Limits, Settings};
 use crate::event::{self, Event};
@@ -33,7 +35,7 @@ use crate::problem::{Failure, Outage, Part, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
-use crate::transport::{Delivery, Intake, Lane, Reason, State, retry_wait};
+use crate::transport::{Delivery, Intake, Lane, Reason, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// How often an idle worker asks whether anything is left, when it is to leave then.
@@ -155,72 +157,6 @@ async fn serve(
                 }
             }
         }
-    }
-}
-
-/// Gives back what was not begun and waits for the jobs in hand; what is not finished in time goes
-/// back to the queue.
-async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: Duration) {
-    let finished = tokio::time::timeout(timeout, async {
-        intake.stop().await;
-        while let Some(ended) = jobs.join_next().await {
-            note_panic(ended);
-        }
-    });
-    if finished.await.is_err() {
-        warn!(
-            held = jobs.len(),
-            timeout_s = timeout.as_secs(),
-            "worker.drain_timeout passed: the jobs in hand go back to the queue"
-        );
-        jobs.shutdown().await;
-    }
-}
-
-/// A panic on the road is our bug. Its job went back to the queue when its delivery was dropped.
-fn note_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        error!(%error, "a job's task panicked; the job goes back to the queue");
-    }
-}
-
-/// Logs and counts whether jobs can come in, as it changes.
-async fn watch(mut state: tokio::sync::watch::Receiver<State>) {
-    loop {
-        let now = state.borrow_and_update().clone();
-        gauge!(metric::CONNECTED).set(if now == State::Up { 1.0 } else { 0.0 });
-        match now {
-            State::Up => {
-                telemetry::notify("STATUS=jobs can come in");
-                info!("jobs can come in");
-            }
-            State::Down(why) => {
-                let line = why.lines().next().unwrap_or_default();
-                telemetry::notify(&format!("STATUS=no jobs can come in: {line}"));
-                warn!(%why, "no jobs can come in");
-            }
-        }
-        if state.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// A job in hand, counted for as long as this is.
-struct InHand;
-
-impl InHand {
-    fn new() -> InHand {
-        gauge!(metric::INFLIGHT).increment(1.0);
-        InHand
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        gauge!(metric::INFLIGHT).decrement(1.0);
     }
 }
 
