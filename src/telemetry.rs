@@ -31,6 +31,8 @@ pub mod metric {
     pub const STAGE: &str = "banshi_stage_duration_seconds";
     /// Jobs in hand.
     pub const INFLIGHT: &str = "banshi_inflight";
+    /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
+    pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
 }
@@ -44,6 +46,9 @@ pub fn start_log(log: &Log) -> Result<(), String> {
         .map_err(|error| format!("log.filter: {error}: \"{}\"", log.filter))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // What cannot be logged is lost, and not said on the same standard error, which would
+        // panic: a log on a full disk must not cost a job.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -74,6 +74,7 @@ pub async fn run(
     });
     let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
+    road.store.measure();
     watchers.spawn(watch(intake.state()));
     let keeper = Arc::clone(&road);
     watchers.spawn(async move { keeper.gate.keep(|part| keeper.probe(part)).await });

@@ -10,6 +10,7 @@ mod client;
 mod properties;
 mod publisher;
 mod session;
+mod tls;
 mod topology;
 
 use std::fmt;
@@ -30,8 +31,8 @@ use tracing::{debug, error, warn};
 use self::broker::{ANSWER, Broker, CLOSE, Fault, PREPARE, PRODUCT, answered, outage, plain};
 pub use self::client::Client;
 use self::properties::{
-    ATTEMPT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header, number,
-    persistent, put, short, text,
+    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
+    number, persistent, put, short, text,
 };
 use self::session::{Flow, Incoming, Inlet, Session, Sign, consume};
 use super::{Delivery, Lane, Reason, State, retry_wait};
@@ -124,6 +125,7 @@ impl Handle {
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
         put(&mut headers, EVENT, reason.event);
+        put(&mut headers, BURIED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
         self.session
@@ -708,4 +710,23 @@ fn is_plain(subject: &str) -> bool {
         && subject
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_the_broker_grow_to_a_bound_and_differ() {
+        let (first, last) = BACKOFF;
+        let longest = |tries| {
+            let waits: Vec<_> = (0..500).map(|_| backoff(tries)).collect();
+            assert!(waits.iter().all(|wait| (first..=last).contains(wait)));
+            let (least, most) = (waits.iter().min(), waits.iter().max());
+            let (least, most) = (*least.expect("some"), *most.expect("some"));
+            assert!(most - least > first / 2, "workers come back together");
+            most
+        };
+        assert!(longest(0) < longest(3) && longest(3) < longest(u32::MAX));
+    }
 }

@@ -10,6 +10,8 @@ pub mod spool;
 use std::fmt;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::config;
 use crate::event::Event;
 use crate::problem::Outage;
@@ -266,7 +268,7 @@ impl Intake {
 }
 
 /// A job in the dead queue.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadJob {
     /// Its `message_id`, or the spool's file name.
     pub id: String,
@@ -278,8 +280,9 @@ pub struct DeadJob {
     pub event: String,
     /// The lane it came by, when known.
     pub lane: String,
+    /// Since when it is here, when known.
+    pub buried_at: Option<OffsetDateTime>,
     /// The job's bytes, as sent.
-    #[serde(skip)]
     pub body: Vec<u8>,
 }
 
@@ -288,6 +291,8 @@ pub struct DeadJob {
 pub enum Verdict {
     /// It stays.
     Keep,
+    /// It stays, and so do all after it: the walk ends.
+    Stop,
     /// It goes back to its lane, as it was sent; removed here when its copy is safe.
     Replay,
     /// It is removed.
@@ -335,9 +340,21 @@ impl Client {
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
     ) -> Result<(), Outage> {
+        self.settle_dead(judge, |_| ()).await
+    }
+
+    /// The same, and tells of each job that was replayed or dropped, when that is done.
+    ///
+    /// # Errors
+    /// As [`Client::walk_dead`]; what was told of is done.
+    pub async fn settle_dead(
+        &mut self,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+        settled: impl FnMut(&DeadJob),
+    ) -> Result<(), Outage> {
         match self {
-            Client::Amqp(client) => client.walk_dead(judge).await,
-            Client::Spool(client) => client.walk_dead(judge).await,
+            Client::Amqp(client) => client.walk_dead(judge, settled).await,
+            Client::Spool(client) => client.walk_dead(judge, settled).await,
         }
     }
 

@@ -486,9 +486,17 @@ fn a_stopped_typesetter_ends_with_its_worker() {
     let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == ": ready"));
     children.kill("-STOP");
-    // Each thread stops by itself.
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(children.alive(), 1);
+    let threads = format!("/proc/{}/task", children.living()[0]);
+    let stopped = || {
+        let mut threads = fs::read_dir(&threads).unwrap();
+        threads.all(|thread| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            stat.contains(") T ")
+        })
+    };
+    while !stopped() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     worker.kill().unwrap();
     worker.wait().unwrap();
     let began = Instant::now();

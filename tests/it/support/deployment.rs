@@ -121,6 +121,19 @@ impl Deployment {
         self
     }
 
+    /// The same deployment with a store elsewhere, and the variables that lead to it.
+    pub fn storing_at(mut self, place: &super::stores::Place) -> Self {
+        let variables = place.settings.aws.iter();
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings.extend(variables);
+        self.with("STORE__URL", &place.settings.url)
+    }
+
+    /// The folder that everything of it is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The program, with the settings of this deployment.
     pub fn banshi(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BANSHI);
