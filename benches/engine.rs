@@ -4,12 +4,14 @@
 //! ```sh
 //! cargo bench --bench engine                              # the table
 //! cargo bench --bench engine -- --report pingtan-2023     # of another report of tests/corpus
+//! cargo bench --bench engine -- --templates DIR           # with the files of DIR over the templates
 //! cargo bench --bench engine -- --documents 20            # sets so many and says nothing
-//! cargo bench --bench engine -- --documents 20 --layout   # lays them out only
 //! ```
 //!
-//! The last two are there to be counted: `valgrind --tool=callgrind` over two numbers of documents,
-//! and the difference is what warm documents cost. Every document has its own text and figures.
+//! The last is there to be counted: `valgrind --tool=callgrind` over two numbers of documents, and
+//! the difference is what warm documents cost. With `--only jobs` it makes the jobs and no more,
+//! which is no cost of the engine's; with `--only layout` it doesn't export. Every document has its
+//! own text and figures.
 
 mod support;
 
@@ -45,16 +47,26 @@ fn main() {
 /// What the command line asks for.
 struct Wish {
     report: String,
+    templates: Option<String>,
     documents: Option<u64>,
-    layout: bool,
+    part: Part,
+}
+
+/// How far a document goes.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Jobs,
+    Layout,
+    Whole,
 }
 
 impl Wish {
     fn read() -> Wish {
         let mut wish = Wish {
             report: SEED.to_owned(),
+            templates: None,
             documents: None,
-            layout: false,
+            part: Part::Whole,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -62,7 +74,14 @@ impl Wish {
             match argument.as_str() {
                 "--report" => wish.report = value(),
                 "--documents" => wish.documents = Some(value().parse().expect("a number")),
-                "--layout" => wish.layout = true,
+                "--templates" => wish.templates = Some(value()),
+                "--only" => {
+                    wish.part = match value().as_str() {
+                        "jobs" => Part::Jobs,
+                        "layout" => Part::Layout,
+                        other => panic!("--only jobs or --only layout, not {other}"),
+                    }
+                }
                 // Cargo says so to every benchmark.
                 "--bench" => {}
                 other => panic!("no such option: {other}; the head of benches/engine.rs has them"),
@@ -70,18 +89,30 @@ impl Wish {
         }
         wish
     }
+
+    fn typesetter(&self) -> Typesetter {
+        let mut settings = settings();
+        if let Some(templates) = &self.templates {
+            settings.templates.dir = templates.into();
+        }
+        Typesetter::load(&settings).expect("faces and templates")
+    }
 }
 
-/// Sets so many documents, or lays them out only, and says nothing.
+/// Sets so many documents, or takes them as far as is wished, and says nothing.
 fn set(wish: &Wish, documents: u64) {
-    let typesetter = Typesetter::load(&settings()).expect("faces and templates");
+    let typesetter = wish.typesetter();
     let model = Model::of(&wish.report);
     for number in 0..documents {
         let manuscript = model.manuscript(number);
-        if wish.layout {
-            typesetter.pages(&manuscript).expect("the report is set");
-        } else {
-            typesetter.typeset(&manuscript).expect("the report is set");
+        match wish.part {
+            Part::Jobs => {}
+            Part::Layout => {
+                typesetter.pages(&manuscript).expect("the report is set");
+            }
+            Part::Whole => {
+                typesetter.typeset(&manuscript).expect("the report is set");
+            }
         }
     }
 }
@@ -89,7 +120,7 @@ fn set(wish: &Wish, documents: u64) {
 /// Measures, and prints what was measured.
 fn table(wish: &Wish) {
     let start = Instant::now();
-    let typesetter = Typesetter::load(&settings()).expect("faces and templates");
+    let typesetter = wish.typesetter();
     let loaded = start.elapsed();
     let model = Model::of(&wish.report);
     let mut numbers = 0..;
@@ -128,19 +159,18 @@ fn table(wish: &Wish) {
     println!("  a warm one, median          {}", ms(median(whole)));
     println!("    layout and checks         {}", ms(median(layouts)));
     println!("    export                    {}", ms(median(exports)));
-    let [whole, layout] = [false, true].map(|layout| instructions(wish, layout));
-    match (whole, layout) {
-        (Some(whole), Some(layout)) => {
-            println!("  instructions, warm          {whole:7.1} M");
-            println!("    layout and checks         {layout:7.1} M");
-            println!("    export                    {:7.1} M", whole - layout);
-        }
-        _ => println!("  instructions: not counted, there is no valgrind"),
+    let counts = ["", "layout", "jobs"].map(|only| instructions(wish, only));
+    if let [Some(whole), Some(layout), Some(jobs)] = counts {
+        println!("  instructions, warm          {:7.1} M", whole - jobs);
+        println!("    layout and checks         {:7.1} M", layout - jobs);
+        println!("    export                    {:7.1} M", whole - layout);
+    } else {
+        println!("  instructions: not counted, there is no valgrind");
     }
 }
 
 /// Millions of instructions that a warm document takes, as valgrind counts them; none without it.
-fn instructions(wish: &Wish, layout: bool) -> Option<f64> {
+fn instructions(wish: &Wish, only: &str) -> Option<f64> {
     let program = std::env::current_exe().expect("this program");
     let count = |documents: u64| {
         let mut valgrind = Command::new("valgrind");
@@ -151,17 +181,18 @@ fn instructions(wish: &Wish, layout: bool) -> Option<f64> {
                 "--cachegrind-out-file=/dev/null",
             ])
             .arg(&program)
-            .args([
-                "--report",
-                &wish.report,
-                "--documents",
-                &documents.to_string(),
-            ])
-            .args(layout.then_some("--layout"));
+            .args(["--report", &wish.report])
+            .args(["--documents", &documents.to_string()]);
+        if !only.is_empty() {
+            valgrind.args(["--only", only]);
+        }
+        if let Some(templates) = &wish.templates {
+            valgrind.args(["--templates", templates]);
+        }
         let ran = valgrind.output().ok()?;
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert!(ran.status.success(), "{said}");
-        let line = said.lines().find_map(|line| line.split_once("I refs:"));
+        let line = said.lines().find_map(|line| line.split_once("I   refs:"));
         let (_, count) = line.expect("valgrind says how many instructions it saw");
         Some(
             count

@@ -5,10 +5,10 @@
 //! system's own fonts: the same folders give the same pages on any machine. If we crash here,
 //! nothing has begun.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use memmap2::Mmap;
 use serde_json::{Map, Value, json};
@@ -59,6 +59,7 @@ pub struct Fonts {
     book: LazyHash<FontBook>,
     roles: Vec<Role>,
     drawable: Bits,
+    fingerprint: String,
     digest: OnceLock<String>,
 }
 
@@ -120,11 +121,13 @@ impl Fonts {
             .for_each(|(role, chain)| role.chain = chain);
         let drawable = drawable(&roles, &book);
         let book = LazyHash::new(book);
+        let fingerprint = fingerprint(&faces);
         Ok(Fonts {
             faces,
             book,
             roles,
             drawable,
+            fingerprint,
             digest: OnceLock::new(),
         })
     }
@@ -185,21 +188,32 @@ impl Fonts {
     }
 
     /// SHA-256 over the digests of all faces in their order, each a line of lower-case
-    /// hexadecimal. Reads every face to its end the first time.
+    /// hexadecimal. Reads every face to its end the first time that this process, or the one that
+    /// started it, meets these files.
     pub fn sha256(&self) -> &str {
         self.digest.get_or_init(|| {
-            // The faces of a collection stand in one file, and one after another.
-            let mut files = self
-                .faces
-                .iter()
-                .map(|Face { path, font }| (path, font))
-                .collect::<Vec<_>>();
-            files.dedup_by_key(|(path, _)| *path);
-            let lines = files
-                .into_iter()
-                .map(|(_, font)| digest::sha256(font.data()) + "\n");
-            digest::sha256(lines.collect::<String>().as_bytes())
+            if let Some(digest) = known().remove(&self.fingerprint) {
+                return digest;
+            }
+            let digest = self.read();
+            know([(self.fingerprint.clone(), digest.clone())].into());
+            digest
         })
+    }
+
+    /// What [`Fonts::sha256`] is, by reading every face.
+    fn read(&self) -> String {
+        // The faces of a collection stand in one file, and one after another.
+        let mut files = self
+            .faces
+            .iter()
+            .map(|Face { path, font }| (path, font))
+            .collect::<Vec<_>>();
+        files.dedup_by_key(|(path, _)| *path);
+        let lines = files
+            .into_iter()
+            .map(|(_, font)| digest::sha256(font.data()) + "\n");
+        digest::sha256(lines.collect::<String>().as_bytes())
     }
 
     /// The families that draw only what no other has: those of the role `fallback` alone.
@@ -245,14 +259,26 @@ impl Fonts {
         self.faces.get(index).map(|face| face.font.clone())
     }
 
-    /// Path, size and time of every file: cheap, and changes when a face is replaced.
-    pub(super) fn fingerprint(&self) -> String {
-        let lines = self.faces.iter().map(|Face { path, font }| {
-            let time = fs::metadata(path).and_then(|about| about.modified()).ok();
-            format!("{}\0{}\0{time:?}\n", path.display(), font.data().len())
-        });
-        digest::sha256(lines.collect::<String>().as_bytes())
+    /// What the files were when they were mapped, by path, size and time: cheap, and changes when a
+    /// face is replaced.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
+}
+
+/// The digests of faces that were read, by the fingerprint of their files. A worker hands its own
+/// to its children, which would read 50 MB each time that one starts.
+static READ: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// The digests of faces that this process knows, by fingerprint.
+pub(super) fn known() -> BTreeMap<String, String> {
+    READ.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Adds to the digests that this process knows.
+pub(super) fn know(digests: BTreeMap<String, String>) {
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    read.extend(digests);
 }
 
 /// Characters that come in with text from elsewhere, draw nothing, and are left out of page and
@@ -348,6 +374,15 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Path, size and time of every file.
+fn fingerprint(faces: &[Face]) -> String {
+    let lines = faces.iter().map(|Face { path, font }| {
+        let time = fs::metadata(path).and_then(|about| about.modified()).ok();
+        format!("{}\0{}\0{time:?}\n", path.display(), font.data().len())
+    });
+    digest::sha256(lines.collect::<String>().as_bytes())
 }
 
 /// Maps a file and adds its faces.
@@ -482,14 +517,23 @@ enum Covers {
     Latin,
     /// These.
     Only(String),
+    /// All but Latin and these.
+    Rest(String),
+}
+
+impl Covers {
+    fn is_latin(c: char) -> bool {
+        matches!(c, ' '..='~' | MINUS)
+    }
 }
 
 impl Link {
     fn takes(&self, c: char) -> bool {
         match &self.covers {
             Covers::All => true,
-            Covers::Latin => matches!(c, ' '..='~' | MINUS),
+            Covers::Latin => Covers::is_latin(c),
             Covers::Only(these) => these.contains(c),
+            Covers::Rest(these) => !Covers::is_latin(c) && !these.contains(c),
         }
     }
 
@@ -499,14 +543,18 @@ impl Link {
             Covers::Latin => json!({ "name": self.family, "covers": format!("[ -~{MINUS}]") }),
             // None of them means anything in a character class.
             Covers::Only(these) => json!({ "name": self.family, "covers": format!("[{these}]") }),
+            Covers::Rest(these) => {
+                json!({ "name": self.family, "covers": format!("[^ -~{MINUS}{these}]") })
+            }
         }
     }
 }
 
-/// The chain of a role: what its own face draws too narrow from the first face that doesn't,
-/// digits and Latin from the latin role, then its own families, 宋体, 黑体, every other role's,
-/// and the rare characters' last. So every chain has every family, and a character that any of
-/// them has is drawn in every role.
+/// The chain of a role: its own face but for what follows, digits and Latin from the latin role,
+/// what its own face draws too narrow from the first face that doesn't; then its own families,
+/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and a character that any of
+/// them has is drawn in every role. The engine tries a text on one link after another and each time
+/// goes on with what was not drawn: so what draws most comes first.
 fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Link> {
     let of = |key: &str| roles.iter().find(|role| role.key == key);
     let mut families = role.families.iter().collect::<Vec<_>>();
@@ -531,6 +579,7 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
                 em >= 0.85
             }
         };
+        let mut donated = String::new();
         for c in WIDE
             .chars()
             .chain([DOT])
@@ -539,6 +588,7 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
             let Some(&donor) = families.iter().find(|family| right(family, c)) else {
                 continue;
             };
+            donated.push(c);
             match chain.iter_mut().find(|link| link.family == *donor) {
                 Some(Link {
                     covers: Covers::Only(these),
@@ -547,7 +597,11 @@ fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Li
                 _ => chain.push(link(donor, Covers::Only(c.to_string()))),
             }
         }
-        chain.extend(of("latin").map(|latin| link(&latin.family, Covers::Latin)));
+        chain.splice(
+            0..0,
+            of("latin").map(|latin| link(&latin.family, Covers::Latin)),
+        );
+        chain.insert(0, link(&role.family, Covers::Rest(donated)));
     }
     chain.extend(families.into_iter().map(|family| link(family, Covers::All)));
     chain

@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 pub use self::child::child;
 use self::pipe::Setup;
 use self::process::{Child, Death, Greeting, how};
-use super::{Manuscript, Pdf};
+use super::{Manuscript, Pdf, fonts};
 use crate::config::{Confine, Render, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 
@@ -118,6 +118,7 @@ impl Pool {
                 fonts: settings.fonts.clone(),
                 templates: settings.templates.clone(),
                 render: settings.render.clone(),
+                digests: fonts::known(),
             },
             queue: Mutex::new(queue),
             up: AtomicUsize::new(slots),

@@ -14,7 +14,7 @@ use super::confine;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, read, reason, write};
 use crate::config::{self, Confine};
 use crate::problem::{Failure, Outage, Part};
-use crate::typesetter::{Fonts, Pdf, Templates, Typesetter};
+use crate::typesetter::{Fonts, Pdf, Templates, Typesetter, fonts};
 
 /// The stack of a child's typesetting thread, in bytes. The engine recurses over what is nested,
 /// and the operating system gives it only what it touches.
@@ -199,12 +199,14 @@ fn get_ready(hello: &[u8]) -> Result<Ready, Outage> {
         return Err(Outage::new(Part::Typesetter, text));
     }
     let Setup {
-        fonts,
+        fonts: faces,
         templates,
         render,
+        digests,
     } = serde_json::from_value(setup).map_err(unclear)?;
+    fonts::know(digests);
     let templates = Templates::load(templates.folder())?;
-    let typesetter = Typesetter::new(Fonts::load(&fonts)?, templates, &render)?;
+    let typesetter = Typesetter::new(Fonts::load(&faces)?, templates, &render)?;
     let fingerprint = format!(
         "{} {}",
         typesetter.fonts.fingerprint(),

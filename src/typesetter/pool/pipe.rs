@@ -7,6 +7,7 @@
 //! a PDF comes one frame more, the file.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ pub(super) struct Setup {
     pub(super) fonts: config::Fonts,
     pub(super) templates: config::Templates,
     pub(super) render: config::Render,
+    /// What the parent knows of the faces' digests, so that no child has to read them all.
+    pub(super) digests: BTreeMap<String, String>,
 }
 
 /// An outage's message and its causes, without its part.
