@@ -31,8 +31,8 @@ use tracing::{debug, error, warn};
 use self::broker::{ANSWER, Broker, CLOSE, Fault, PREPARE, PRODUCT, answered, outage, plain};
 pub use self::client::Client;
 use self::properties::{
-    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header, number,
-    persistent, put, short, text,
+    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
+    number, persistent, put, short, text,
 };
 use self::session::{Flow, Incoming, Inlet, Session, Sign, consume};
 use super::{Delivery, Lane, Reason, State, retry_wait};

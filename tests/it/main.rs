@@ -6,9 +6,9 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_full_disk_loses_nothing;
 mod a_stop_loses_nothing;
 mod an_outage_stops_intake;
-mod a_full_disk_loses_nothing;
 mod an_s3_server_may_fail;
 mod bad_jobs_are_refused;
 mod commands;
