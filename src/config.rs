@@ -60,7 +60,7 @@ pub struct Queue {
     pub prefix: String,
     /// Whether the topology is created or only checked.
     pub topology: Topology,
-    /// Unacknowledged jobs held per lane; 0 is two for each typesetter.
+    /// Unacknowledged jobs held per lane; 0 is eight for each typesetter.
     pub prefetch: u16,
     /// Seconds between heartbeats.
     pub heartbeat: u16,

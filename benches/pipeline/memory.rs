@@ -17,6 +17,7 @@ pub fn measure(count: u64, reports: &mut Reports) {
     // Pages of the program and of the faces are shared only with somebody who uses them, too.
     let neighbour = Children::start(&runtime, 1);
     let measured = Children::start(&runtime, 1);
+    let (mut child, mut replaced) = (measured.pids[0], 0);
     let mut looks = Vec::new();
     let mut done = 0;
     while done < count {
@@ -25,9 +26,15 @@ pub fn measure(count: u64, reports: &mut Reports) {
         measured.set(&runtime, &manuscripts);
         done += manuscripts.len() as u64;
         if done == BATCH || done % STEP == 0 || done == count {
-            let memory = process::memory(measured.only());
+            let now = process::children(std::process::id());
+            if !now.contains(&child) {
+                replaced += 1;
+                let other = now.iter().find(|pid| **pid != neighbour.pids[0]);
+                child = *other.expect("the pool has replaced it");
+            }
+            let memory = process::memory(child);
             eprintln!(
-                "memory: {done:>7} reports, {:.1} MB resident, {:.1} MB its own",
+                "memory: {done:>7} reports, {:.1} MB resident, {:.1} MB its own, replaced {replaced} times",
                 memory.resident, memory.own
             );
             looks.push((done, memory));
@@ -59,6 +66,13 @@ pub fn measure(count: u64, reports: &mut Reports) {
             target: Target::AtMost(40.0),
         });
     }
+    row(&Row {
+        what: &format!("memory: times that the typesetter was replaced in {count} reports"),
+        unit: "times",
+        rounds: &[f64::from(replaced)],
+        instructions: None,
+        target: Target::None,
+    });
     if let (Some(early), Some(late)) = (at(STEP), at(count).filter(|_| count > STEP)) {
         row(&Row {
             what: &format!("memory, resident, after {count} reports to that after {STEP}"),

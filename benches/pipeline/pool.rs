@@ -14,7 +14,8 @@ use crate::{Options, Reports, cores, process, program, runtime};
 /// A pool and its children.
 pub struct Children {
     pool: Pool,
-    pids: Vec<u32>,
+    /// Their processes, as they were at the start.
+    pub pids: Vec<u32>,
 }
 
 /// How a round went.
@@ -56,16 +57,6 @@ impl Children {
             },
         ));
         round(manuscripts.len(), began, cpu() - before)
-    }
-
-    /// The process of the only child. One that the pool has replaced since is not measured on.
-    pub fn only(&self) -> u32 {
-        let [child] = self.pids[..] else {
-            panic!("there is more than one");
-        };
-        let living = process::children(std::process::id());
-        assert!(living.contains(&child), "the typesetter was replaced");
-        child
     }
 
     /// Ends the children.

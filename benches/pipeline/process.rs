@@ -7,32 +7,28 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// The process ids of a process's children.
-pub fn children(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
-    let mut children = Vec::new();
-    for task in tasks {
-        let path = task.expect("a thread").path().join("children");
-        // A thread may be gone by now.
-        let text = fs::read_to_string(path).unwrap_or_default();
-        children.extend(
-            text.split_whitespace()
-                .map(|pid| pid.parse::<u32>().expect("a number")),
-        );
-    }
+pub fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("/proc is there");
+    let mut children = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        // One may be gone by now.
+        .filter(|pid| field(*pid, 4).is_some_and(|of| of == f64::from(parent)))
+        .collect::<Vec<_>>();
     children.sort_unstable();
     children
 }
 
+/// A number of `/proc/PID/stat`, by its place in proc(5).
+fn field(pid: u32, place: usize) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, the second field, may hold anything but ends with the last bracket.
+    let (_, fields) = text.rsplit_once(')')?;
+    fields.split_whitespace().nth(place - 3)?.parse().ok()
+}
+
 /// Seconds of CPU that a process has had, in user and kernel mode, all its threads together.
 pub fn cpu(pid: u32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
-    // The name of the program, the second field, may hold anything but ends with the last bracket.
-    let (_, fields) = text.rsplit_once(')').expect("a name in brackets");
-    let ticks = |field: usize| {
-        let text = fields.split_whitespace().nth(field - 3);
-        text.and_then(|text| text.parse::<f64>().ok())
-            .expect("a number")
-    };
+    let ticks = |place| field(pid, place).expect("the process lives");
     (ticks(14) + ticks(15)) / TICKS
 }
 

@@ -83,21 +83,24 @@ fn disk(rounds: usize) {
 
 /// How long a worker takes from nothing to its first report.
 fn ready(broker: &Broker, runtime: &Runtime, options: &Options, reports: &mut Reports) {
-    let (mut up, mut done) = (Vec::new(), Vec::new());
+    let (mut warm, mut done) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         broker.send(runtime, reports, reports.next..reports.next + 1);
         reports.next += 1;
         let folder = folder();
         let began = Instant::now();
         let mut worker = Worker::start(broker, cores(), folder.path());
-        worker.until("connected: jobs can come in");
-        up.push(began.elapsed().as_secs_f64() * 1e3);
+        worker.until("ready");
+        warm.push(began.elapsed().as_secs_f64() * 1e3);
         worker.until("completed");
         done.push(began.elapsed().as_secs_f64() * 1e3);
         worker.finish();
     }
     for (what, rounds) in [
-        ("worker: from its start to being connected", &up),
+        (
+            "worker: from its start to its typesetters being warm",
+            &warm,
+        ),
         (
             "worker: from its start to its first report being acknowledged",
             &done,
@@ -276,6 +279,7 @@ impl Worker {
             .env("BANSHI__FONTS__DIR", repository("fonts"))
             .env("BANSHI__FONTS__MORE", "")
             .env("BANSHI__RENDER__THREADS", typesetters.to_string())
+            .env("BANSHI__RENDER__URGENT", "0")
             .env("BANSHI__ADMIN__LISTEN", "127.0.0.1:0")
             .env("BANSHI__LOG__FORMAT", "json")
             .current_dir(folder)
@@ -290,6 +294,7 @@ impl Worker {
     /// Waits for a line of the log with this message. Every job must end well.
     fn until(&mut self, message: &str) {
         let message = format!("\"message\":\"{message}\"");
+        let mut said = Vec::new();
         for line in &mut self.log {
             let line = line.expect("its log is text");
             let found = line.contains(&message);
@@ -298,8 +303,10 @@ impl Worker {
             if found {
                 return;
             }
+            said.push(line);
         }
-        panic!("the worker has ended before it said {message}");
+        let said = said.join("\n");
+        panic!("the worker has ended before it said {message}; it said:\n{said}");
     }
 
     /// Waits until it has left.

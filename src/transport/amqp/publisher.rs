@@ -17,7 +17,7 @@ use super::broker::{ANSWER, close, is_missing, outage};
 use super::properties::short;
 use crate::problem::{Outage, Part};
 
-/// Publishes in flight, each on a channel of its own. More than any worker has jobs in hand.
+/// Publishes in flight, each on a channel of its own. A job more waits for one to end.
 const CHANNELS: usize = 64;
 
 /// A message that is not known to be safe.

@@ -87,6 +87,10 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.kill_on_drop(true);
+        // mimalloc would take a gigabyte of address space at once, all of it writable, which is more
+        // than `render.memory`: the first thread to need a stack of its own would find no memory.
+        // Like this it takes what it uses, and the limit counts that.
+        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
         #[cfg(unix)]
         {
             // A terminal's Ctrl-C goes to the worker alone, which lets its children finish.
