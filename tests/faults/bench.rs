@@ -1,0 +1,750 @@
+//! What every experiment stands on: a deployment of its own, the archive that hears its events,
+//! the ledger of what was sent, and in the end the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use banshi::digest::sha256;
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::Stage;
+use crate::judge::{Dead, Depth, Object, Observation, Said, Verdict, judge};
+use crate::letters::{Letter, by_path};
+use crate::node::{Line, Node, connect};
+use crate::process::Worker;
+use crate::support::deployment::remove_topology;
+use crate::support::{BANSHI, repository};
+
+/// The lanes and the retry queues: where nothing may stay.
+const ON_THE_WAY: [&str; 6] = [
+    "jobs.urgent",
+    "jobs.bulk",
+    "retry.5s",
+    "retry.30s",
+    "retry.5m",
+    "unrouted",
+];
+const LANES: [&str; 2] = ["jobs.urgent", "jobs.bulk"];
+/// How long nothing may happen before the experiment is judged as it stands.
+const PATIENCE: Duration = Duration::from_secs(75);
+/// How long a consumer may outlive its worker.
+const CONSUMERS: Duration = Duration::from_secs(30);
+/// Publishes on their way at once.
+const WINDOW: usize = 100;
+
+/// A deployment, and all that is known about it.
+pub struct Bench {
+    folder: tempfile::TempDir,
+    node: Arc<Node>,
+    prefix: String,
+    settings: BTreeMap<String, String>,
+    letters: Vec<Letter>,
+    archive: Archive,
+    workers: Vec<Worker>,
+    exits: Vec<Option<i32>>,
+    faults: BTreeMap<String, u64>,
+    may_fail: bool,
+    started: Instant,
+    logged: usize,
+    render_sample: usize,
+    pub rng: StdRng,
+}
+
+/// How an experiment ended.
+pub struct Outcome {
+    /// Jobs sent.
+    pub size: usize,
+    /// Faults injected, by kind.
+    pub faults: BTreeMap<String, u64>,
+    pub verdict: Verdict,
+    pub seconds: u64,
+    /// What else was measured, for the report.
+    pub notes: Vec<String>,
+    /// Where the traces of a failure are kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl Bench {
+    /// On a node, with nothing in it. The topology is declared by a client, as by any worker.
+    pub async fn on(stage: &Stage, node: &Arc<Node>) -> Bench {
+        let folder = tempfile::Builder::new()
+            .prefix("banshi-faults-")
+            .tempdir()
+            .expect("a temporary folder");
+        let prefix = format!("faults-{:08x}", rand::random::<u32>());
+        let store = folder.path().join("store");
+        std::fs::create_dir(&store).expect("a folder");
+        let settings = [
+            ("QUEUE__URL", node.url()),
+            ("QUEUE__PREFIX", prefix.clone()),
+            ("STORE__URL", format!("file:{}", store.display())),
+            ("FONTS__DIR", repository("fonts").display().to_string()),
+            ("ADMIN__LISTEN", String::new()),
+            ("RENDER__MAX_PAGES", "40".to_owned()),
+            ("RENDER__THREADS", "1".to_owned()),
+        ];
+        let settings = settings
+            .into_iter()
+            .map(|(key, value)| (format!("BANSHI__{key}"), value))
+            .collect();
+        declare(&node.url(), &prefix).await;
+        let archive = Archive::open(node, &prefix, &store).await;
+        Bench {
+            folder,
+            node: Arc::clone(node),
+            prefix,
+            settings,
+            letters: Vec::new(),
+            archive,
+            workers: Vec::new(),
+            exits: Vec::new(),
+            faults: BTreeMap::new(),
+            may_fail: false,
+            started: Instant::now(),
+            logged: node.log().len(),
+            render_sample: stage.pick(1, 5),
+            rng: stage.rng(),
+        }
+    }
+
+    /// Changes a setting of the workers that are started from now on, as `RENDER__THREADS`.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.settings.insert(format!("BANSHI__{key}"), value.into());
+    }
+
+    /// Has the workers that are started from now on reach the broker through another port.
+    pub fn through(&mut self, port: u16) {
+        self.set(
+            "QUEUE__URL",
+            format!("amqp://guest:guest@127.0.0.1:{port}/%2f"),
+        );
+    }
+
+    /// `report.failed` is an end that jobs may come to here.
+    pub fn may_fail(&mut self) {
+        self.may_fail = true;
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// An exchange or a queue, `jobs.bulk`.
+    pub fn name(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.prefix)
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Counts a fault.
+    pub fn fault(&mut self, kind: &str) {
+        *self.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// The program, with the settings of this deployment.
+    pub fn banshi(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BANSHI);
+        command
+            .args(arguments)
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// A worker of its own hands, not yet ready.
+    pub fn worker(&self) -> Worker {
+        self.start(self.banshi(&["worker"]))
+    }
+
+    /// Starts any program as a worker.
+    pub fn start(&self, command: Command) -> Worker {
+        let name = format!("worker-{:08x}.log", rand::random::<u32>());
+        Worker::start(command, self.folder.path().join(name))
+    }
+
+    /// The settings as a worker gets them.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// Starts workers that stay, and waits until they take jobs in.
+    pub async fn work(&mut self, count: usize) {
+        let mut fresh: Vec<Worker> = (0..count).map(|_| self.worker()).collect();
+        for worker in &mut fresh {
+            worker.ready().await;
+        }
+        self.workers.append(&mut fresh);
+    }
+
+    /// The workers that stay.
+    pub fn workers(&mut self) -> &mut Vec<Worker> {
+        &mut self.workers
+    }
+
+    /// Kills a worker with SIGKILL and starts another in its place, which may still get ready.
+    pub fn replace(&mut self, index: usize) {
+        self.workers[index].kill();
+        self.fault("worker killed");
+        self.workers[index] = self.worker();
+    }
+
+    /// Notes how a worker left.
+    pub fn left(&mut self, exit: Option<i32>) {
+        self.exits.push(exit);
+    }
+
+    /// Sends and waits for the confirms.
+    pub async fn send(&mut self, letters: Vec<Letter>) {
+        publish(
+            &self.node.url(),
+            &self.name("jobs"),
+            &letters,
+            Duration::ZERO,
+        )
+        .await;
+        self.letters.extend(letters);
+    }
+
+    /// Sends in the background, with a pause after each; what was sent is to be awaited with
+    /// [`Bench::sent`].
+    pub fn sending(&self, letters: Vec<Letter>, pause: Duration) -> JoinHandle<Vec<Letter>> {
+        let (url, exchange) = (self.node.url(), self.name("jobs"));
+        tokio::spawn(async move {
+            publish(&url, &exchange, &letters, pause).await;
+            letters
+        })
+    }
+
+    /// Waits until all is sent.
+    pub async fn sent(&mut self, sending: JoinHandle<Vec<Letter>>) {
+        let letters = sending.await.expect("it is all sent");
+        self.letters.extend(letters);
+    }
+
+    /// How many events were heard so far.
+    pub fn heard(&self) -> usize {
+        self.archive.heard().len()
+    }
+
+    /// The ids of the events heard so far.
+    pub fn ended(&self) -> BTreeSet<String> {
+        let heard = self.archive.heard();
+        heard
+            .iter()
+            .filter_map(|said| event_id(&said.body))
+            .collect()
+    }
+
+    /// Waits until so many events were heard.
+    pub async fn until_heard(&self, count: usize) {
+        let mut progress = Progress::new();
+        while self.heard() < count && progress.hopeful(self.heard()) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Messages in a queue that wait.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let line = self.node.line().await;
+        ready(&line, &self.name(queue)).await
+    }
+
+    /// Waits until every job has come to an end and nothing is on its way; gives up when nothing
+    /// happens any more.
+    pub async fn settle(&mut self) {
+        let mut progress = Progress::new();
+        loop {
+            let ended = self.ended();
+            let open = self
+                .letters
+                .iter()
+                .filter(|letter| !letter.ends.iter().any(|end| ended.contains(end)))
+                .count();
+            let mut waiting = 0;
+            let line = self.node.line().await;
+            for queue in ON_THE_WAY {
+                waiting += ready(&line, &self.name(queue)).await;
+            }
+            if open == 0 && waiting == 0 {
+                let queues = self.node.queues(&self.prefix).await;
+                if ON_THE_WAY.iter().all(|name| is_empty(queues.get(*name))) {
+                    return;
+                }
+            }
+            // A job that waits for its next attempt in a broker's queue is no stand-still.
+            if !progress.hopeful((ended.len(), self.heard(), waiting)) {
+                eprintln!(
+                    "    nothing happens any more: {open} jobs open, {waiting} messages wait"
+                );
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Lets everything come to its end, lets the workers go, and judges.
+    pub async fn finish(mut self) -> Outcome {
+        self.settle().await;
+        let workers = self
+            .workers
+            .iter_mut()
+            .filter_map(|w| w.lives().then_some(()))
+            .count() as u64;
+        let queues = self.quiet(workers).await;
+        for worker in &self.workers {
+            worker.signal("TERM");
+        }
+        for mut worker in std::mem::take(&mut self.workers) {
+            self.exits.push(worker.left().await);
+        }
+        self.judge(queues, workers).await
+    }
+
+    /// The queues, once nothing is held and the consumers are those of the workers, or as they
+    /// are when that does not come.
+    async fn quiet(&self, workers: u64) -> BTreeMap<String, Depth> {
+        let deadline = Instant::now() + CONSUMERS;
+        loop {
+            let mut queues = self.node.queues(&self.prefix).await;
+            queues.retain(|name, _| ON_THE_WAY.contains(&name.as_str()));
+            let consumed = LANES.iter().all(|lane| {
+                queues
+                    .get(*lane)
+                    .is_some_and(|depth| depth.consumers == workers)
+            });
+            if consumed && queues.values().all(|depth| depth.unacked == 0) {
+                return queues;
+            }
+            if Instant::now() > deadline {
+                return queues;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn judge(mut self, mut queues: BTreeMap<String, Depth>, workers: u64) -> Outcome {
+        let line = self.node.line().await;
+        // What the workers gave back, or a consumer that was none had held.
+        for queue in ON_THE_WAY {
+            let depth = queues.entry(queue.to_owned()).or_default();
+            depth.ready = depth
+                .ready
+                .max(u64::from(ready(&line, &self.name(queue)).await));
+        }
+        let dead = drain(&line.channel, &self.name("dead")).await;
+        let mut store = list(&self.store());
+        if store.keys().any(|path| path.contains('#')) {
+            // What killed workers left half written is swept by the next one that is alone.
+            let swept = self.banshi(&["worker", "--until-idle"]).output();
+            self.exits.push(swept.expect("it starts").status.code());
+            store = list(&self.store());
+        }
+        let letters = by_path(&self.letters);
+        let rendered = {
+            let stored: Vec<&String> = letters
+                .keys()
+                .filter(|path| store.contains_key(*path))
+                .collect();
+            let sample = stored.sample(&mut self.rng, self.render_sample);
+            sample
+                .map(|path| ((*path).clone(), self.render(&letters[*path].body)))
+                .collect()
+        };
+        let letters = self
+            .letters
+            .iter()
+            .map(|letter| letter.sent.clone())
+            .collect::<Vec<_>>();
+        let seen = Observation {
+            sent: letters,
+            said: self.archive.heard(),
+            store,
+            rendered,
+            dead,
+            queues,
+            lanes: LANES.map(str::to_owned).into(),
+            workers,
+            exits: std::mem::take(&mut self.exits),
+            complaints: complaints(&self.node.log()[self.logged..]),
+            may_fail: self.may_fail,
+        };
+        let verdict = judge(&seen);
+        self.archive.close();
+        remove_topology(&line.channel, &self.prefix, &["heard"]).await;
+        let kept = (!verdict.violations.is_empty()).then(|| self.folder.keep());
+        Outcome {
+            size: seen.sent.len(),
+            faults: self.faults,
+            verdict,
+            seconds: self.started.elapsed().as_secs(),
+            notes: Vec::new(),
+            kept,
+        }
+    }
+
+    /// What `banshi render` makes of a job: the digest.
+    fn render(&self, body: &[u8]) -> String {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("job.json"), body).expect("a file");
+        let ran = Command::new(BANSHI)
+            .args(["render", "job.json", "-o", "report.pdf"])
+            .envs(&self.settings)
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{said}");
+        sha256(&std::fs::read(folder.path().join("report.pdf")).expect("a PDF"))
+    }
+}
+
+/// Whether something still happens.
+struct Progress<T> {
+    last: Option<T>,
+    since: Instant,
+}
+
+impl<T: PartialEq> Progress<T> {
+    fn new() -> Progress<T> {
+        Progress {
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    fn hopeful(&mut self, now: T) -> bool {
+        if self.last.as_ref() != Some(&now) {
+            (self.last, self.since) = (Some(now), Instant::now());
+        }
+        self.since.elapsed() < PATIENCE
+    }
+}
+
+fn is_empty(depth: Option<&Depth>) -> bool {
+    depth.is_none_or(|depth| depth.ready + depth.unacked == 0)
+}
+
+async fn ready(line: &Line, queue: &str) -> u32 {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let asked = line
+        .channel
+        .queue_declare(queue.into(), options, FieldTable::default());
+    match asked.await {
+        Ok(queue) => queue.message_count(),
+        // A node that is just coming up does not know yet.
+        Err(_) => u32::MAX / 16,
+    }
+}
+
+/// Has the topology declared, as a sender does.
+async fn declare(url: &str, prefix: &str) {
+    let mut queue = crate::letters::settings().queue;
+    queue.url = url.to_owned();
+    queue.prefix = prefix.to_owned();
+    let client = banshi::transport::Client::open(&queue)
+        .await
+        .expect("the topology");
+    client.close().await;
+}
+
+/// Sends every letter until it is confirmed, as a sender with an outbox does.
+async fn publish(url: &str, exchange: &str, letters: &[Letter], pause: Duration) {
+    let mut waiting: Vec<&Letter> = letters.iter().collect();
+    while !waiting.is_empty() {
+        if let Ok(line) = connect(url).await {
+            waiting = publish_once(&line.channel, exchange, waiting, pause).await;
+        }
+        if !waiting.is_empty() {
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// Sends over one connection, and gives what was not confirmed.
+async fn publish_once<'a>(
+    channel: &Channel,
+    exchange: &str,
+    letters: Vec<&'a Letter>,
+    pause: Duration,
+) -> Vec<&'a Letter> {
+    let window = if pause.is_zero() { WINDOW } else { 1 };
+    let mut letters = letters.into_iter();
+    loop {
+        let batch: Vec<&Letter> = letters.by_ref().take(window).collect();
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let mut confirms = Vec::new();
+        for letter in &batch {
+            let properties = BasicProperties::default()
+                .with_content_type("application/json".into())
+                .with_delivery_mode(2);
+            let lane = letter.lane.as_str();
+            let options = BasicPublishOptions::default();
+            let sent = channel.basic_publish(
+                exchange.into(),
+                lane.into(),
+                options,
+                &letter.body,
+                properties,
+            );
+            confirms.push(tokio::time::timeout(Duration::from_secs(20), sent).await);
+        }
+        let mut left = Vec::new();
+        for (letter, sent) in batch.iter().zip(confirms) {
+            let confirmed = match sent {
+                Ok(Ok(confirm)) => {
+                    let answer = tokio::time::timeout(Duration::from_secs(20), confirm).await;
+                    matches!(answer, Ok(Ok(Confirmation::Ack(None))))
+                }
+                _ => false,
+            };
+            if !confirmed {
+                left.push(*letter);
+            }
+        }
+        if !left.is_empty() {
+            left.extend(letters);
+            return left;
+        }
+        sleep(pause).await;
+    }
+}
+
+/// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
+/// that notes each event before it acknowledges it.
+struct Archive {
+    heard: Arc<Mutex<Vec<Said>>>,
+    hearing: JoinHandle<()>,
+}
+
+impl Archive {
+    async fn open(node: &Arc<Node>, prefix: &str, store: &Path) -> Archive {
+        let (queue, exchange) = (format!("{prefix}.heard"), format!("{prefix}.events"));
+        let line = node.line().await;
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        line.channel
+            .queue_declare(
+                queue.as_str().into(),
+                QueueDeclareOptions::durable(),
+                arguments,
+            )
+            .await
+            .expect("a queue");
+        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+        line.channel
+            .queue_bind(
+                queue.as_str().into(),
+                exchange.into(),
+                "#".into(),
+                bind,
+                none,
+            )
+            .await
+            .expect("a binding");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hearing = tokio::spawn(hear(
+            node.url(),
+            queue,
+            store.to_owned(),
+            Arc::clone(&heard),
+        ));
+        Archive { heard, hearing }
+    }
+
+    fn heard(&self) -> Vec<Said> {
+        self.heard.lock().expect("it is whole").clone()
+    }
+
+    fn close(&self) {
+        self.hearing.abort();
+    }
+}
+
+/// Hears until it is told to stop, over as many connections as it takes.
+async fn hear(url: String, queue: String, store: PathBuf, heard: Arc<Mutex<Vec<Said>>>) {
+    loop {
+        if let Ok(line) = connect(&url).await {
+            hear_once(&line, &queue, &store, &heard).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn hear_once(line: &Line, queue: &str, store: &Path, heard: &Mutex<Vec<Said>>) {
+    let limited = line.channel.basic_qos(100, BasicQosOptions::default());
+    if limited.await.is_err() {
+        return;
+    }
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = line
+        .channel
+        .basic_consume(queue.into(), "archive".into(), options, none);
+    let Ok(mut consumer) = consumer.await else {
+        return;
+    };
+    while let Some(Ok(delivery)) = consumer.next().await {
+        note(&delivery.data, delivery.redelivered, store, heard);
+        if delivery
+            .acker
+            .ack(BasicAckOptions::default())
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn note(body: &[u8], redelivered: bool, store: &Path, heard: &Mutex<Vec<Said>>) {
+    let mut heard = heard.lock().expect("it is whole");
+    // One that we had heard before our connection was cut is not said twice for that.
+    if redelivered && heard.iter().any(|said| said.body == body) {
+        return;
+    }
+    heard.push(Said {
+        stored_when_heard: is_stored(body, store),
+        body: body.to_vec(),
+    });
+}
+
+/// Whether the manifest that an event speaks of is in the store.
+fn is_stored(event: &[u8], store: &Path) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(event) else {
+        return false;
+    };
+    if event["type"] != "report.completed" {
+        return true;
+    }
+    let data = &event["data"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (template, job_id) = (text(&data["template"]), text(&data["job_id"]));
+    store
+        .join(format!("{template}/{}/{job_id}.json", data["year"]))
+        .is_file()
+}
+
+fn event_id(body: &[u8]) -> Option<String> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    Some(event["id"].as_str()?.to_owned())
+}
+
+/// Everything in the dead queue.
+async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
+    let mut dead = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel
+        .basic_get(queue.into(), options)
+        .await
+        .expect("a queue")
+    {
+        let delivery = message.delivery;
+        let headers = delivery.properties.headers().clone().unwrap_or_default();
+        let code = headers.inner().get("report_error_code");
+        let code = code.and_then(|code| code.as_long_string().map(ToString::to_string));
+        dead.push(Dead {
+            body: sha256(&delivery.data),
+            code: code.unwrap_or_else(|| "none".to_owned()),
+        });
+    }
+    dead
+}
+
+/// Every file of a store but those that it keeps for itself, whose names begin with a dot.
+fn list(root: &Path) -> BTreeMap<String, Object> {
+    let mut objects = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let inside = path.strip_prefix(root).expect("below the store");
+            let inside = inside.to_str().expect("a name of ours").to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !inside.starts_with('.') {
+                let bytes = std::fs::read(&path).expect("a file");
+                objects.insert(inside.clone(), object(&inside, &bytes));
+            }
+        }
+    }
+    let pdfs: Vec<String> = objects
+        .keys()
+        .filter(|path| path.ends_with(".pdf"))
+        .cloned()
+        .collect();
+    for (path, damage) in damaged(root, &pdfs) {
+        objects.get_mut(&path).expect("it is there").damage = Some(damage);
+    }
+    objects
+}
+
+fn object(path: &str, bytes: &[u8]) -> Object {
+    let whole = bytes.starts_with(b"%PDF-1.7") && bytes.trim_ascii_end().ends_with(b"%%EOF");
+    Object {
+        sha256: sha256(bytes),
+        bytes: bytes.len() as u64,
+        manifest: match path.ends_with(".json") {
+            true => serde_json::from_slice(bytes).ok(),
+            false => None,
+        },
+        damage: (path.ends_with(".pdf") && !whole).then(|| "it is no whole PDF".to_owned()),
+    }
+}
+
+/// What qpdf finds wrong in some of them: all if they are few.
+fn damaged(root: &Path, pdfs: &[String]) -> Vec<(String, String)> {
+    const AT_MOST: usize = 60;
+    let step = pdfs.len().div_ceil(AT_MOST).max(1);
+    let mut damaged = Vec::new();
+    for path in pdfs.iter().step_by(step) {
+        let ran = Command::new("qpdf")
+            .arg("--check")
+            .arg(root.join(path))
+            .output()
+            .expect("qpdf is there; tests/tools/install test");
+        if !ran.status.success() {
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            damaged.push((path.clone(), said));
+        }
+    }
+    damaged
+}
+
+/// What must not stand in the broker's log: an acknowledgement of what is not ours.
+fn complaints(log: &str) -> Vec<String> {
+    log.lines()
+        .filter(|line| line.contains("unknown delivery tag"))
+        .map(str::to_owned)
+        .collect()
+}

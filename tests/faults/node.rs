@@ -1,0 +1,157 @@
+//! RabbitMQ nodes that may be killed: each a private one of `tests/tools/broker`, on a port of
+//! its own, removed with the value.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use lapin::{Channel, Connection, ConnectionProperties};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::judge::Depth;
+use crate::support::repository;
+
+/// A node.
+pub struct Node {
+    port: u16,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// A connection of our own, with a channel on which publishes are confirmed.
+pub struct Line {
+    pub channel: Channel,
+    _connection: Connection,
+}
+
+impl Node {
+    /// Starts a node on a port, with no data.
+    pub async fn start(port: u16) -> Node {
+        Node::start_with(port, Vec::new()).await
+    }
+
+    /// The same, with more settings for `tests/tools/broker`.
+    pub async fn start_with(port: u16, environment: Vec<(&'static str, String)>) -> Node {
+        let node = Node { port, environment };
+        node.tool(&["wipe"]).await;
+        node.up().await;
+        node
+    }
+
+    /// Starts it (again), and waits until it accepts connections.
+    pub async fn up(&self) {
+        self.tool(&["start"]).await;
+    }
+
+    /// SIGKILL, as a crash does.
+    pub async fn kill(&self) {
+        self.tool(&["kill"]).await;
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `rabbitmqctl`.
+    pub async fn ctl(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["ctl", "-q"];
+        all.extend(arguments);
+        self.tool(&all).await
+    }
+
+    /// The queues of a prefix, as the node counts them now, by the rest of their names.
+    pub async fn queues(&self, prefix: &str) -> BTreeMap<String, Depth> {
+        let columns = ["name", "messages_ready", "messages_unacknowledged"];
+        let mut arguments = vec!["list_queues", "--formatter", "json"];
+        arguments.extend(columns);
+        arguments.push("consumers");
+        let said = self.ctl(&arguments).await;
+        let rows: Vec<Value> = serde_json::from_str(&said).expect("a list of queues");
+        let count = |row: &Value, column: &str| row[column].as_u64().unwrap_or(0);
+        rows.iter()
+            .filter_map(|row| {
+                let name = row["name"].as_str()?.strip_prefix(prefix)?;
+                let depth = Depth {
+                    ready: count(row, columns[1]),
+                    unacked: count(row, columns[2]),
+                    consumers: count(row, "consumers"),
+                };
+                Some((name.strip_prefix('.')?.to_owned(), depth))
+            })
+            .collect()
+    }
+
+    /// What it has logged since it was first started.
+    pub fn log(&self) -> String {
+        let folder = repository(&format!("target/broker-{}/log/node.log", self.port));
+        std::fs::read_to_string(folder).unwrap_or_default()
+    }
+
+    /// A connection of our own; a node that is just starting is waited for.
+    pub async fn line(&self) -> Line {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match connect(&self.url()).await {
+                Ok(line) => return line,
+                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", self.url()),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(tool_path());
+        command
+            .args(arguments)
+            .env("BANSHI_TEST_BROKER_PORT", self.port.to_string())
+            .env_remove("AMQP_URL")
+            .stdin(Stdio::null());
+        for (key, value) in &self.environment {
+            command.env(key, value);
+        }
+        command
+    }
+
+    async fn tool(&self, arguments: &[&str]) -> String {
+        let ran = self.command(arguments).output().await;
+        let ran = ran.expect("tests/tools/broker starts");
+        assert!(
+            ran.status.success(),
+            "broker {arguments:?}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let ended = self.command(&["wipe"]).into_std().status();
+        if !ended.is_ok_and(|status| status.success()) {
+            eprintln!("the broker on port {} may still run", self.port);
+        }
+    }
+}
+
+fn tool_path() -> PathBuf {
+    repository("tests/tools/broker")
+}
+
+/// Connects once.
+pub async fn connect(url: &str) -> lapin::Result<Line> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(Default::default()).await?;
+    Ok(Line {
+        channel,
+        _connection: connection,
+    })
+}

@@ -1,0 +1,18 @@
+//! What the suite has in common with the other tests.
+
+use std::path::PathBuf;
+
+#[expect(dead_code, reason = "only the clean-up is used here")]
+#[path = "../it/support/deployment.rs"]
+pub mod deployment;
+#[expect(dead_code, reason = "only the jobs themselves are used here")]
+#[path = "../it/support/jobs.rs"]
+pub mod jobs;
+
+/// The `banshi` program that is tested.
+pub const BANSHI: &str = env!("CARGO_BIN_EXE_banshi");
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
