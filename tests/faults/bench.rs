@@ -18,11 +18,12 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::Stage;
-use crate::judge::{Dead, Depth, Object, Observation, Said, Verdict, judge};
+use crate::judge::{Dead, Depth, Kind, Object, Observation, Said, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node, connect};
 use crate::process::Worker;
@@ -48,7 +49,7 @@ const WINDOW: usize = 100;
 
 /// A deployment, and all that is known about it.
 pub struct Bench {
-    folder: tempfile::TempDir,
+    folder: Folder,
     node: Arc<Node>,
     prefix: String,
     settings: BTreeMap<String, String>,
@@ -58,10 +59,35 @@ pub struct Bench {
     exits: Vec<Option<i32>>,
     faults: BTreeMap<String, u64>,
     may_fail: bool,
+    patience: Duration,
     started: Instant,
     logged: usize,
     render_sample: usize,
     pub rng: StdRng,
+}
+
+/// A temporary folder, which is kept when an experiment breaks off.
+struct Folder(Option<tempfile::TempDir>);
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.0
+            .as_ref()
+            .expect("it is there until it is kept")
+            .path()
+    }
+
+    fn keep(&mut self) -> PathBuf {
+        self.0.take().expect("it is kept once").keep()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.0.is_some() {
+            eprintln!("    logs and store are kept in {}", self.keep().display());
+        }
+    }
 }
 
 /// How an experiment ended.
@@ -76,6 +102,16 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Where the traces of a failure are kept.
     pub kept: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Adds what the judge cannot see.
+    pub fn object(&mut self, what: impl Into<String>) {
+        self.verdict.violations.push(Violation {
+            kind: Kind::Disorder,
+            what: what.into(),
+        });
+    }
 }
 
 impl Bench {
@@ -104,7 +140,7 @@ impl Bench {
         declare(&node.url(), &prefix).await;
         let archive = Archive::open(node, &prefix, &store).await;
         Bench {
-            folder,
+            folder: Folder(Some(folder)),
             node: Arc::clone(node),
             prefix,
             settings,
@@ -114,6 +150,7 @@ impl Bench {
             exits: Vec::new(),
             faults: BTreeMap::new(),
             may_fail: false,
+            patience: PATIENCE,
             started: Instant::now(),
             logged: node.log().len(),
             render_sample: stage.pick(1, 5),
@@ -132,6 +169,11 @@ impl Bench {
             "QUEUE__URL",
             format!("amqp://guest:guest@127.0.0.1:{port}/%2f"),
         );
+    }
+
+    /// How long nothing may happen before the experiment is judged as it stands.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// `report.failed` is an end that jobs may come to here.
@@ -261,7 +303,7 @@ impl Bench {
 
     /// Waits until so many events were heard.
     pub async fn until_heard(&self, count: usize) {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(self.patience);
         while self.heard() < count && progress.hopeful(self.heard()) {
             sleep(Duration::from_millis(10)).await;
         }
@@ -276,7 +318,7 @@ impl Bench {
     /// Waits until every job has come to an end and nothing is on its way; gives up when nothing
     /// happens any more.
     pub async fn settle(&mut self) {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(self.patience);
         loop {
             let ended = self.ended();
             let open = self
@@ -406,6 +448,37 @@ impl Bench {
         }
     }
 
+    /// The archive hears nothing for a while; its queue fills.
+    pub fn deafen(&self, deaf: bool) {
+        self.archive.deaf.send_replace(deaf);
+    }
+
+    /// No queue takes events any more.
+    pub async fn unbind_events(&self) {
+        let line = self.node.line().await;
+        for queue in ["heard", "events.log"] {
+            let (queue, exchange) = (self.name(queue), self.name("events"));
+            let none = FieldTable::default();
+            let unbound =
+                line.channel
+                    .queue_unbind(queue.into(), exchange.into(), "#".into(), none);
+            unbound.await.expect("it was bound");
+        }
+    }
+
+    /// They do again.
+    pub async fn bind_events(&self) {
+        let line = self.node.line().await;
+        for queue in ["heard", "events.log"] {
+            let (queue, exchange) = (self.name(queue), self.name("events"));
+            let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+            let bound =
+                line.channel
+                    .queue_bind(queue.into(), exchange.into(), "#".into(), bind, none);
+            bound.await.expect("a binding");
+        }
+    }
+
     /// What `banshi render` makes of a job: the digest.
     fn render(&self, body: &[u8]) -> String {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -424,13 +497,15 @@ impl Bench {
 
 /// Whether something still happens.
 struct Progress<T> {
+    patience: Duration,
     last: Option<T>,
     since: Instant,
 }
 
 impl<T: PartialEq> Progress<T> {
-    fn new() -> Progress<T> {
+    fn new(patience: Duration) -> Progress<T> {
         Progress {
+            patience,
             last: None,
             since: Instant::now(),
         }
@@ -440,7 +515,7 @@ impl<T: PartialEq> Progress<T> {
         if self.last.as_ref() != Some(&now) {
             (self.last, self.since) = (Some(now), Instant::now());
         }
-        self.since.elapsed() < PATIENCE
+        self.since.elapsed() < self.patience
     }
 }
 
@@ -542,6 +617,7 @@ async fn publish_once<'a>(
 /// that notes each event before it acknowledges it.
 struct Archive {
     heard: Arc<Mutex<Vec<Said>>>,
+    deaf: watch::Sender<bool>,
     hearing: JoinHandle<()>,
 }
 
@@ -574,13 +650,19 @@ impl Archive {
             .await
             .expect("a binding");
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let hearing = tokio::spawn(hear(
+        let deaf = watch::Sender::new(false);
+        let hearing = hear(
             node.url(),
             queue,
             store.to_owned(),
             Arc::clone(&heard),
-        ));
-        Archive { heard, hearing }
+            deaf.subscribe(),
+        );
+        Archive {
+            heard,
+            deaf,
+            hearing: tokio::spawn(hearing),
+        }
     }
 
     fn heard(&self) -> Vec<Said> {
@@ -593,10 +675,22 @@ impl Archive {
 }
 
 /// Hears until it is told to stop, over as many connections as it takes.
-async fn hear(url: String, queue: String, store: PathBuf, heard: Arc<Mutex<Vec<Said>>>) {
+async fn hear(
+    url: String,
+    queue: String,
+    store: PathBuf,
+    heard: Arc<Mutex<Vec<Said>>>,
+    mut deaf: watch::Receiver<bool>,
+) {
     loop {
+        if deaf.wait_for(|deaf| !deaf).await.is_err() {
+            return;
+        }
         if let Ok(line) = connect(&url).await {
-            hear_once(&line, &queue, &store, &heard).await;
+            tokio::select! {
+                () = hear_once(&line, &queue, &store, &heard) => {}
+                _ = deaf.changed() => {}
+            }
         }
         sleep(Duration::from_millis(100)).await;
     }

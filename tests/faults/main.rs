@@ -16,9 +16,11 @@
 )]
 
 mod bench;
+mod broken;
 mod experiments;
 mod judge;
 mod letters;
+mod model;
 mod node;
 mod process;
 mod proofs;
@@ -58,6 +60,9 @@ struct Arguments {
     /// Names the experiments and runs none
     #[arg(long)]
     list: bool,
+    /// To be one of the workers that are wrong on purpose
+    #[arg(long, hide = true)]
+    broken: Option<broken::Fault>,
 }
 
 /// What an experiment is told.
@@ -82,6 +87,11 @@ impl Stage {
         StdRng::seed_from_u64(seed)
     }
 
+    /// What everything random is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The node that the experiments share.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
@@ -101,6 +111,11 @@ impl Stage {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if let Some(fault) = arguments.broken {
+        runtime.block_on(broken::work(fault));
+        return ExitCode::SUCCESS;
+    }
     let chosen: Vec<&Experiment> = EXPERIMENTS
         .iter()
         .filter(|experiment| arguments.full || experiment.in_small_run)
@@ -114,7 +129,6 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let passed = runtime.block_on(run(&arguments, &chosen));
     runtime.shutdown_timeout(Duration::from_secs(5));
     if passed {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::{Channel, Connection, ConnectionProperties};
@@ -38,6 +39,40 @@ impl Node {
         node.tool(&["wipe"]).await;
         node.up().await;
         node
+    }
+
+    /// Three nodes that are one broker, on ports of their own.
+    pub async fn cluster() -> Vec<Arc<Node>> {
+        let ports = [5910, 5911, 5912];
+        let folder = repository("target/broker-cluster");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let conf = folder.join("cluster.conf");
+        let mut lines = "cluster_formation.peer_discovery_backend = classic_config\n\
+            cluster_formation.target_cluster_size_hint = 3\n\
+            cluster_formation.node_type = disc\n"
+            .to_owned();
+        for (index, port) in ports.iter().enumerate() {
+            let number = index + 1;
+            lines += &format!(
+                "cluster_formation.classic_config.nodes.{number} = banshi-{port}@localhost\n"
+            );
+        }
+        std::fs::write(&conf, lines).expect("a file");
+        let node = |port: u16| {
+            let environment = vec![
+                ("BANSHI_TEST_BROKER_CONF", conf.display().to_string()),
+                ("BANSHI_TEST_BROKER_EPMD_PORT", "6910".to_owned()),
+                ("BANSHI_TEST_BROKER_COOKIE", "banshi-faults".to_owned()),
+            ];
+            Arc::new(Node { port, environment })
+        };
+        let nodes: Vec<Arc<Node>> = ports.into_iter().map(node).collect();
+        for node in &nodes {
+            node.tool(&["wipe"]).await;
+        }
+        // At once: each waits for the others.
+        futures_util::future::join_all(nodes.iter().map(|node| node.up())).await;
+        nodes
     }
 
     /// Starts it (again), and waits until it accepts connections.
