@@ -11,7 +11,7 @@ use banshi::digest::sha256;
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -44,6 +44,8 @@ const LANES: [&str; 2] = ["jobs.urgent", "jobs.bulk"];
 const PATIENCE: Duration = Duration::from_secs(75);
 /// How long a consumer may outlive its worker.
 const CONSUMERS: Duration = Duration::from_secs(30);
+/// Messages in a queue that is not there: never none.
+const NOT_THERE: u32 = u32::MAX / 16;
 /// Publishes on their way at once.
 const WINDOW: usize = 100;
 
@@ -58,7 +60,6 @@ pub struct Bench {
     workers: Vec<Worker>,
     exits: Vec<Option<i32>>,
     faults: BTreeMap<String, u64>,
-    may_fail: bool,
     patience: Duration,
     started: Instant,
     logged: usize,
@@ -149,7 +150,6 @@ impl Bench {
             workers: Vec::new(),
             exits: Vec::new(),
             faults: BTreeMap::new(),
-            may_fail: false,
             patience: PATIENCE,
             started: Instant::now(),
             logged: node.log().len(),
@@ -174,11 +174,6 @@ impl Bench {
     /// How long nothing may happen before the experiment is judged as it stands.
     pub fn patience(&mut self, patience: Duration) {
         self.patience = patience;
-    }
-
-    /// `report.failed` is an end that jobs may come to here.
-    pub fn may_fail(&mut self) {
-        self.may_fail = true;
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -432,7 +427,7 @@ impl Bench {
             workers,
             exits: std::mem::take(&mut self.exits),
             complaints: complaints(&self.node.log()[self.logged..]),
-            may_fail: self.may_fail,
+            may_fail: false,
         };
         let verdict = judge(&seen);
         self.archive.close();
@@ -446,6 +441,73 @@ impl Bench {
             notes: Vec::new(),
             kept,
         }
+    }
+
+    /// Whether an event was heard.
+    pub fn has_ended(&self, id: &str) -> bool {
+        // The latest first: that is where one looks for it.
+        let heard = self.archive.heard.lock().expect("it is whole");
+        heard
+            .iter()
+            .rev()
+            .any(|said| event_id(&said.body).as_deref() == Some(id))
+    }
+
+    /// Starts those of the workers that have ended by themselves again, as a supervisor does: a
+    /// worker that is refused says so and leaves.
+    pub async fn revive(&mut self) {
+        for index in 0..self.workers.len() {
+            if !self.workers[index].lives() {
+                let fresh = self.worker();
+                self.workers[index] = fresh;
+                self.fault("worker left and was started again");
+            }
+            self.workers[index].ready().await;
+        }
+    }
+
+    /// Deletes a queue, with what is in it.
+    pub async fn delete(&self, queue: &str) {
+        let line = self.node.line().await;
+        let deleted = line
+            .channel
+            .queue_delete(self.name(queue).into(), QueueDeleteOptions::default());
+        deleted.await.expect("a queue");
+    }
+
+    /// Waits until a queue is there again.
+    pub async fn until_there(&self, queue: &str) {
+        let mut progress = Progress::new(self.patience);
+        while self.ready(queue).await == NOT_THERE && progress.hopeful(()) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Removes what waits in a queue, and says how much that was.
+    pub async fn purge(&self, queue: &str) -> u64 {
+        let line = self.node.line().await;
+        let purged = line
+            .channel
+            .queue_purge(self.name(queue).into(), QueuePurgeOptions::default());
+        u64::from(purged.await.expect("a queue"))
+    }
+
+    /// Strikes as many jobs out of the ledger as were purged, if so many have come to no end; what
+    /// is missing beyond them is for the judge to see.
+    pub async fn forget_the_purged(&mut self, purged: u64) {
+        let mut quiet = Progress::new(Duration::from_secs(10));
+        while quiet.hopeful(self.heard()) {
+            sleep(Duration::from_millis(200)).await;
+        }
+        let ended = self.ended();
+        let mut left = purged;
+        self.letters.retain(|letter| {
+            let open = !letter.ends.iter().any(|end| ended.contains(end));
+            let struck = open && left > 0;
+            left -= u64::from(struck);
+            !struck
+        });
+        assert_eq!(left, 0, "more was purged than is missing");
     }
 
     /// The archive hears nothing for a while; its queue fills.
@@ -534,7 +596,7 @@ async fn ready(line: &Line, queue: &str) -> u32 {
     match asked.await {
         Ok(queue) => queue.message_count(),
         // A node that is just coming up does not know yet.
-        Err(_) => u32::MAX / 16,
+        Err(_) => NOT_THERE,
     }
 }
 
@@ -728,13 +790,13 @@ fn note(body: &[u8], redelivered: bool, store: &Path, heard: &Mutex<Vec<Said>>) 
         return;
     }
     heard.push(Said {
-        stored_when_heard: is_stored(body, store),
+        stored_when_heard: stored_when_heard(body, store),
         body: body.to_vec(),
     });
 }
 
 /// Whether the manifest that an event speaks of is in the store.
-fn is_stored(event: &[u8], store: &Path) -> bool {
+pub fn stored_when_heard(event: &[u8], store: &Path) -> bool {
     let Ok(event) = serde_json::from_slice::<Value>(event) else {
         return false;
     };
@@ -776,7 +838,7 @@ async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
 }
 
 /// Every file of a store but those that it keeps for itself, whose names begin with a dot.
-fn list(root: &Path) -> BTreeMap<String, Object> {
+pub fn list(root: &Path) -> BTreeMap<String, Object> {
     let mut objects = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -57,6 +57,9 @@ struct Arguments {
     /// What the choices of faults and jobs are drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How long E21 lasts
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
     /// Names the experiments and runs none
     #[arg(long)]
     list: bool,
@@ -71,6 +74,7 @@ pub struct Stage {
     name: &'static str,
     full: bool,
     seed: u64,
+    minutes: u64,
     node: Arc<Node>,
 }
 
@@ -85,6 +89,11 @@ impl Stage {
         let drawn = banshi::digest::sha256(format!("{} {}", self.seed, self.name).as_bytes());
         let seed = u64::from_str_radix(&drawn[..16], 16).expect("a digest is hexadecimal");
         StdRng::seed_from_u64(seed)
+    }
+
+    /// How long the soak lasts.
+    pub fn soak(&self) -> Duration {
+        Duration::from_secs(60 * self.minutes)
     }
 
     /// What everything random is drawn from.
@@ -154,12 +163,16 @@ async fn run(arguments: &Arguments, chosen: &[&Experiment]) -> bool {
             name: experiment.name,
             full: arguments.full,
             seed: arguments.seed,
+            minutes: arguments.minutes,
             node: Arc::clone(&node),
         };
         println!("{}: {}", experiment.name, experiment.fault);
         let ran = AssertUnwindSafe((experiment.run)(stage.clone()))
             .catch_unwind()
             .await;
+        if ran.is_err() {
+            node.renew().await;
+        }
         table.add(experiment, &stage, ran.ok());
     }
     table.end()

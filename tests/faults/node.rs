@@ -36,8 +36,7 @@ impl Node {
     /// The same, with more settings for `tests/tools/broker`.
     pub async fn start_with(port: u16, environment: Vec<(&'static str, String)>) -> Node {
         let node = Node { port, environment };
-        node.tool(&["wipe"]).await;
-        node.up().await;
+        node.renew().await;
         node
     }
 
@@ -73,6 +72,12 @@ impl Node {
         // At once: each waits for the others.
         futures_util::future::join_all(nodes.iter().map(|node| node.up())).await;
         nodes
+    }
+
+    /// Begins anew, with no data, after an experiment that broke off.
+    pub async fn renew(&self) {
+        self.tool(&["wipe"]).await;
+        self.up().await;
     }
 
     /// Starts it (again), and waits until it accepts connections.

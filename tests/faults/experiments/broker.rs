@@ -9,6 +9,7 @@ use crate::Stage;
 use crate::bench::{Bench, Outcome};
 use crate::letters::mixed;
 use crate::node::Node;
+use crate::process::send;
 
 /// E4: the broker's node is killed and started again on its data, while senders send.
 pub async fn killed(stage: Stage) -> Outcome {
@@ -47,7 +48,7 @@ pub async fn alarmed(stage: Stage) -> Outcome {
         (
             2,
             "disk alarm",
-            ["set_disk_free_limit", "999TB"],
+            ["set_disk_free_limit", "999GB"],
             ["set_disk_free_limit", "50MB"],
         ),
     ] {
@@ -77,31 +78,60 @@ pub async fn administered(stage: Stage) -> Outcome {
     let jobs = letters.len();
     bench.work(2).await;
     bench.send(letters).await;
-    for round in 1..=stage.pick(1, 5) {
+    for round in 1..=stage.pick(1, 3) {
         bench.until_heard(jobs * round / stage.pick(4, 8)).await;
-        bench
-            .node()
-            .ctl(&["close_all_connections", "maintenance"])
-            .await;
-        bench.fault("all connections closed");
+        close_all_connections(&mut bench).await;
         sleep(Duration::from_millis(500)).await;
         // From the workers' next session on, they may not publish.
-        bench
-            .node()
-            .ctl(&["set_permissions", "guest", ".*", "^none$", ".*"])
-            .await;
-        bench
-            .node()
-            .ctl(&["close_all_connections", "maintenance"])
-            .await;
+        let permissions = ["set_permissions", "guest", ".*", "^none$", ".*"];
+        bench.node().ctl(&permissions).await;
+        close_all_connections(&mut bench).await;
         bench.fault("permission to write revoked");
         sleep(Duration::from_secs(3)).await;
-        bench
-            .node()
-            .ctl(&["set_permissions", "guest", ".*", ".*", ".*"])
-            .await;
+        let permissions = ["set_permissions", "guest", ".*", ".*", ".*"];
+        bench.node().ctl(&permissions).await;
+        bench.revive().await;
     }
+    // A job that is held for too long, and its worker none the wiser.
+    bench.until_heard(jobs / 2).await;
+    timeout_of_consumers(&bench, 5_000).await;
+    close_all_connections(&mut bench).await;
+    sleep(Duration::from_secs(2)).await;
+    let stopped = bench.workers()[0].typesetters();
+    stopped
+        .iter()
+        .for_each(|typesetter| send("STOP", *typesetter));
+    sleep(Duration::from_secs(12)).await;
+    stopped
+        .iter()
+        .for_each(|typesetter| send("CONT", *typesetter));
+    bench.fault("consumer_timeout");
+    timeout_of_consumers(&bench, 1_800_000).await;
+    bench.settle().await;
+    // An empty queue is deleted; the workers declare it again.
+    bench.delete("jobs.bulk").await;
+    bench.fault("queue deleted");
+    bench.until_there("jobs.bulk").await;
+    let letters = mixed("e18-again", 20, &mut bench.rng);
+    bench.send(letters).await;
     bench.finish().await
+}
+
+async fn close_all_connections(bench: &mut Bench) {
+    bench
+        .node()
+        .ctl(&["close_all_connections", "maintenance"])
+        .await;
+    bench.fault("all connections closed");
+}
+
+/// For channels that are opened from now on.
+async fn timeout_of_consumers(bench: &Bench, milliseconds: u32) {
+    let set = format!(
+        "application:set_env(rabbit, consumer_timeout, {milliseconds}), \
+         application:set_env(rabbit, channel_tick_interval, 2000)."
+    );
+    bench.node().ctl(&["eval", &set]).await;
 }
 
 /// E17: events that no queue takes, and then a full one.

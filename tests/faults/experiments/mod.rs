@@ -5,8 +5,10 @@ mod broker;
 mod disk;
 mod jobs;
 mod kills;
+mod long;
 mod model;
 mod network;
+mod spool;
 mod steps;
 
 use std::future::Future;
@@ -119,6 +121,18 @@ pub const EXPERIMENTS: &[Experiment] = &[
         run: |stage| Box::pin(kills::rolling(stage)),
     },
     Experiment {
+        name: "E15",
+        fault: "the workers' clock jumps by hours and days",
+        in_small_run: false,
+        run: |stage| Box::pin(long::clock(stage)),
+    },
+    Experiment {
+        name: "E16",
+        fault: "a backlog without an end, urgent jobs",
+        in_small_run: false,
+        run: |stage| Box::pin(long::backlog(stage)),
+    },
+    Experiment {
         name: "E17",
         fault: "events that no queue takes",
         in_small_run: true,
@@ -129,5 +143,17 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "connections closed and permissions revoked by an administrator",
         in_small_run: true,
         run: |stage| Box::pin(broker::administered(stage)),
+    },
+    Experiment {
+        name: "E21",
+        fault: "a bit of everything, for minutes",
+        in_small_run: false,
+        run: |stage| Box::pin(long::soak(stage)),
+    },
+    Experiment {
+        name: "E22",
+        fault: "workers on one spool killed at random",
+        in_small_run: true,
+        run: |stage| Box::pin(spool::raced(stage)),
     },
 ];

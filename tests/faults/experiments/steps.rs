@@ -133,7 +133,8 @@ pub async fn after_each_step(stage: Stage) -> Outcome {
 /// killed in the state that was wanted.
 async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     let year = 2030 + round;
-    let letter = row.letter(&format!("e3-{row:?}-{round}").to_lowercase(), year);
+    let job_id = format!("e3-{row:?}-{round}").to_lowercase();
+    let letter = row.letter(&job_id, year);
     let key = letter.sent.key.clone().unwrap_or_else(|| "none".to_owned());
     let file = |end: &str| bench.store().join(format!("{key}.{end}"));
     let (pdf, manifest, staged) = (file("pdf"), file("json"), file("pdf#1"));
@@ -192,9 +193,12 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     bench.workers()[0] = fresh;
     bench.workers()[0].ready().await;
     let since = Instant::now();
-    while !ends.iter().any(|end| bench.ended().contains(end)) && since.elapsed() < SOON {
+    while !brought_home(&bench.workers()[0].log(), &job_id) {
+        assert!(since.elapsed() < SOON, "{job_id} does not come to its end");
         sleep(Duration::from_millis(20)).await;
     }
+    // For the acknowledgement to pass before the next weather.
+    sleep(Duration::from_millis(50)).await;
     in_time
 }
 
@@ -233,6 +237,14 @@ async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &[String; 3], k
         }
         Row::Staged | Row::PdfOnly => unreachable!("it is watched for"),
     }
+}
+
+/// Whether a worker says that it has acknowledged a job.
+fn brought_home(log: &str, job_id: &str) -> bool {
+    let outcomes = ["worker: completed", "worker: rejected"];
+    log.lines()
+        .filter(|line| line.contains(job_id))
+        .any(|line| outcomes.iter().any(|outcome| line.contains(outcome)))
 }
 
 /// Looks for either file without a pause.
