@@ -31,6 +31,11 @@ test: ## all tests, against the broker of AMQP_URL or a private one for as long 
 	$(INSTALL) test
 	$(BROKER) run cargo test --locked $(TESTS)
 
+.PHONY: faults
+faults: ## all experiments of docs/reliability.md, most of an hour; make faults SEED=7 ONLY="E4 E6" for some
+	$(INSTALL) test faults
+	cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
+
 .PHONY: ci
 ci: lint test unchanged ## what CI runs: lint, test, unchanged
 

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::Stage;
-use crate::judge::{Dead, Depth, Kind, Object, Observation, Said, Verdict, Violation, judge};
+use crate::judge::{Dead, Depth, Kind, Object, Observation, Said, Sent, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node, connect};
 use crate::process::Worker;
@@ -319,14 +319,14 @@ impl Bench {
             let open = self
                 .letters
                 .iter()
-                .filter(|letter| !letter.ends.iter().any(|end| ended.contains(end)))
-                .count();
+                .filter(|letter| !letter.sent.ends.any_in(&ended));
+            let open: Vec<&Letter> = open.collect();
             let mut waiting = 0;
             let line = self.node.line().await;
             for queue in ON_THE_WAY {
                 waiting += ready(&line, &self.name(queue)).await;
             }
-            if open == 0 && waiting == 0 {
+            if open.is_empty() && waiting == 0 {
                 let queues = self.node.queues(&self.prefix).await;
                 if ON_THE_WAY.iter().all(|name| is_empty(queues.get(*name))) {
                     return;
@@ -334,8 +334,10 @@ impl Bench {
             }
             // A job that waits for its next attempt in a broker's queue is no stand-still.
             if !progress.hopeful((ended.len(), self.heard(), waiting)) {
+                let some: Vec<_> = open.iter().take(5).map(|letter| &letter.sent).collect();
                 eprintln!(
-                    "    nothing happens any more: {open} jobs open, {waiting} messages wait"
+                    "    nothing happens any more: {} jobs open, {waiting} messages wait; {some:?}",
+                    open.len()
                 );
                 return;
             }
@@ -400,22 +402,19 @@ impl Bench {
             self.exits.push(swept.expect("it starts").status.code());
             store = list(&self.store());
         }
-        let letters = by_path(&self.letters);
         let rendered = {
-            let stored: Vec<&String> = letters
-                .keys()
-                .filter(|path| store.contains_key(*path))
-                .collect();
-            let sample = stored.sample(&mut self.rng, self.render_sample);
+            let stored = by_path(&self.letters, &store);
+            let paths: Vec<&String> = stored.keys().collect();
+            let sample = paths.sample(&mut self.rng, self.render_sample);
             sample
-                .map(|path| ((*path).clone(), self.render(&letters[*path].body)))
+                .map(|path| ((*path).clone(), self.render(&stored[*path].body)))
                 .collect()
         };
-        let letters = self
+        let letters: Vec<Sent> = self
             .letters
             .iter()
             .map(|letter| letter.sent.clone())
-            .collect::<Vec<_>>();
+            .collect();
         let seen = Observation {
             sent: letters,
             said: self.archive.heard(),
@@ -502,7 +501,7 @@ impl Bench {
         let ended = self.ended();
         let mut left = purged;
         self.letters.retain(|letter| {
-            let open = !letter.ends.iter().any(|end| ended.contains(end));
+            let open = !letter.sent.ends.any_in(&ended);
             let struck = open && left > 0;
             left -= u64::from(struck);
             !struck

@@ -22,6 +22,25 @@ pub struct Sent {
     pub body: String,
     /// What must become of it.
     pub want: Want,
+    /// The ids of the events in which it can end.
+    pub ends: Ends,
+}
+
+/// The ids of a job's three ends: they follow from the job alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ends {
+    pub completed: String,
+    pub rejected: String,
+    pub failed: String,
+}
+
+impl Ends {
+    /// Whether one of them is among these.
+    pub fn any_in(&self, ids: &BTreeSet<String>) -> bool {
+        [&self.completed, &self.rejected, &self.failed]
+            .into_iter()
+            .any(|id| ids.contains(id))
+    }
 }
 
 /// What must become of a job.
@@ -351,17 +370,19 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
         if !judged.insert((name, &sent.content, &sent.body)) {
             continue;
         }
-        let told = |kind: &str| {
-            events
-                .iter()
-                .filter(|e| e.kind == kind && e.subject == sent.job_id.as_deref())
+        let told = |kind: &str, id: &str| {
+            let of_kind = events.iter().filter(move |event| event.kind == kind);
+            let told = of_kind.filter(|event| event.json["id"] == id);
+            told.filter(|event| event.subject == sent.job_id.as_deref())
                 .collect::<Vec<_>>()
         };
         let rejected_with = |code: &str| {
-            told("report.rejected").iter().any(|event| {
-                let problems = event.json["data"]["problems"].as_array();
-                problems.is_some_and(|all| all.iter().any(|problem| problem["code"] == code))
-            })
+            told("report.rejected", &sent.ends.rejected)
+                .iter()
+                .any(|event| {
+                    let problems = event.json["data"]["problems"].as_array();
+                    problems.is_some_and(|all| all.iter().any(|problem| problem["code"] == code))
+                })
         };
         let died_of: Vec<&str> = dead
             .iter()
@@ -407,7 +428,7 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
         }
         if stored == Some(true) {
             verdict.completed += 1;
-            if told("report.completed").is_empty() {
+            if told("report.completed", &sent.ends.completed).is_empty() {
                 verdict.object(Kind::Lost, format!("{name} is stored and nobody was told"));
             }
             if !died_of.is_empty() {
@@ -418,7 +439,7 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
             }
             continue;
         }
-        let failed = !told("report.failed").is_empty();
+        let failed = !told("report.failed", &sent.ends.failed).is_empty();
         match (died_of.is_empty(), failed) {
             (false, true) if seen.may_fail => verdict.failed += 1,
             (false, _) => verdict.object(

@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use crate::judge::{Sent, Want};
+use crate::judge::{Ends, Object, Sent, Want};
 use crate::support::jobs::{bad, corpus};
 use crate::support::repository;
 
@@ -24,8 +24,6 @@ pub struct Letter {
     pub body: Vec<u8>,
     pub lane: Lane,
     pub sent: Sent,
-    /// The ids of the events in which it can end.
-    pub ends: [String; 3],
 }
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
@@ -89,8 +87,8 @@ impl Letter {
         };
         Letter {
             lane: Lane::Bulk,
-            ends: ends(&identity),
             sent: Sent {
+                ends: ends(&identity),
                 job_id: identity.job_id,
                 key,
                 content: identity.sha256,
@@ -103,10 +101,12 @@ impl Letter {
 }
 
 /// The ids of the three ends of a job.
-fn ends(identity: &Identity) -> [String; 3] {
-    let rejected = Event::rejected(identity, &[], "").id.to_string();
-    let failed = Event::failed(identity, "", "", 0, "").id.to_string();
-    [completed_id(identity), rejected, failed]
+fn ends(identity: &Identity) -> Ends {
+    Ends {
+        completed: completed_id(identity),
+        rejected: Event::rejected(identity, &[], "").id.to_string(),
+        failed: Event::failed(identity, "", "", 0, "").id.to_string(),
+    }
 }
 
 /// The id of `report.completed`, made as the documentation says: a UUIDv5 of job id, type and job
@@ -162,10 +162,22 @@ impl BadJobs {
     }
 }
 
-/// Good jobs by the path of their PDF, to be rendered once more.
-pub fn by_path(letters: &[Letter]) -> BTreeMap<String, &Letter> {
-    letters
-        .iter()
-        .filter_map(|letter| Some((format!("{}.pdf", letter.sent.key.as_ref()?), letter)))
-        .collect()
+/// The jobs whose results are in a store, by the path of the PDF.
+pub fn by_path<'a>(
+    letters: &'a [Letter],
+    store: &BTreeMap<String, Object>,
+) -> BTreeMap<String, &'a Letter> {
+    let mut stored = BTreeMap::new();
+    for letter in letters {
+        let Some(key) = &letter.sent.key else {
+            continue;
+        };
+        let object = store.get(&format!("{key}.json"));
+        let manifest = object.and_then(|object| object.manifest.as_ref());
+        // Of two contents under one id, the one that is stored.
+        if manifest.is_some_and(|says| says["job"]["sha256"] == letter.sent.content.as_str()) {
+            stored.insert(format!("{key}.pdf"), letter);
+        }
+    }
+    stored
 }

@@ -138,6 +138,11 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if std::env::var("AMQP_URL").is_ok() && !Node::can_be_had() {
+        // Somebody tests against a broker of their own, which is not ours to kill.
+        println!("not run: the experiments kill brokers, and RabbitMQ is not installed here");
+        return ExitCode::SUCCESS;
+    }
     let passed = runtime.block_on(run(&arguments, &chosen));
     runtime.shutdown_timeout(Duration::from_secs(5));
     if passed {

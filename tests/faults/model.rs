@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use crate::judge::{Dead, Object, Observation, Said, Sent, Verdict, Want, judge};
+use crate::judge::{Dead, Ends, Object, Observation, Said, Sent, Verdict, Want, judge};
 
 /// How the model is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -489,6 +489,11 @@ impl World {
         };
         for job in jobs() {
             seen.sent.push(Sent {
+                ends: Ends {
+                    completed: format!("completed {} {}", job.id, job.content),
+                    rejected: format!("rejected {} {}", job.id, job.content),
+                    failed: String::new(),
+                },
                 job_id: Some(subject(job)),
                 key: Some(key(job.id)),
                 content: content(job),

@@ -28,6 +28,14 @@ pub struct Line {
 }
 
 impl Node {
+    /// Whether RabbitMQ is installed here, so that nodes can be had.
+    pub fn can_be_had() -> bool {
+        let found = std::process::Command::new(tool_path())
+            .arg("where")
+            .output();
+        found.is_ok_and(|output| output.status.success())
+    }
+
     /// Starts a node on a port, with no data.
     pub async fn start(port: u16) -> Node {
         Node::start_with(port, Vec::new()).await

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::judge::{Dead, Depth, Kind, Object, Observation, Said, Sent, Want, judge};
+use crate::judge::{Dead, Depth, Ends, Kind, Object, Observation, Said, Sent, Want, judge};
 
 /// One good job, one that was refused, and one whose id was used before.
 fn sound() -> Observation {
@@ -17,7 +17,12 @@ fn sound() -> Observation {
         body: event.to_string().into_bytes(),
         stored_when_heard: true,
     };
-    let sent = |name: &str, content: &str, want: Want| Sent {
+    let sent = |name: &str, content: &str, id: &str, want: Want| Sent {
+        ends: Ends {
+            completed: id.to_owned(),
+            rejected: id.to_owned(),
+            failed: id.to_owned(),
+        },
         job_id: Some(name.to_owned()),
         key: (want == Want::Result).then(|| key.to_owned()),
         content: content.to_owned(),
@@ -43,9 +48,9 @@ fn sound() -> Observation {
     };
     Observation {
         sent: vec![
-            sent("good", "content", Want::Result),
-            sent("bad", "bad", Want::Rejection("E-SCHEMA".to_owned())),
-            sent("good", "other content", Want::Result),
+            sent("good", "content", "1", Want::Result),
+            sent("bad", "bad", "2", Want::Rejection("E-SCHEMA".to_owned())),
+            sent("good", "other content", "3", Want::Result),
         ],
         said: vec![
             said(

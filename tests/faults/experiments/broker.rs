@@ -33,7 +33,7 @@ pub async fn killed(stage: Stage) -> Outcome {
 /// E8: the broker takes no messages because its memory, and then its disk, is said to be full.
 pub async fn alarmed(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e8", stage.pick(120, 2000), &mut bench.rng);
+    let letters = mixed("e8", stage.pick(240, 2000), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     bench.send(letters).await;
@@ -52,7 +52,7 @@ pub async fn alarmed(stage: Stage) -> Outcome {
             ["set_disk_free_limit", "50MB"],
         ),
     ] {
-        bench.until_heard(jobs * number / 4).await;
+        bench.until_heard(jobs * number / 8).await;
         bench.node().ctl(&raise).await;
         bench.fault(kind);
         sleep(Duration::from_secs(stage.pick(6, 35))).await;

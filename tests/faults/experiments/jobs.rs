@@ -62,7 +62,7 @@ fn more_hostile() -> Vec<(Vec<u8>, &'static str)> {
     let keys: Vec<String> = (0..60_000).map(|key| format!("\"k{key}\":{key}")).collect();
     hostile.push((format!("{{{}}}", keys.join(",")).into_bytes(), "E-SCHEMA"));
     let duplicate = good("e11-twice").replacen("{", "{\"job_id\":\"e11-other\",", 1);
-    hostile.push((duplicate.into_bytes(), "E-JSON"));
+    hostile.push((duplicate.into_bytes(), "E-SCHEMA"));
     let infinite = good("e11-infinite").replacen("\"year\":2020", "\"year\":1e999", 1);
     hostile.push((infinite.into_bytes(), "E-JSON"));
     let surrogate = good("e11-surrogate").replacen("正常", "\\ud800", 1);
@@ -71,7 +71,7 @@ fn more_hostile() -> Vec<(Vec<u8>, &'static str)> {
         hostile.push((body.as_bytes().to_vec(), "E-SCHEMA"));
     }
     hostile.push((vec![0; 1000], "E-JSON"));
-    hostile.push(("\u{feff}{}".as_bytes().to_vec(), "E-JSON"));
+    hostile.push(("\u{feff}{}".as_bytes().to_vec(), "E-SCHEMA"));
     hostile.push(("{".repeat(500_000).into_bytes(), "E-JSON"));
     hostile
 }
@@ -85,7 +85,7 @@ pub async fn poison(stage: Stage) -> Outcome {
     let text = "政府信息公开工作依法推进。".repeat(6);
     for number in 0..stage.pick(1, 5) {
         let mut job = report(&format!("e12-endless-{number}"), "");
-        job["data"]["overview"] = json!(vec![text.clone(); 4900]);
+        job["data"]["overview"] = json!(vec![text.clone(); 3500]);
         letters.insert(
             letters.len() / 2,
             Letter::refused(job.to_string().into_bytes(), "E-LAYOUT"),

@@ -14,7 +14,7 @@ use crate::process::{Usage, send};
 use crate::proxy::{Proxy, Weather};
 
 /// Where Debian's package faketime keeps its library.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// E15: the workers' clock jumps by hours and days, forth and back. Nothing but the times in
 /// manifests may show it.
@@ -64,7 +64,7 @@ pub async fn backlog(stage: Stage) -> Outcome {
     let (mut waits, mut usages) = (Vec::new(), Vec::new());
     for number in 0..stage.pick(5, 120) {
         let letter = Letter::good(&report(&format!("e16-urgent-{number}"), "急件。")).urgent();
-        let id = letter.ends[0].clone();
+        let id = letter.sent.ends.completed.clone();
         let since = Instant::now();
         bench.send(vec![letter]).await;
         while !bench.has_ended(&id) {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Stage;
 use crate::bench::{Bench, Outcome};
+use crate::judge::Ends;
 use crate::letters::{Letter, report};
 use crate::process::send;
 use crate::proxy::{Proxy, Role, Weather};
@@ -138,7 +139,7 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     let key = letter.sent.key.clone().unwrap_or_else(|| "none".to_owned());
     let file = |end: &str| bench.store().join(format!("{key}.{end}"));
     let (pdf, manifest, staged) = (file("pdf"), file("json"), file("pdf#1"));
-    let (ends, kept) = (letter.ends.clone(), bench.ready("dead").await);
+    let (ends, kept) = (letter.sent.ends.clone(), bench.ready("dead").await);
     let edition = bench.store().join("annual-report/2021");
     let in_the_way = edition.join(year.to_string());
     if row == Row::RetryNotAcknowledged {
@@ -182,7 +183,7 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
         Row::InHand => !pdf.exists() && !staged.exists(),
         Row::Staged => staged.exists() && !pdf.exists(),
         Row::PdfOnly => pdf.exists() && !manifest.exists(),
-        Row::NotAnnounced => manifest.exists() && !said.contains(&ends[0]),
+        Row::NotAnnounced => manifest.exists() && !said.contains(&ends.completed),
         // Nothing else can come: the way was closed.
         _ => true,
     };
@@ -203,7 +204,7 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
 }
 
 /// Whether the state has come about, as far as it can be seen from outside.
-async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &[String; 3], kept: u32) -> bool {
+async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &Ends, kept: u32) -> bool {
     // Time for the next step to be tried, and held up.
     const TRIED: Duration = Duration::from_millis(100);
     match row {
@@ -217,11 +218,9 @@ async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &[String; 3], k
             sleep(TRIED).await;
             stored
         }
-        Row::NotConfirmed | Row::RejectionNotKept => {
-            ends.iter().any(|end| bench.ended().contains(end))
-        }
+        Row::NotConfirmed | Row::RejectionNotKept => ends.any_in(&bench.ended()),
         Row::NotAcknowledged => {
-            let said = bench.ended().contains(&ends[0]);
+            let said = bench.ended().contains(&ends.completed);
             sleep(TRIED).await;
             said
         }
