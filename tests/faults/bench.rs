@@ -4,29 +4,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use banshi::digest::sha256;
-use futures_util::StreamExt as _;
+use lapin::Channel;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::types::FieldTable;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use serde_json::Value;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::Stage;
-use crate::judge::{Dead, Depth, Kind, Object, Observation, Said, Sent, Verdict, Violation, judge};
+use crate::archive::Archive;
+use crate::judge::{Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
-use crate::node::{Line, Node, connect};
+use crate::node::{Line, Node};
 use crate::process::Worker;
+use crate::sender::publish;
+use crate::shelf::Shelf;
 use crate::support::deployment::remove_topology;
 use crate::support::{BANSHI, repository};
 
@@ -46,8 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(75);
 const CONSUMERS: Duration = Duration::from_secs(30);
 /// Messages in a queue that is not there: never none.
 const NOT_THERE: u32 = u32::MAX / 16;
-/// Publishes on their way at once.
-const WINDOW: usize = 100;
 
 /// A deployment, and all that is known about it.
 pub struct Bench {
@@ -56,6 +53,7 @@ pub struct Bench {
     prefix: String,
     settings: BTreeMap<String, String>,
     letters: Vec<Letter>,
+    shelf: Shelf,
     archive: Archive,
     workers: Vec<Worker>,
     exits: Vec<Option<i32>>,
@@ -139,13 +137,15 @@ impl Bench {
             .map(|(key, value)| (format!("BANSHI__{key}"), value))
             .collect();
         declare(&node.url(), &prefix).await;
-        let archive = Archive::open(node, &prefix, &store).await;
+        let shelf = Shelf::Folder(store);
+        let archive = Archive::open(node, &prefix, shelf.clone()).await;
         Bench {
             folder: Folder(Some(folder)),
             node: Arc::clone(node),
             prefix,
             settings,
             letters: Vec::new(),
+            shelf,
             archive,
             workers: Vec::new(),
             exits: Vec::new(),
@@ -284,16 +284,12 @@ impl Bench {
 
     /// How many events were heard so far.
     pub fn heard(&self) -> usize {
-        self.archive.heard().len()
+        self.archive.count()
     }
 
     /// The ids of the events heard so far.
     pub fn ended(&self) -> BTreeSet<String> {
-        let heard = self.archive.heard();
-        heard
-            .iter()
-            .filter_map(|said| event_id(&said.body))
-            .collect()
+        self.archive.ids()
     }
 
     /// Waits until so many events were heard.
@@ -334,7 +330,11 @@ impl Bench {
             }
             // A job that waits for its next attempt in a broker's queue is no stand-still.
             if !progress.hopeful((ended.len(), self.heard(), waiting)) {
-                let some: Vec<_> = open.iter().take(5).map(|letter| &letter.sent).collect();
+                let some: Vec<&str> = open
+                    .iter()
+                    .take(5)
+                    .map(|letter| letter.sent.job_id.as_deref().unwrap_or("no job_id"))
+                    .collect();
                 eprintln!(
                     "    nothing happens any more: {} jobs open, {waiting} messages wait; {some:?}",
                     open.len()
@@ -395,12 +395,12 @@ impl Bench {
                 .max(u64::from(ready(&line, &self.name(queue)).await));
         }
         let dead = drain(&line.channel, &self.name("dead")).await;
-        let mut store = list(&self.store());
+        let mut store = self.shelf.list().await;
         if store.keys().any(|path| path.contains('#')) {
             // What killed workers left half written is swept by the next one that is alone.
             let swept = self.banshi(&["worker", "--until-idle"]).output();
             self.exits.push(swept.expect("it starts").status.code());
-            store = list(&self.store());
+            store = self.shelf.list().await;
         }
         let rendered = {
             let stored = by_path(&self.letters, &store);
@@ -444,12 +444,7 @@ impl Bench {
 
     /// Whether an event was heard.
     pub fn has_ended(&self, id: &str) -> bool {
-        // The latest first: that is where one looks for it.
-        let heard = self.archive.heard.lock().expect("it is whole");
-        heard
-            .iter()
-            .rev()
-            .any(|said| event_id(&said.body).as_deref() == Some(id))
+        self.archive.has(id)
     }
 
     /// Starts those of the workers that have ended by themselves again, as a supervisor does: a
@@ -511,7 +506,7 @@ impl Bench {
 
     /// The archive hears nothing for a while; its queue fills.
     pub fn deafen(&self, deaf: bool) {
-        self.archive.deaf.send_replace(deaf);
+        self.archive.deafen(deaf);
     }
 
     /// No queue takes events any more.
@@ -610,211 +605,6 @@ async fn declare(url: &str, prefix: &str) {
     client.close().await;
 }
 
-/// Sends every letter until it is confirmed, as a sender with an outbox does.
-async fn publish(url: &str, exchange: &str, letters: &[Letter], pause: Duration) {
-    let mut waiting: Vec<&Letter> = letters.iter().collect();
-    while !waiting.is_empty() {
-        if let Ok(line) = connect(url).await {
-            waiting = publish_once(&line.channel, exchange, waiting, pause).await;
-        }
-        if !waiting.is_empty() {
-            sleep(Duration::from_millis(200)).await;
-        }
-    }
-}
-
-/// Sends over one connection, and gives what was not confirmed.
-async fn publish_once<'a>(
-    channel: &Channel,
-    exchange: &str,
-    letters: Vec<&'a Letter>,
-    pause: Duration,
-) -> Vec<&'a Letter> {
-    let window = if pause.is_zero() { WINDOW } else { 1 };
-    let mut letters = letters.into_iter();
-    loop {
-        let batch: Vec<&Letter> = letters.by_ref().take(window).collect();
-        if batch.is_empty() {
-            return Vec::new();
-        }
-        let mut confirms = Vec::new();
-        for letter in &batch {
-            let properties = BasicProperties::default()
-                .with_content_type("application/json".into())
-                .with_delivery_mode(2);
-            let lane = letter.lane.as_str();
-            let options = BasicPublishOptions::default();
-            let sent = channel.basic_publish(
-                exchange.into(),
-                lane.into(),
-                options,
-                &letter.body,
-                properties,
-            );
-            confirms.push(tokio::time::timeout(Duration::from_secs(20), sent).await);
-        }
-        let mut left = Vec::new();
-        for (letter, sent) in batch.iter().zip(confirms) {
-            let confirmed = match sent {
-                Ok(Ok(confirm)) => {
-                    let answer = tokio::time::timeout(Duration::from_secs(20), confirm).await;
-                    matches!(answer, Ok(Ok(Confirmation::Ack(None))))
-                }
-                _ => false,
-            };
-            if !confirmed {
-                left.push(*letter);
-            }
-        }
-        if !left.is_empty() {
-            left.extend(letters);
-            return left;
-        }
-        sleep(pause).await;
-    }
-}
-
-/// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
-/// that notes each event before it acknowledges it.
-struct Archive {
-    heard: Arc<Mutex<Vec<Said>>>,
-    deaf: watch::Sender<bool>,
-    hearing: JoinHandle<()>,
-}
-
-impl Archive {
-    async fn open(node: &Arc<Node>, prefix: &str, store: &Path) -> Archive {
-        let (queue, exchange) = (format!("{prefix}.heard"), format!("{prefix}.events"));
-        let line = node.line().await;
-        let mut arguments = FieldTable::default();
-        arguments.insert(
-            "x-queue-type".into(),
-            AMQPValue::LongString("quorum".into()),
-        );
-        line.channel
-            .queue_declare(
-                queue.as_str().into(),
-                QueueDeclareOptions::durable(),
-                arguments,
-            )
-            .await
-            .expect("a queue");
-        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
-        line.channel
-            .queue_bind(
-                queue.as_str().into(),
-                exchange.into(),
-                "#".into(),
-                bind,
-                none,
-            )
-            .await
-            .expect("a binding");
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let deaf = watch::Sender::new(false);
-        let hearing = hear(
-            node.url(),
-            queue,
-            store.to_owned(),
-            Arc::clone(&heard),
-            deaf.subscribe(),
-        );
-        Archive {
-            heard,
-            deaf,
-            hearing: tokio::spawn(hearing),
-        }
-    }
-
-    fn heard(&self) -> Vec<Said> {
-        self.heard.lock().expect("it is whole").clone()
-    }
-
-    fn close(&self) {
-        self.hearing.abort();
-    }
-}
-
-/// Hears until it is told to stop, over as many connections as it takes.
-async fn hear(
-    url: String,
-    queue: String,
-    store: PathBuf,
-    heard: Arc<Mutex<Vec<Said>>>,
-    mut deaf: watch::Receiver<bool>,
-) {
-    loop {
-        if deaf.wait_for(|deaf| !deaf).await.is_err() {
-            return;
-        }
-        if let Ok(line) = connect(&url).await {
-            tokio::select! {
-                () = hear_once(&line, &queue, &store, &heard) => {}
-                _ = deaf.changed() => {}
-            }
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn hear_once(line: &Line, queue: &str, store: &Path, heard: &Mutex<Vec<Said>>) {
-    let limited = line.channel.basic_qos(100, BasicQosOptions::default());
-    if limited.await.is_err() {
-        return;
-    }
-    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = line
-        .channel
-        .basic_consume(queue.into(), "archive".into(), options, none);
-    let Ok(mut consumer) = consumer.await else {
-        return;
-    };
-    while let Some(Ok(delivery)) = consumer.next().await {
-        note(&delivery.data, delivery.redelivered, store, heard);
-        if delivery
-            .acker
-            .ack(BasicAckOptions::default())
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
-}
-
-fn note(body: &[u8], redelivered: bool, store: &Path, heard: &Mutex<Vec<Said>>) {
-    let mut heard = heard.lock().expect("it is whole");
-    // One that we had heard before our connection was cut is not said twice for that.
-    if redelivered && heard.iter().any(|said| said.body == body) {
-        return;
-    }
-    heard.push(Said {
-        stored_when_heard: stored_when_heard(body, store),
-        body: body.to_vec(),
-    });
-}
-
-/// Whether the manifest that an event speaks of is in the store.
-pub fn stored_when_heard(event: &[u8], store: &Path) -> bool {
-    let Ok(event) = serde_json::from_slice::<Value>(event) else {
-        return false;
-    };
-    if event["type"] != "report.completed" {
-        return true;
-    }
-    let data = &event["data"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (template, job_id) = (text(&data["template"]), text(&data["job_id"]));
-    store
-        .join(format!("{template}/{}/{job_id}.json", data["year"]))
-        .is_file()
-}
-
-fn event_id(body: &[u8]) -> Option<String> {
-    let event: Value = serde_json::from_slice(body).ok()?;
-    Some(event["id"].as_str()?.to_owned())
-}
-
 /// Everything in the dead queue.
 async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
     let mut dead = Vec::new();
@@ -834,66 +624,6 @@ async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
         });
     }
     dead
-}
-
-/// Every file of a store but those that it keeps for itself, whose names begin with a dot.
-pub fn list(root: &Path) -> BTreeMap<String, Object> {
-    let mut objects = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let inside = path.strip_prefix(root).expect("below the store");
-            let inside = inside.to_str().expect("a name of ours").to_owned();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !inside.starts_with('.') {
-                let bytes = std::fs::read(&path).expect("a file");
-                objects.insert(inside.clone(), object(&inside, &bytes));
-            }
-        }
-    }
-    let pdfs: Vec<String> = objects
-        .keys()
-        .filter(|path| path.ends_with(".pdf"))
-        .cloned()
-        .collect();
-    for (path, damage) in damaged(root, &pdfs) {
-        objects.get_mut(&path).expect("it is there").damage = Some(damage);
-    }
-    objects
-}
-
-fn object(path: &str, bytes: &[u8]) -> Object {
-    let whole = bytes.starts_with(b"%PDF-1.7") && bytes.trim_ascii_end().ends_with(b"%%EOF");
-    Object {
-        sha256: sha256(bytes),
-        bytes: bytes.len() as u64,
-        manifest: match path.ends_with(".json") {
-            true => serde_json::from_slice(bytes).ok(),
-            false => None,
-        },
-        damage: (path.ends_with(".pdf") && !whole).then(|| "it is no whole PDF".to_owned()),
-    }
-}
-
-/// What qpdf finds wrong in some of them: all if they are few.
-fn damaged(root: &Path, pdfs: &[String]) -> Vec<(String, String)> {
-    const AT_MOST: usize = 60;
-    let step = pdfs.len().div_ceil(AT_MOST).max(1);
-    let mut damaged = Vec::new();
-    for path in pdfs.iter().step_by(step) {
-        let ran = Command::new("qpdf")
-            .arg("--check")
-            .arg(root.join(path))
-            .output()
-            .expect("qpdf is there; tests/tools/install test");
-        if !ran.status.success() {
-            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-            damaged.push((path.clone(), said));
-        }
-    }
-    damaged
 }
 
 /// What must not stand in the broker's log: an acknowledgement of what is not ours.

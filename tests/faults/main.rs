@@ -15,6 +15,7 @@
     reason = "tests start helpers of their own"
 )]
 
+mod archive;
 mod bench;
 mod broken;
 mod experiments;
@@ -25,6 +26,8 @@ mod node;
 mod process;
 mod proofs;
 mod proxy;
+mod sender;
+mod shelf;
 mod support;
 
 use std::panic::AssertUnwindSafe;

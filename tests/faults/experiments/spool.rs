@@ -11,10 +11,11 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::Stage;
-use crate::bench::{Outcome, list, stored_when_heard};
+use crate::bench::Outcome;
 use crate::judge::{Dead, Depth, Observation, Said, judge};
 use crate::letters::{Letter, mixed};
 use crate::process::Worker;
+use crate::shelf::Shelf;
 use crate::support::{BANSHI, repository};
 
 const WORKERS: usize = 3;
@@ -59,20 +60,23 @@ impl Spool {
         std::fs::rename(part, job).expect("renamed in");
     }
 
-    fn events(&self) -> Vec<Said> {
-        let store = self.path("store");
-        files(&self.path("spool/events"))
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|end| end == "json"))
-            .map(|path| {
+    fn shelf(&self) -> Shelf {
+        Shelf::Folder(self.path("store"))
+    }
+
+    async fn events(&self) -> Vec<Said> {
+        let mut events = Vec::new();
+        for path in files(&self.path("spool/events")) {
+            if path.extension().is_some_and(|end| end == "json") {
                 let body = std::fs::read(path).expect("an event");
-                let stored_when_heard = stored_when_heard(&body, &store);
-                Said {
+                let stored_when_heard = self.shelf().holds_what_is_said(&body).await;
+                events.push(Said {
                     body,
                     stored_when_heard,
-                }
-            })
-            .collect()
+                });
+            }
+        }
+        events
     }
 
     /// Jobs on their way, by folder.
@@ -150,8 +154,8 @@ pub async fn raced(stage: Stage) -> Outcome {
     exits.push(swept.leave().await);
     let seen = Observation {
         sent: letters.iter().map(|letter| letter.sent.clone()).collect(),
-        said: spool.events(),
-        store: list(&spool.path("store")),
+        said: spool.events().await,
+        store: spool.shelf().list().await,
         dead: spool.dead(),
         queues: spool.on_the_way(),
         exits,
