@@ -9,6 +9,7 @@ SHELL := bash
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 BROKER := tests/tools/broker
+S3 := tests/tools/s3
 INSTALL := tests/tools/install
 # what `make test` hands to cargo: make test TESTS='--test it amqp'
 TESTS :=
@@ -27,14 +28,27 @@ lint: ## format, clippy, documentation, licences and sources, templates; every w
 	typstyle --check typst-templates
 
 .PHONY: test
-test: ## all tests, against the broker of AMQP_URL or a private one for as long as they run
+test: ## all tests, against a private broker and private S3 servers, or those of AMQP_URL, BANSHI_TEST_S3_URL, …_LAX_URL
 	$(INSTALL) test
-	$(BROKER) run cargo test --locked $(TESTS)
+	$(BROKER) run $(S3) run cargo test --locked $(TESTS)
+
+VERSIONS := 3.10 4.0 4.3
+
+.PHONY: rabbitmq-versions
+rabbitmq-versions: ## what is promised of RabbitMQ, on 3.10, 4.0 and 4.3: make rabbitmq-versions VERSIONS=4.3
+	cargo test --locked --no-run --test it
+	for version in $(VERSIONS); do \
+	  $(BROKER) install $$version; \
+	  printf '\n==> RabbitMQ %s\n' $$version; \
+	  env -u AMQP_URL BANSHI_TEST_BROKER_VERSION=$$version $(BROKER) run \
+	    cargo test --locked --test it -- rabbitmq the_broker the_dead; \
+	done
 
 .PHONY: faults
 faults: ## all experiments of docs/reliability.md, most of an hour; make faults SEED=7 ONLY="E4 E6" for some
 	$(INSTALL) test faults
-	cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
+	for version in 4.0 4.3; do $(BROKER) install $$version; done
+	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
 
 .PHONY: ci
 ci: lint test unchanged ## what CI runs: lint, test, unchanged
@@ -72,3 +86,7 @@ fonts: ## for maintainers: cuts the Noto faces anew and compares them with fonts
 .PHONY: clean-broker
 clean-broker: ## stops the private broker and removes its data
 	$(BROKER) wipe
+
+.PHONY: clean-s3
+clean-s3: ## stops the private S3 servers and removes their data
+	$(S3) wipe

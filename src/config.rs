@@ -4,7 +4,8 @@
 //! is opened, and every mistake is reported at once. Each part of banshi takes its own section
 //! only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
@@ -19,6 +20,9 @@ pub const FILE: &str = "banshi.toml";
 
 /// The prefix of the environment's variables.
 const PREFIX: &str = "BANSHI__";
+
+/// The prefix of the variables that every S3 tool reads.
+const AWS_PREFIX: &str = "AWS_";
 
 /// All settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +64,33 @@ pub struct Queue {
     pub prefetch: u16,
     /// Seconds between heartbeats.
     pub heartbeat: u16,
+    /// `[queue.tls]`
+    pub tls: Tls,
+}
+
+/// How an `amqps://` broker is trusted, and who we are to it. PEM files; an empty name is none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Authorities that are trusted besides the system's.
+    pub ca: PathBuf,
+    /// Our certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// The file of trusted authorities, when there is one.
+    pub fn authorities(&self) -> Option<&Path> {
+        Some(self.ca.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The files of our certificate and its key, when there are any.
+    pub fn identity(&self) -> Option<(&Path, &Path)> {
+        let one = !self.certificate.as_os_str().is_empty();
+        one.then_some((self.certificate.as_path(), self.key.as_path()))
+    }
 }
 
 /// What the worker does about exchanges and queues at start.
@@ -78,6 +109,67 @@ pub enum Topology {
 pub struct Store {
     /// `file:DIR` or `s3://bucket/prefix`.
     pub url: String,
+    /// Leading folders that results are spread over: 0 (none), 16, 256 or 4096.
+    pub shards: usize,
+    /// Whether an S3 server that ignores the condition on puts may be used.
+    pub conditional_put: ConditionalPut,
+    /// Seconds after which, at such a server, what is there is taken for what stays there.
+    pub settle: u64,
+    /// Seconds that one request to an S3 server may take.
+    pub timeout: u64,
+    /// The `AWS_*` variables: credentials, region, endpoint. In no file of settings.
+    #[serde(skip)]
+    pub aws: AwsVariables,
+}
+
+impl Store {
+    /// Hexadecimal digits in the name of a shard; none, when there are no shards.
+    pub fn shard_digits(&self) -> usize {
+        match self.shards {
+            0 => 0,
+            shards => shards.ilog(16) as usize,
+        }
+    }
+}
+
+/// What to do with an S3 server that ignores `If-None-Match: *`, and so overwrites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConditionalPut {
+    /// Use it by a weaker rule, and say so.
+    Prefer,
+    /// Do not use it.
+    Require,
+}
+
+/// The `AWS_*` variables of the environment. They hold secrets: only their names are printed.
+#[derive(Clone, Default)]
+pub struct AwsVariables(BTreeMap<String, String>);
+
+impl AwsVariables {
+    /// A variable, when it is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl FromIterator<(String, String)> for AwsVariables {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
+        AwsVariables(variables.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for AwsVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// How reports are typeset.
@@ -86,12 +178,32 @@ pub struct Store {
 pub struct Render {
     /// Typesetter processes; 0 is one per core.
     pub threads: usize,
+    /// More of them with a broker, for urgent jobs only.
+    pub urgent: usize,
     /// Seconds that a report may take.
     pub deadline: u64,
+    /// MiB of memory of its own that a typesetter may take.
+    pub memory: u64,
+    /// MiB beyond its warm level that a typesetter may keep after a report.
+    pub recycle: u64,
+    /// Whether typesetters give up files, network and all else that they have no need of.
+    pub confine: Confine,
     /// Pages that a report may have.
     pub max_pages: usize,
     /// How the bands of table 2 are filled.
     pub bands: Bands,
+}
+
+/// Whether typesetters confine themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confine {
+    /// As far as the system can, with a warning of what it can't.
+    Try,
+    /// Wholly, or there is no typesetter.
+    Require,
+    /// Not at all.
+    Off,
 }
 
 /// The fill of the bands of table 2.
@@ -228,7 +340,8 @@ pub struct ConfigError(String);
 
 impl Settings {
     /// Reads the settings: the defaults, then `file` (or `banshi.toml`, when it is there), then
-    /// the variables of `env` that begin with `BANSHI__`.
+    /// the variables of `env` that begin with `BANSHI__`. Those that begin with `AWS_` are kept for
+    /// the store.
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.
@@ -257,7 +370,12 @@ impl Settings {
                 Err(error) => wrong.push(format!("{}: {error}", path.display())),
             }
         }
+        let mut aws = BTreeMap::new();
         for (name, value) in env {
+            if name.starts_with(AWS_PREFIX) {
+                aws.insert(name, value);
+                continue;
+            }
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
@@ -281,7 +399,10 @@ impl Settings {
         };
         split_lists(&mut table);
         let queue = section(&table, "queue", &mut wrong);
-        let store = section(&table, "store", &mut wrong);
+        let store = section(&table, "store", &mut wrong).map(|store: Store| Store {
+            aws: AwsVariables(aws),
+            ..store
+        });
         let render = section(&table, "render", &mut wrong);
         let fonts = section(&table, "fonts", &mut wrong);
         let templates = section(&table, "templates", &mut wrong);
@@ -329,6 +450,15 @@ impl Settings {
                 .any(|scheme| url.starts_with(scheme)),
             "queue.url: want amqp://…, amqps://… or spool:DIR",
         );
+        let tls = &self.queue.tls;
+        need(
+            tls.certificate.as_os_str().is_empty() == tls.key.as_os_str().is_empty(),
+            "queue.tls.certificate and queue.tls.key: want both or neither",
+        );
+        need(
+            url.starts_with("amqps://") || (tls.authorities(), tls.identity()) == (None, None),
+            "queue.tls: want an amqps:// address in queue.url, or none of these files",
+        );
         let url = &self.store.url;
         need(
             ["file:", "s3://"]
@@ -337,12 +467,36 @@ impl Settings {
             "store.url: want file:DIR or s3://bucket/prefix",
         );
         need(
+            [0, 16, 256, 4096].contains(&self.store.shards),
+            "store.shards: want 0, 16, 256 or 4096",
+        );
+        need(
+            self.store.timeout > 0,
+            "store.timeout: want at least 1 second",
+        );
+        need(
+            self.store.settle > 0,
+            "store.settle: want at least 1 second",
+        );
+        need(
             !self.queue.prefix.is_empty(),
             "queue.prefix: must not be empty",
         );
         need(
+            self.render.threads <= 1024 && self.render.urgent <= 1024,
+            "render.threads, render.urgent: want at most 1024 each",
+        );
+        need(
             self.render.deadline > 0,
             "render.deadline: want at least 1 second",
+        );
+        need(
+            self.render.memory >= 256,
+            "render.memory: want at least 256 MiB, of which a warm typesetter has some 90",
+        );
+        need(
+            self.render.recycle > 0,
+            "render.recycle: want at least 1 MiB",
         );
         need(
             self.render.max_pages > 0,

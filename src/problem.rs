@@ -1,9 +1,9 @@
 //! What can go wrong, and whose fault it is.
 //!
 //! There are two kinds of error in banshi and no third. A [`Rejection`] is the job's fault: it
-//! holds every problem found, each with its place and its fix, and is never retried. An
-//! [`Outage`] is the world's fault (a broker, a store, a disk): it is retried and never reaches
-//! the sender as a fault of theirs.
+//! holds every problem found, each with its place and its fix, and is never retried. A report that
+//! takes two typesetters down is one of these (`E-LAYOUT`). An [`Outage`] is the world's fault (a
+//! broker, a store, a disk): it is retried and never reaches the sender as a fault of theirs.
 
 use std::fmt;
 
@@ -329,6 +329,13 @@ impl Outage {
             message: message.into(),
             source: Some(source.into()),
         }
+    }
+
+    /// [`Outage::chain`] without the part, for where that is said beside it.
+    pub fn reason(&self) -> String {
+        let chain = self.chain();
+        let part = format!("{}: ", self.part);
+        chain.strip_prefix(&part).unwrap_or(&chain).to_owned()
     }
 
     /// The whole chain of causes in one line, each said once.

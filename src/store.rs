@@ -12,54 +12,72 @@
 //! and goes on with *that*. Both then speak of the same bytes, and their events are the same. Had
 //! the loser replaced the PDF with its own, a manifest or an event already sent would name a
 //! digest that is no longer there.
+//!
+//! # A store that overwrites
+//!
+//! There are S3 servers that ignore the condition without a word. [`Store::ready`] finds them out,
+//! and with them the rule is that of Fischer's lock (Lamport, "A fast mutual exclusion algorithm",
+//! 1987): look; where nothing is, put; wait until everybody who looked at the same time has put,
+//! too; look again, and speak only of what is there now. It holds as long as nobody takes longer
+//! than the wait from their look to the end of their put, which a clock cannot promise.
 
+mod bucket;
 mod errors;
 mod folder;
 mod manifest;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use metrics::gauge;
 use object_store::local::LocalFileSystem;
 use object_store::{
-    Attribute, Attributes, ClientConfigKey, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, RetryConfig,
+    Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use tracing::warn;
 
 use self::errors::Answer;
 use self::folder::Folder;
 pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
-use crate::config;
+use crate::config::{self, ConditionalPut};
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::telemetry::metric;
 
 /// The media type of a report.
 pub const PDF: &str = "application/pdf";
 
-/// The object by which [`Store::ready`] sees that the store takes an object, and takes it once.
+/// The media type of a manifest.
+const JSON: &str = "application/json";
+
+/// The object by which [`Store::ready`] sees that the store takes an object, and takes it once. It
+/// says how the store is laid out.
 const MARKER: &str = ".banshi-ready";
+
+/// Times that a put is tried whose answer does not come. Each takes `store.timeout`; what takes
+/// longer is for the worker, whose retries wait outside.
+const PUT_TRIES: u32 = 3;
+
+/// The wait before a second try; the third waits twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a job's two objects are. Nobody else forms their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(String);
+pub struct Key {
+    path: String,
+    digest: String,
+}
 
 impl Key {
     /// The key of a job: its template as `name/edition`, its reporting year and its id.
     pub fn new(template: &str, year: u16, job_id: &str) -> Key {
-        Key(format!("{template}/{year}/{job_id}"))
-    }
-
-    /// The path of the PDF.
-    pub fn pdf(&self) -> String {
-        format!("{}.pdf", self.0)
-    }
-
-    /// The path of the manifest.
-    pub fn manifest(&self) -> String {
-        format!("{}.json", self.0)
+        Key {
+            path: format!("{template}/{year}/{job_id}"),
+            digest: sha256(job_id.as_bytes()),
+        }
     }
 }
 
@@ -80,6 +98,12 @@ impl Stored {
 pub struct Store {
     objects: Box<dyn ObjectStore>,
     place: Place,
+    shards: usize,
+    shard_digits: usize,
+    conditional_put: ConditionalPut,
+    settle: Duration,
+    /// Whether this store was seen to overwrite what was to be put only if it is absent.
+    overwrites: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -91,6 +115,13 @@ enum Place {
     },
 }
 
+/// What became of a put if absent.
+enum Put {
+    New,
+    Exists,
+    Unconditional(Answer),
+}
+
 impl Store {
     /// Opens the store of the settings. A folder is made when it is missing, and what killed
     /// processes left half written in it is swept; a bucket is not asked anything yet, that is
@@ -100,102 +131,42 @@ impl Store {
     /// A folder that cannot be made or locked, an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
-        if let Some(dir) = url.strip_prefix("file:") {
-            return Store::folder(dir);
-        }
-        if let Some(rest) = url.strip_prefix("s3://") {
-            return Store::bucket(rest);
-        }
-        let message = format!("store.url {url:?}: want file:DIR or s3://bucket/prefix");
-        Err(Outage::new(Part::Store, message))
-    }
-
-    fn folder(dir: &str) -> Result<Store, Outage> {
-        // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
-        let dir = match dir.strip_prefix("//") {
-            Some(path) if path.starts_with('/') => path,
-            Some(_) => {
-                let message = format!("store.url \"file:{dir}\": want file:DIR or file:///DIR");
-                return Err(Outage::new(Part::Store, message));
-            }
-            None => dir,
-        };
-        let dir = Path::new(if dir.is_empty() { "." } else { dir });
-        let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
-        disk::make_root(dir).map_err(outage)?;
-        let root = dir.canonicalize().map_err(outage)?;
-        let folder = Folder::enter(&root).map_err(outage)?;
-        let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
-            Outage::because(
-                Part::Store,
-                format!("cannot open the store {}", root.display()),
-                error,
-            )
-        })?;
-        Ok(Store {
-            objects: Box::new(objects.with_fsync(true)),
-            place: Place::Folder(folder),
-        })
-    }
-
-    /// Credentials, region and endpoint come from the `AWS_*` variables that every S3 tool reads.
-    fn bucket(rest: &str) -> Result<Store, Outage> {
-        let wrong = |message: String| Outage::new(Part::Store, message);
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(wrong(format!(
-                "store.url \"s3://{rest}\": want s3://bucket/prefix"
-            )));
-        }
-        let builder = AmazonS3Builder::from_env();
-        let value = |key| builder.get_config_value(&key);
-        let endpoint =
-            value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
-        let plain = endpoint.filter(|endpoint| endpoint.starts_with("http://"));
-        let allowed = value(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp))
-            .is_some_and(|yes| is_yes(&yes));
-        if let (Some(endpoint), false) = (&plain, allowed) {
-            return Err(wrong(format!(
-                "the S3 endpoint {endpoint} is not encrypted; give an https:// one, or set AWS_ALLOW_HTTP=true where \
-                 the network is trusted"
-            )));
-        }
-        let objects = builder
-            .with_bucket_name(bucket)
-            .with_allow_http(plain.is_some())
-            // A put that hangs is found out before the job's lease with the broker is in danger;
-            // the worker has its own, longer, retries around these.
-            .with_config(
-                AmazonS3ConfigKey::Client(ClientConfigKey::Timeout),
-                "10 seconds",
-            )
-            .with_retry(RetryConfig {
-                max_retries: 3,
-                retry_timeout: Duration::from_secs(30),
-                ..RetryConfig::default()
-            })
-            .build()
-            .map_err(|error| {
-                let message =
-                    format!("cannot use the store s3://{rest}; check the AWS_* variables");
-                Outage::because(Part::Store, message, error)
-            })?;
-        // Parsed, not converted: an object's name is as it is written here, 汉字 included.
-        let prefix = object_store::path::Path::parse(prefix).map_err(|error| {
-            Outage::because(
-                Part::Store,
-                format!("store.url \"s3://{rest}\": wrong prefix"),
-                error,
-            )
-        })?;
-        let place = Place::Bucket {
-            bucket: bucket.to_owned(),
-            prefix,
+        let (objects, place) = if let Some(dir) = url.strip_prefix("file:") {
+            open_folder(dir)?
+        } else if let Some(rest) = url.strip_prefix("s3://") {
+            open_bucket(rest, settings)?
+        } else {
+            let message = format!("store.url {url:?}: want file:DIR or s3://bucket/prefix");
+            return Err(Outage::new(Part::Store, message));
         };
         Ok(Store {
-            objects: Box::new(objects),
+            objects,
             place,
+            shards: settings.shards,
+            shard_digits: settings.shard_digits(),
+            conditional_put: settings.conditional_put,
+            settle: Duration::from_secs(settings.settle),
+            overwrites: AtomicBool::new(false),
         })
+    }
+
+    /// The path of a job's PDF.
+    pub fn pdf(&self, key: &Key) -> String {
+        self.path(key, "pdf")
+    }
+
+    /// The path of a job's manifest.
+    pub fn manifest(&self, key: &Key) -> String {
+        self.path(key, "json")
+    }
+
+    /// With shards, their names come first: servers that divide their work by the beginning of the
+    /// name then divide it evenly.
+    fn path(&self, key: &Key, extension: &str) -> String {
+        match self.shard_digits {
+            0 => format!("{}.{extension}", key.path),
+            digits => format!("{}/{}.{extension}", &key.digest[..digits], key.path),
+        }
     }
 
     /// The address of an object, for people and for events.
@@ -207,24 +178,122 @@ impl Store {
         }
     }
 
-    /// Checks that the store answers, takes objects, and refuses to overwrite one: what is put
-    /// here a second time must be refused. There are S3 servers that ignore the condition, and
-    /// with them two workers could not agree.
+    /// Checks that the store answers, takes objects, is laid out as the settings say, and refuses
+    /// to overwrite an object: what is put here a second time must be refused. There are S3
+    /// servers that ignore the condition, and with them two workers could not agree; such a one is
+    /// used by a weaker rule or not at all, as the settings say.
+    ///
+    /// It costs a small put and a small read, and changes nothing after the first time: it can be
+    /// asked again and again whether a store that was out is back.
     ///
     /// # Errors
     /// When it does not, with what to do.
     pub async fn ready(&self) -> Result<(), Outage> {
-        let note = b"banshi checks with this object that the store never overwrites one.\n";
-        let new = self.create(MARKER, note, "text/plain").await?;
-        if new && self.create(MARKER, note, "text/plain").await? {
+        let note = format!(
+            "banshi checks with this object that the store takes an object, and never overwrites one.\n\
+             store.shards = {}\n",
+            self.shards
+        );
+        // One that is there already says what the layout is. Looked at before anything is put: at
+        // a store that overwrites, what is put is no longer what was there.
+        let there = self.read(MARKER).await?;
+        if let Some(there) = &there {
+            self.same_layout(there)?;
+        }
+        let mut keeps = false;
+        for _ in 0..2 {
+            match self
+                .put_if_absent(MARKER, note.as_bytes(), "text/plain")
+                .await?
+            {
+                Put::New => {}
+                Put::Exists => {
+                    keeps = true;
+                    break;
+                }
+                Put::Unconditional(answer) if self.conditional_put == ConditionalPut::Require => {
+                    return Err(answer.into_outage(self, "put", MARKER));
+                }
+                Put::Unconditional(_) => {
+                    self.overwrite(MARKER, note.as_bytes(), "text/plain")
+                        .await?;
+                    break;
+                }
+            }
+        }
+        if there.is_none() {
+            // Another worker, with other settings, may have been first.
+            self.same_layout(&self.read_existing(MARKER).await?)?;
+        }
+        self.note_condition(keeps)
+    }
+
+    fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
+        if !keeps && self.conditional_put == ConditionalPut::Require {
             let message = format!(
                 "the store overwrites {}, although asked to put it only if it is absent (If-None-Match: *); use a \
-                 store that keeps this condition",
+                 store that keeps this condition, or store.conditional_put = \"prefer\" with what it does not promise",
                 self.uri(MARKER)
             );
             return Err(Outage::new(Part::Store, message));
         }
+        let overwrote = self.overwrites.swap(!keeps, Ordering::Relaxed);
+        self.measure();
+        if !keeps && !overwrote {
+            warn!(
+                settle_s = self.settle.as_secs(),
+                "the store overwrites {} although asked not to (If-None-Match: *): banshi looks before each put and again \
+                 after store.settle. Two workers that differ on one job_id can then still both announce it, if a put \
+                 takes longer than that",
+                self.uri(MARKER)
+            );
+        }
         Ok(())
+    }
+
+    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is room
+    /// for a report. A few bytes fit onto many a full disk.
+    ///
+    /// # Errors
+    /// When it does not, with what to do.
+    pub async fn probe(&self) -> Result<(), Outage> {
+        if let Place::Folder(folder) = &self.place {
+            self.blocking(MARKER, folder.room()).await?;
+        }
+        self.ready().await
+    }
+
+    /// Says in the metrics whether the store keeps the condition on puts. A worker asks for it once
+    /// they are recorded, which is after the store was first seen to be ready.
+    pub fn measure(&self) {
+        gauge!(metric::STORE_CONDITIONAL).set(if self.overwrites() { 0.0 } else { 1.0 });
+    }
+
+    /// Whether a marker was written with as many shards as we have. Otherwise what is stored would
+    /// be looked for in the wrong place, not found, and stored a second time.
+    fn same_layout(&self, marker: &[u8]) -> Result<(), Outage> {
+        let text = String::from_utf8_lossy(marker);
+        let theirs = text
+            .lines()
+            .find_map(|line| line.strip_prefix("store.shards = "));
+        let ours = self.shards.to_string();
+        match theirs {
+            Some(theirs) if theirs != ours => Err(Outage::new(
+                Part::Store,
+                format!(
+                    "the store was begun with store.shards = {theirs}, and the settings say {ours}: what is stored would \
+                     not be found and be stored again. Set it back, or begin an empty store ({} says how it is laid \
+                     out)",
+                    self.uri(MARKER)
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this store was seen to ignore the condition on puts.
+    fn overwrites(&self) -> bool {
+        self.overwrites.load(Ordering::Relaxed)
     }
 
     /// The manifest at a key, of whichever job.
@@ -232,20 +301,21 @@ impl Store {
     /// # Errors
     /// When the store does not answer, or what is there is no manifest.
     pub async fn find(&self, key: &Key) -> Result<Option<Manifest>, Outage> {
-        let path = key.manifest();
-        let Some(bytes) = self.read(&path).await? else {
-            return Ok(None);
-        };
-        match serde_json::from_slice(&bytes) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => {
-                let message = format!(
-                    "{} is no manifest of banshi; restore or remove it",
-                    self.uri(&path)
-                );
-                Err(Outage::because(Part::Store, message, error))
-            }
+        let path = self.manifest(key);
+        match self.read(&path).await? {
+            Some(bytes) => Ok(Some(self.parse(&path, &bytes)?)),
+            None => Ok(None),
         }
+    }
+
+    fn parse(&self, path: &str, bytes: &[u8]) -> Result<Manifest, Outage> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let message = format!(
+                "{} is no manifest of banshi; restore or remove it",
+                self.uri(path)
+            );
+            Outage::because(Part::Store, message, error)
+        })
     }
 
     /// What is already kept of this job: for a delivery that may have been worked on before.
@@ -253,10 +323,19 @@ impl Store {
     /// # Errors
     /// As [`Store::find`], and `E-CONFLICT` when the id was used with other content.
     pub async fn recall(&self, key: &Key, job: &Content) -> Result<Option<Stored>, Failure> {
-        match self.find(key).await? {
-            Some(manifest) => Ok(Some(same_job(manifest, job)?)),
-            None => Ok(None),
+        let Some(manifest) = self.find(key).await? else {
+            return Ok(None);
+        };
+        if !self.overwrites() {
+            return Ok(Some(same_job(manifest, job)?));
         }
+        // Its writer may have died before it saw whether the two belong together: without its PDF
+        // it is as if it were not there, and the job is done again.
+        let stored = self.settled(key, job).await?;
+        let pdf = self.read(&self.pdf(key)).await?;
+        Ok(pdf
+            .is_some_and(|pdf| sha256(&pdf) == stored.manifest().artifact.sha256)
+            .then_some(stored))
     }
 
     /// Keeps a report: the PDF if it is absent, then the manifest if it is absent. What the store
@@ -272,10 +351,9 @@ impl Store {
         pdf: &[u8],
         mut manifest: Manifest,
     ) -> Result<Stored, Failure> {
-        let kept = match self.create(&key.pdf(), pdf, PDF).await? {
-            true => None,
-            false => Some(self.read_existing(&key.pdf()).await?).filter(|kept| kept != pdf),
-        };
+        let (pdf_path, path) = (self.pdf(key), self.manifest(key));
+        let kept = self.keep(&pdf_path, pdf, PDF).await?;
+        let kept = kept.filter(|kept| kept != pdf);
         if let Some(kept) = &kept {
             if let Some(theirs) = self.find(key).await? {
                 return self.agree(key, theirs, &manifest.job, kept);
@@ -289,21 +367,20 @@ impl Store {
             }
         }
         let pdf = kept.as_deref().unwrap_or(pdf);
-        manifest.uri = self.uri(&key.manifest());
-        manifest.artifact.uri = self.uri(&key.pdf());
+        manifest.uri = self.uri(&path);
+        manifest.artifact.uri = self.uri(&pdf_path);
         manifest.artifact.sha256 = sha256(pdf);
         manifest.artifact.bytes = pdf.len() as u64;
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
-        if self
-            .create(&key.manifest(), &text, "application/json")
-            .await?
-        {
-            return Ok(Stored(manifest));
+        let theirs = self.keep(&path, &text, JSON).await?;
+        if self.overwrites() {
+            let stored = self.settled(key, &manifest.job).await?;
+            return self.reconcile(key, stored, pdf).await;
         }
-        match self.find(key).await? {
-            Some(theirs) => self.agree(key, theirs, &manifest.job, pdf),
-            None => Err(self.vanished(&key.manifest()).into()),
+        match theirs {
+            None => Ok(Stored(manifest)),
+            Some(theirs) => self.agree(key, self.parse(&path, &theirs)?, &manifest.job, pdf),
         }
     }
 
@@ -316,15 +393,66 @@ impl Store {
         pdf: &[u8],
     ) -> Result<Stored, Failure> {
         let stored = same_job(theirs, job)?;
-        if stored.manifest().artifact.sha256 == sha256(pdf) {
-            return Ok(stored);
+        match stored.manifest().artifact.sha256 == sha256(pdf) {
+            true => Ok(stored),
+            false => Err(self.changed(key).into()),
         }
+    }
+
+    fn changed(&self, key: &Key) -> Outage {
         let message = format!(
             "{} is not the PDF that {} names; it was changed after it was stored: restore it from a backup",
-            self.uri(&key.pdf()),
-            self.uri(&key.manifest())
+            self.uri(&self.pdf(key)),
+            self.uri(&self.manifest(key))
         );
-        Err(Outage::new(Part::Store, message).into())
+        Outage::new(Part::Store, message)
+    }
+
+    /// At a store that overwrites: the manifest that is there when everybody who could have looked
+    /// at the same time as we has put theirs.
+    async fn settled(&self, key: &Key, job: &Content) -> Result<Stored, Failure> {
+        tokio::time::sleep(self.settle).await;
+        match self.find(key).await? {
+            Some(manifest) => Ok(same_job(manifest, job)?),
+            None => Err(self.vanished(&self.manifest(key)).into()),
+        }
+    }
+
+    /// At a store that overwrites: the manifest decides. Where another job, or another build, has
+    /// put its PDF over the one that it names, whoever has that one puts it back.
+    async fn reconcile(&self, key: &Key, stored: Stored, ours: &[u8]) -> Result<Stored, Failure> {
+        let path = self.pdf(key);
+        let named = &stored.manifest().artifact.sha256;
+        let there = self.read(&path).await?;
+        if there.is_some_and(|pdf| sha256(&pdf) == *named) {
+            return Ok(stored);
+        }
+        if sha256(ours) != *named {
+            return Err(self.changed(key).into());
+        }
+        self.overwrite(&path, ours, PDF).await?;
+        Ok(stored)
+    }
+
+    /// Puts an object if it is absent, or gives what is there.
+    async fn keep(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media_type: &'static str,
+    ) -> Result<Option<Vec<u8>>, Outage> {
+        // S3 answers a put that crosses another with 409 as if it were there, and the other may
+        // yet fail.
+        for _ in 0..3 {
+            if self.create(path, bytes, media_type).await? {
+                return Ok(None);
+            }
+            if let Some(there) = self.read(path).await? {
+                return Ok(Some(there));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(self.vanished(path))
     }
 
     /// Puts an object if it is absent; `false` when one is there.
@@ -334,7 +462,65 @@ impl Store {
         bytes: &[u8],
         media_type: &'static str,
     ) -> Result<bool, Outage> {
-        let mut options = PutOptions::from(PutMode::Create);
+        if self.overwrites() {
+            if self.read(path).await?.is_some() {
+                return Ok(false);
+            }
+            self.overwrite(path, bytes, media_type).await?;
+            return Ok(true);
+        }
+        match self.put_if_absent(path, bytes, media_type).await? {
+            Put::New => Ok(true),
+            Put::Exists => Ok(false),
+            Put::Unconditional(answer) => Err(answer.into_outage(self, "put", path)),
+        }
+    }
+
+    /// The condition is the store's to keep. A put whose answer does not come may have been done,
+    /// and is tried again: if it was, it now exists, and whoever finds something compares it.
+    async fn put_if_absent(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media_type: &'static str,
+    ) -> Result<Put, Outage> {
+        let mut tries = 1;
+        loop {
+            let done = self.send(path, bytes, media_type, PutMode::Create).await?;
+            match done.map_err(|error| self.sort("put", path, error)) {
+                Ok(()) => return Ok(Put::New),
+                Err(Answer::AlreadyExists) => return Ok(Put::Exists),
+                Err(answer @ Answer::Unconditional(_)) => return Ok(Put::Unconditional(answer)),
+                Err(Answer::Unknown(_)) if tries < PUT_TRIES => {
+                    tokio::time::sleep(PAUSE * tries).await;
+                    tries += 1;
+                }
+                Err(answer) => return Err(answer.into_outage(self, "put", path)),
+            }
+        }
+    }
+
+    /// For a store that overwrites anyway. `object_store` tries such a put again by itself.
+    async fn overwrite(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media_type: &'static str,
+    ) -> Result<(), Outage> {
+        let mode = PutMode::Overwrite;
+        self.send(path, bytes, media_type, mode)
+            .await?
+            .map_err(|error| self.sort("put", path, error).into_outage(self, "put", path))
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media_type: &'static str,
+        mode: PutMode,
+    ) -> Result<Result<(), object_store::Error>, Outage> {
+        let mut options = PutOptions::from(mode);
         match &self.place {
             // A disk has no place for media types, and object_store refuses them there.
             Place::Folder(folder) => self.blocking(path, folder.make(path)).await?,
@@ -343,24 +529,9 @@ impl Store {
             }
         }
         let payload = PutPayload::from(bytes.to_vec());
-        match self
-            .objects
-            .put_opts(&self.location(path), payload, options)
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(error) => match self.sort("put", path, error) {
-                Answer::AlreadyExists => Ok(false),
-                Answer::NotFound(error) => {
-                    let message = format!(
-                        "cannot put {}: there is no such bucket or folder",
-                        self.uri(path)
-                    );
-                    Err(Outage::because(Part::Store, message, error))
-                }
-                Answer::Outage(outage) => Err(outage),
-            },
-        }
+        let location = self.location(path);
+        let put = self.objects.put_opts(&location, payload, options).await;
+        Ok(put.map(drop))
     }
 
     /// The bytes of an object, if it is there; and if so, it stays there.
@@ -369,13 +540,10 @@ impl Store {
             Ok(object) => object.bytes().await,
             Err(error) => Err(error),
         };
-        let bytes = match answer {
+        let bytes = match answer.map_err(|error| self.sort("read", path, error)) {
             Ok(bytes) => bytes,
-            Err(error) => match self.sort("read", path, error) {
-                Answer::NotFound(_) => return Ok(None),
-                Answer::AlreadyExists => return Err(self.vanished(path)),
-                Answer::Outage(outage) => return Err(outage),
-            },
+            Err(Answer::NotFound(_)) => return Ok(None),
+            Err(answer) => return Err(answer.into_outage(self, "read", path)),
         };
         if let Place::Folder(folder) = &self.place {
             self.blocking(path, folder.settle(path)).await?;
@@ -387,8 +555,7 @@ impl Store {
         self.read(path).await?.ok_or_else(|| self.vanished(path))
     }
 
-    /// Said to be there, and then not found: S3 answers a put that crosses another one with 409,
-    /// and the other one may yet fail. Or somebody removes objects.
+    /// Said to be there, and then not found: somebody removes objects, or puts that cross fail.
     fn vanished(&self, path: &str) -> Outage {
         Outage::new(
             Part::Store,
@@ -421,6 +588,51 @@ impl Store {
                 .collect(),
         }
     }
+}
+
+fn open_folder(dir: &str) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+    // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
+    let dir = match dir.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => {
+            let message = format!("store.url \"file:{dir}\": want file:DIR or file:///DIR");
+            return Err(Outage::new(Part::Store, message));
+        }
+        None => dir,
+    };
+    let dir = Path::new(if dir.is_empty() { "." } else { dir });
+    let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
+    disk::make_root(dir).map_err(outage)?;
+    let root = dir.canonicalize().map_err(outage)?;
+    let folder = Folder::enter(&root).map_err(outage)?;
+    let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
+        let message = format!("cannot open the store {}", root.display());
+        Outage::because(Part::Store, message, error)
+    })?;
+    let objects = Box::new(objects.with_fsync(true));
+    Ok((objects, Place::Folder(folder)))
+}
+
+fn open_bucket(
+    rest: &str,
+    settings: &config::Store,
+) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        let message = format!("store.url \"s3://{rest}\": want s3://bucket/prefix");
+        return Err(Outage::new(Part::Store, message));
+    }
+    // Parsed, not converted: an object's name is as it is written here, 汉字 included.
+    let prefix = object_store::path::Path::parse(prefix).map_err(|error| {
+        let message = format!("store.url \"s3://{rest}\": wrong prefix");
+        Outage::because(Part::Store, message, error)
+    })?;
+    let objects = Box::new(bucket::open(bucket, settings)?);
+    let place = Place::Bucket {
+        bucket: bucket.to_owned(),
+        prefix,
+    };
+    Ok((objects, place))
 }
 
 /// A manifest found is proof for the same job, and a conflict for any other.
@@ -504,11 +716,4 @@ fn file_uri(path: &Path) -> String {
         }
     }
     uri
-}
-
-/// What `object_store` takes for a yes in a variable.
-fn is_yes(text: &str) -> bool {
-    ["1", "true", "on", "yes", "y"]
-        .iter()
-        .any(|yes| text.eq_ignore_ascii_case(yes))
 }

@@ -31,6 +31,8 @@ pub mod metric {
     pub const STAGE: &str = "banshi_stage_duration_seconds";
     /// Jobs in hand.
     pub const INFLIGHT: &str = "banshi_inflight";
+    /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
+    pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
 }
@@ -44,12 +46,40 @@ pub fn start_log(log: &Log) -> Result<(), String> {
         .map_err(|error| format!("log.filter: {error}: \"{}\"", log.filter))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // What cannot be logged is lost, and not said on the same standard error, which would
+        // panic: a log on a full disk must not cost a job.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Tells the service manager how it goes (`sd_notify(3)`): `READY=1`, `STOPPING=1`, or a line of
+/// `STATUS=`. Nothing, where none has asked for it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the socket is the service manager's, not a setting"
+)]
+pub fn notify(state: &str) {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&socket),
+    };
+    let sent = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::debug!(%error, state, "the service manager does not listen");
+    }
 }
 
 /// Starts the administration port: `/livez`, `/readyz` and `/metrics`. Nothing, when `listen` is

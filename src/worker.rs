@@ -6,27 +6,45 @@
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
 //! acknowledges what is not said, never says what is not stored. If we crash here, at any line,
 //! the job comes again: before the manifest the work is repeated, after it only the event is.
+//!
+//! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
+//! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
+//! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
+//! it is out for every job, which uses up none and shuts the [`gate`] until the part is back.
+
+mod gate;
+mod in_hand;
+mod lanes;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use crate::config::Settings;
+use self::gate::Gate;
+use self::in_hand::{InHand, drain, note_panic, watch};
+use self::lanes::Lanes;
+use crate::config::{Limits, Settings};
 use crate::event::{self, Event};
 use crate::job::{self, Identity, Job, Refusal};
 use crate::problem::{Failure, Outage, Part, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
-use crate::transport::{Delivery, Intake, Reason, State};
+use crate::transport::{Delivery, Intake, Lane, Reason, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// How often an idle worker asks whether anything is left, when it is to leave then.
 const IDLE_POLL: Duration = Duration::from_millis(300);
+
+/// The longest that jobs which failed together are held before they are sent to wait, so that they
+/// don't come back together. A retry queue has one wait for all that is in it, and no worker has
+/// more jobs in hand than this spreads.
+const SPREAD: Duration = Duration::from_secs(3);
 
 /// Serves the queue until `shutdown` is ready, then finishes what it holds and leaves. With
 /// `until_idle` it also leaves when nothing is left to do.
@@ -39,37 +57,35 @@ pub async fn run(
     until_idle: bool,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Outage> {
-    let typesetters = settings.render.typesetters();
-    let prefetch = match settings.queue.prefetch {
-        0 => u16::try_from(typesetters.saturating_mul(2)).unwrap_or(u16::MAX),
-        prefetch => prefetch,
+    let mut shutdown = std::pin::pin!(shutdown);
+    let (road, mut intake) = tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            info!("stopped before it was ready");
+            return Ok(());
+        }
+        started = start(settings) => started?,
     };
-    let store = Store::open(&settings.store)?;
-    store.ready().await?;
-    let road = Arc::new(Road::new(settings, store).await?);
-    let mut intake = Intake::open(&settings.queue, prefetch).await?;
 
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let admin = telemetry::admin(&settings.admin.listen, intake.state(), async move {
         // Either way, an end of the sender is an end of the worker.
         admin_stopped.await.unwrap_or_default();
     });
-    let (mut admin_port, mut watcher) = (JoinSet::new(), JoinSet::new());
+    let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
-    watcher.spawn(watch(intake.state()));
+    road.store.measure();
+    watchers.spawn(watch(intake.state()));
+    let keeper = Arc::clone(&road);
+    watchers.spawn(async move { keeper.gate.keep(|part| keeper.probe(part)).await });
 
-    info!(typesetters, prefetch, queue = %settings.queue.prefix, store = %settings.store.url, "ready");
     let mut jobs = JoinSet::new();
     let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
 
     // From here on the connection ends because we end it.
-    watcher.shutdown().await;
-    intake.stop().await;
-    drain(
-        &mut jobs,
-        Duration::from_secs(settings.worker.drain_timeout),
-    )
-    .await;
+    watchers.shutdown().await;
+    let timeout = Duration::from_secs(settings.worker.drain_timeout);
+    drain(&mut intake, &mut jobs, timeout).await;
     intake.close().await;
     if let Some(road) = Arc::into_inner(road) {
         road.pool.close().await;
@@ -80,24 +96,52 @@ pub async fn run(
     served
 }
 
+/// Sees that everything is there, and asks for the first jobs.
+async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
+    info!(queue = %settings.queue.prefix, store = %settings.store.url, "starting");
+    let typesetters = settings.render.typesetters();
+    // A spool has one lane.
+    let reserved = match settings.queue.url.starts_with("spool:") {
+        true => 0,
+        false => settings.render.urgent,
+    };
+    let prefetch = match settings.queue.prefetch {
+        0 => u16::try_from(typesetters.saturating_mul(2)).unwrap_or(u16::MAX),
+        prefetch => prefetch,
+    };
+    let store = Store::open(&settings.store)?;
+    store.ready().await?;
+    let road = Road::new(settings, store, typesetters, reserved).await?;
+    let intake = Intake::open(&settings.queue, prefetch).await?;
+    // A broker that is out is waited for: no reason for a service manager to start us again.
+    telemetry::notify("READY=1");
+    info!(typesetters, reserved, prefetch, "ready");
+    Ok((Arc::new(road), intake))
+}
+
 /// Takes jobs in and starts them on the road, until told to stop.
 async fn serve(
     intake: &mut Intake,
     road: &Arc<Road>,
     jobs: &mut JoinSet<()>,
     until_idle: bool,
-    shutdown: impl Future<Output = ()>,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Outage> {
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut gate = road.gate.state();
     let mut idle = 0;
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => {
+                telemetry::notify("STOPPING=1\nSTATUS=finishing the jobs in hand");
                 info!(held = jobs.len(), "stopping: no more jobs are taken in");
                 return Ok(());
             }
             Some(ended) = jobs.join_next() => note_panic(ended),
+            Ok(()) = gate.changed() => {
+                let shut = gate.borrow_and_update().clone();
+                intake.pause(shut.map(|shut| format!("{}: {}", shut.part, shut.why)));
+            }
             delivery = intake.next() => {
                 let Some(delivery) = delivery? else { return Ok(()) };
                 idle = 0;
@@ -117,75 +161,27 @@ async fn serve(
     }
 }
 
-/// Waits for the jobs in hand; what is not finished in time goes back to the queue.
-async fn drain(jobs: &mut JoinSet<()>, timeout: Duration) {
-    let finished = tokio::time::timeout(timeout, async {
-        while let Some(ended) = jobs.join_next().await {
-            note_panic(ended);
-        }
-    });
-    if finished.await.is_err() {
-        warn!(
-            held = jobs.len(),
-            timeout_s = timeout.as_secs(),
-            "worker.drain_timeout passed: the jobs in hand go back to the queue"
-        );
-        jobs.shutdown().await;
-    }
-}
-
-/// A panic on the road is our bug. Its job went back to the queue when its delivery was dropped.
-fn note_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        error!(%error, "a job's task panicked; the job goes back to the queue");
-    }
-}
-
-/// Logs and counts whether jobs can come in, as it changes.
-async fn watch(mut state: tokio::sync::watch::Receiver<State>) {
-    loop {
-        let now = state.borrow_and_update().clone();
-        gauge!(metric::CONNECTED).set(if now == State::Up { 1.0 } else { 0.0 });
-        match now {
-            State::Up => info!("connected: jobs can come in"),
-            State::Down(why) => warn!(%why, "not connected: no jobs can come in"),
-        }
-        if state.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// A job in hand, counted for as long as this is.
-struct InHand;
-
-impl InHand {
-    fn new() -> InHand {
-        gauge!(metric::INFLIGHT).increment(1.0);
-        InHand
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        gauge!(metric::INFLIGHT).decrement(1.0);
-    }
-}
-
 /// What a job meets on its way.
 struct Road {
     settings: Settings,
     editions: Editions,
     templates: Vec<TemplateFacts>,
     fonts_sha256: String,
+    /// What every typesetter can set.
+    sample: Manuscript,
     pool: Pool,
+    lanes: Lanes,
     store: Store,
+    gate: Gate,
 }
 
 impl Road {
-    async fn new(settings: &Settings, store: Store) -> Result<Road, Outage> {
+    async fn new(
+        settings: &Settings,
+        store: Store,
+        typesetters: usize,
+        reserved: usize,
+    ) -> Result<Road, Outage> {
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
         let editions = templates.forms()?;
@@ -194,17 +190,35 @@ impl Road {
             version: edition.version.clone(),
             sha256: edition.sha256.clone(),
         };
+        let sample = sample(&templates, &settings.limits, &editions)?;
         let templates = templates.editions().map(facts).collect();
         let fonts_sha256 = fonts.sha256().to_owned();
-        let pool = Pool::start(settings, Program::this()?).await?;
+        let mut settings = settings.clone();
+        settings.render.threads = typesetters + reserved;
+        let pool = Pool::start(&settings, Program::this()?).await?;
         Ok(Road {
-            settings: settings.clone(),
+            settings,
             editions,
             templates,
             fonts_sha256,
+            sample,
             pool,
+            lanes: Lanes::new(typesetters, reserved),
             store,
+            gate: Gate::default(),
         })
+    }
+
+    /// Whether a part does now what it is there for.
+    async fn probe(&self, part: Part) -> Result<(), Outage> {
+        if part == Part::Store {
+            return self.store.probe().await;
+        }
+        match self.pool.typeset(&self.sample).await {
+            Err(Failure::Outage(outage)) => Err(outage),
+            // A verdict of any kind takes a typesetter.
+            Err(Failure::Rejected(_)) | Ok(_) => Ok(()),
+        }
     }
 
     /// One job, from its delivery to its acknowledgement.
@@ -224,7 +238,8 @@ impl Road {
         ) {
             Ok(job) => {
                 let span = info_span!("job", job.id = %job.id, template = %job.template);
-                let made = self.make(&job, delivery.redelivered).instrument(span).await;
+                let made = self.make(&job, lane, delivery.redelivered);
+                let made = made.instrument(span).await;
                 (job.identity, made)
             }
             Err(refusal) => (refusal.identity, Err(refusal.rejection.into())),
@@ -264,14 +279,18 @@ impl Road {
     }
 
     /// Sets and stores a report, or finds that it is done already.
-    async fn make(&self, job: &Job, redelivered: bool) -> Result<Stored, Failure> {
+    async fn make(&self, job: &Job, lane: Lane, redelivered: bool) -> Result<Stored, Failure> {
+        self.gate.pass()?;
         let key = Key::new(&job.template, job.report().year, &job.id);
         if redelivered && let Some(stored) = self.store.recall(&key, &content(job)).await? {
             info!("stored already: only the event is said again");
             return Ok(stored);
         }
+        let place = self.lanes.enter(lane).await;
+        self.gate.pass()?;
         let started = Instant::now();
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
+        drop(place);
         histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
         let started = Instant::now();
         let stored = self
@@ -342,8 +361,8 @@ impl Road {
             .await
     }
 
-    /// An outage is not the job's fault: it waits outside for its next attempt, until they are
-    /// used up.
+    /// An outage is not the job's fault: it waits outside. Where the part is out for every job that
+    /// is all; where it is not, an attempt is used up, until there are none left.
     async fn retry(
         &self,
         delivery: Delivery,
@@ -352,18 +371,20 @@ impl Road {
     ) -> Result<&'static str, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
+        if self.gate.shuts(outage, self.probe(outage.part)).await {
+            warn!(attempt, error = %outage.chain(), "the job waits until that is back");
+            delivery.postpone().await?;
+            return Ok("waiting");
+        }
         if attempt < attempts {
             warn!(attempt, attempts, error = %outage.chain(), "the job waits for another attempt");
+            tokio::time::sleep(spread(retry_wait(attempt).1)).await;
             delivery.retry().await?;
             return Ok("waiting");
         }
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
         // The code says the part already.
-        let (code, chain) = (outage.part.as_str(), outage.chain());
-        let message = chain
-            .strip_prefix(&format!("{code}: "))
-            .unwrap_or(&chain)
-            .to_owned();
+        let (code, message) = (outage.part.as_str(), outage.reason());
         let event = Event::failed(
             identity,
             code,
@@ -408,11 +429,34 @@ impl Road {
             Err(outage) => {
                 counter!(metric::RETRIES, "part" => Part::Transport.as_str()).increment(1);
                 warn!(error = %outage.chain(), "the event could not be said; the job waits");
-                delivery.retry().await?;
+                delivery.postpone().await?;
                 Ok(None)
             }
         }
     }
+}
+
+/// The manuscript of the first sample there is.
+fn sample(
+    templates: &Templates,
+    limits: &Limits,
+    editions: &Editions,
+) -> Result<Manuscript, Outage> {
+    let first = templates.editions().next();
+    let edition = first.ok_or_else(|| Outage::new(Part::Templates, "there is no template"))?;
+    let sample = templates.sample(edition)?;
+    match job::read(sample, None, limits, editions) {
+        Ok(job) => Ok(Manuscript::of(&job)),
+        Err(refusal) => {
+            let text = format!("the sample of {} is no job", edition.name);
+            Err(Outage::because(Part::Templates, text, refusal.rejection))
+        }
+    }
+}
+
+/// A wait before the wait, drawn: up to a fifth of it.
+fn spread(wait: Duration) -> Duration {
+    (wait / 5).min(SPREAD).mul_f64(rand::random::<f64>())
 }
 
 /// The digest and size of a job.

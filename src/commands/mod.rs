@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how each answer ends.
 
 mod catalog;
+mod dead;
 mod demo;
 mod queue;
 mod render;
@@ -9,6 +10,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -17,6 +19,9 @@ use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry;
 use crate::transport::Lane;
 use crate::typesetter::Ppi;
+
+/// How long a write that nobody waits for may take after the end.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,33 +209,86 @@ struct DeadArgs {
 
 #[derive(Debug, Subcommand)]
 enum DeadCommand {
-    /// What is in it and why
+    /// What is in it and why, the oldest first
+    #[command(
+        after_help = "Example:\n  banshi dead list\n  banshi dead list --code E-GLYPH --older-than 7d"
+    )]
     List {
+        #[command(flatten)]
+        filter: Filter,
         /// How it is printed
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Print a job as it was sent
+    /// Print jobs as they were sent; why they are here is on standard error
+    #[command(after_help = "Example:\n  banshi dead show zibo-bigdata-2020 > job.json")]
     Show {
-        /// The job's id
-        #[arg(value_name = "JOB-ID")]
-        id: String,
+        /// The jobs' ids
+        #[arg(value_name = "JOB-ID", required = true)]
+        ids: Vec<String>,
+        /// How they are printed; json has the job with its reason
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Send jobs back to their lanes, as they were sent
+    #[command(
+        after_help = "Example:\n  banshi dead replay zibo-bigdata-2020\n  banshi dead replay --code store --dry-run\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
+    )]
     Replay(Selection),
     /// Remove jobs for good
+    #[command(
+        after_help = "Example:\n  banshi dead drop zibo-bigdata-2020\n  banshi dead drop --template annual-report/2019 --older-than 30d\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
+    )]
     Drop(Selection),
 }
 
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Selection {
+/// Which of the dead jobs. What is given together narrows.
+#[derive(Debug, Default, Args)]
+struct Filter {
     /// The jobs' ids
     #[arg(value_name = "JOB-ID")]
     ids: Vec<String>,
+    /// Jobs with this code, as the list shows it; can be given more than once
+    #[arg(long, value_name = "CODE")]
+    code: Vec<String>,
+    /// Jobs for this template, or for this edition of it
+    #[arg(long, value_name = "NAME[/EDITION]")]
+    template: Option<String>,
+    /// Jobs that have been here for longer than this: 90s, 30m, 2h, 7d
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+struct Selection {
+    #[command(flatten)]
+    filter: Filter,
     /// Every job
     #[arg(long)]
     all: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// How it is said
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let seconds = match &text[number.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    let number = number.parse::<u64>().ok();
+    let whole = number.and_then(|number| number.checked_mul(seconds));
+    whole
+        .filter(|_| seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "want a whole number and s, m, h or d, as 36h".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -278,7 +336,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
-        Command::Dead(args) => queue::dead(&settings, &args.command),
+        Command::Dead(args) => dead::dead(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),
@@ -375,10 +433,12 @@ fn print_problems(problems: &[Problem]) {
 fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    runtime
-        .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?
-        .block_on(future)
+        .build()
+        .map_err(|error| Outage::because(Part::Disk, "cannot start the runtime", error))?;
+    let done = runtime.block_on(future);
+    // Nobody waits for what is still being written, and a disk that hangs must not keep us.
+    runtime.shutdown_timeout(LEAVE);
+    done
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `banshi enqueue` and `banshi dead`: the sender's and the operator's side of the queue.
+//! `banshi enqueue`: the sender's side of the queue.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::render::read_file;
-use super::{DeadCommand, EnqueueArgs, Error, Exit, Format, Selection, block_on};
+use super::{EnqueueArgs, Error, Exit, block_on};
 use crate::config::Settings;
 use crate::problem::{Outage, Part};
-use crate::transport::{Client, DeadJob, Verdict};
+use crate::transport::Client;
 
 pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
     let mut files = Vec::new();
@@ -116,96 +116,4 @@ fn job_id(job: &[u8]) -> Result<String, String> {
         Some(id) if !id.is_empty() => Ok(id.to_owned()),
         _ => Err("it has no \"job_id\"".to_owned()),
     }
-}
-
-pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
-    block_on(async {
-        let mut client = Client::open(&settings.queue).await?;
-        match command {
-            DeadCommand::List { format } => list_dead(&mut client, *format).await?,
-            DeadCommand::Show { id } => show_dead(&mut client, id).await?,
-            DeadCommand::Replay(selection) => {
-                judge(&mut client, selection, Verdict::Replay, "replayed").await?;
-            }
-            DeadCommand::Drop(selection) => {
-                judge(&mut client, selection, Verdict::Drop, "dropped").await?;
-            }
-        }
-        client.close().await;
-        Ok(Exit::Done)
-    })
-}
-
-async fn all_dead(client: &mut Client) -> Result<Vec<DeadJob>, Outage> {
-    let mut jobs = Vec::new();
-    client
-        .walk_dead(|job| {
-            jobs.push(job.clone());
-            Verdict::Keep
-        })
-        .await?;
-    Ok(jobs)
-}
-
-async fn list_dead(client: &mut Client, format: Format) -> Result<(), Error> {
-    let mut out = std::io::stdout();
-    for job in all_dead(client).await? {
-        match format {
-            Format::Text => {
-                writeln!(
-                    out,
-                    "{}  {}  {}  {}",
-                    job.id, job.event, job.code, job.message
-                )?;
-            }
-            Format::Json => {
-                let line = serde_json::to_string(&job).expect("a dead job is plain data");
-                writeln!(out, "{line}")?;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn show_dead(client: &mut Client, id: &str) -> Result<(), Error> {
-    let jobs = all_dead(client).await?;
-    let Some(job) = jobs.iter().find(|job| job.id == id) else {
-        return Err(no_such(id));
-    };
-    eprintln!("{}  {}  {}", job.event, job.code, job.message);
-    std::io::stdout().write_all(&job.body)?;
-    Ok(())
-}
-
-async fn judge(
-    client: &mut Client,
-    selection: &Selection,
-    verdict: Verdict,
-    done: &str,
-) -> Result<(), Error> {
-    let mut judged = Vec::new();
-    client
-        .walk_dead(|job| {
-            if selection.all || selection.ids.contains(&job.id) {
-                judged.push(job.id.clone());
-                verdict
-            } else {
-                Verdict::Keep
-            }
-        })
-        .await?;
-    let mut out = std::io::stdout();
-    for id in &judged {
-        writeln!(out, "{done} {id}")?;
-    }
-    match selection.ids.iter().find(|id| !judged.contains(id)) {
-        Some(id) => Err(no_such(id)),
-        None => Ok(()),
-    }
-}
-
-fn no_such(id: &str) -> Error {
-    Error::Usage(format!(
-        "there is no job {id} in the dead queue; `banshi dead list` shows what is"
-    ))
 }

@@ -25,6 +25,9 @@ use crate::disk;
 /// The file in a folder that every process holds a shared lock on while it uses the folder.
 const ALIVE: &str = ".banshi-lock";
 
+/// Bytes that must fit onto a disk that is not full: more than most reports have.
+const ROOM: usize = 1 << 20;
+
 /// What a folder needs beyond `object_store`; see the module's head.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -105,6 +108,17 @@ impl Folder {
     ) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
         let dir = self.dir(path);
         move || disk::sync_dir(&dir)
+    }
+
+    /// Finds out whether a large report would fit, with a file that is swept like a staged one.
+    pub(super) fn room(&self) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
+        let staged = self
+            .root
+            .join(format!("{MARKER}#{}", rand::random::<u64>()));
+        move || {
+            let written = disk::stage(&staged, &vec![0; ROOM]);
+            disk::unstage(&staged, written)
+        }
     }
 
     fn dir(&self, path: &str) -> PathBuf {

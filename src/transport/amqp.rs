@@ -10,6 +10,7 @@ mod client;
 mod properties;
 mod publisher;
 mod session;
+mod tls;
 mod topology;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions};
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, BasicProperties};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,13 +28,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use self::broker::{ANSWER, Broker, Fault, PRODUCT, answered, outage, plain};
+use self::broker::{ANSWER, Broker, CLOSE, Fault, PREPARE, PRODUCT, answered, outage, plain};
 pub use self::client::Client;
 use self::properties::{
-    ATTEMPT, ERROR, ERROR_CODE, EVENT, LANE, TRACEPARENT, copy, cut, header, number, persistent,
-    put, short, text,
+    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
+    number, persistent, put, short, text,
 };
-use self::session::{Incoming, Inlet, Session, Sign};
+use self::session::{Flow, Incoming, Inlet, Session, Sign, consume};
 use super::{Delivery, Lane, Reason, State, retry_wait};
 use crate::config;
 use crate::event::{self, Event};
@@ -124,6 +125,7 @@ impl Handle {
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
         put(&mut headers, EVENT, reason.event);
+        put(&mut headers, BURIED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
         self.session
@@ -162,20 +164,38 @@ impl Handle {
     /// # Errors
     /// When it may not be safe there.
     pub async fn retry(&self, delivery: &Delivery) -> Result<(), Outage> {
+        let next = i64::from(delivery.attempt.saturating_add(1));
+        self.wait(delivery, retry_wait(delivery.attempt).0, ATTEMPT, next)
+            .await
+    }
+
+    /// Sends the job to wait, longer each time, on the same attempt. Below 4.3 giving it back
+    /// would count towards the delivery limit; its copy in the retry queue begins anew.
+    ///
+    /// # Errors
+    /// When it may not be safe there.
+    pub async fn postpone(&self, delivery: &Delivery) -> Result<(), Outage> {
+        let times = postponed(&self.properties).saturating_add(1);
+        let (label, _) = retry_wait(u32::try_from(times).unwrap_or(u32::MAX));
+        self.wait(delivery, label, POSTPONED, times).await
+    }
+
+    /// Publishes a copy into a retry queue, with one of our headers changed.
+    async fn wait(
+        &self,
+        delivery: &Delivery,
+        label: &str,
+        header: &str,
+        number: i64,
+    ) -> Result<(), Outage> {
         let (properties, mut headers) = copy(&self.properties);
-        let attempt = i64::from(delivery.attempt.saturating_add(1));
-        headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt));
-        let (label, _) = retry_wait(delivery.attempt);
+        headers.insert(header.into(), AMQPValue::LongLongInt(number));
         let exchange = self.name(&format!("retry.{label}"));
         let properties = properties.with_headers(headers);
         // The lane's key stays with the message, and brings it back to its lane.
+        let key = delivery.lane.as_str();
         self.session
-            .publish(
-                &exchange,
-                delivery.lane.as_str(),
-                &delivery.body,
-                properties,
-            )
+            .publish(&exchange, key, &delivery.body, properties)
             .await
     }
 
@@ -221,6 +241,8 @@ pub struct Intake {
     deliveries: mpsc::Receiver<Result<Delivery, Outage>>,
     /// Closed, it ends the supervisor.
     stops: mpsc::Sender<Stop>,
+    /// Why no jobs are asked for, while none are.
+    pause: watch::Sender<Option<String>>,
     state: watch::Receiver<State>,
     current: Current,
     broker: Arc<Broker>,
@@ -257,6 +279,7 @@ impl Intake {
         let broker = Arc::new(Broker::new(settings)?);
         let (deliver, deliveries) = mpsc::channel(1);
         let (stops, stopping) = mpsc::channel(1);
+        let (pause, paused) = watch::channel(None);
         let (say, state) = watch::channel(State::Down(format!("connecting to {broker}")));
         let current = Current::default();
         let supervisor = Supervisor {
@@ -264,6 +287,7 @@ impl Intake {
             prefetch,
             deliver,
             stopping,
+            paused,
             state: say,
             current: current.clone(),
         };
@@ -275,6 +299,7 @@ impl Intake {
         Ok(Intake {
             deliveries,
             stops,
+            pause,
             state,
             current,
             broker,
@@ -320,6 +345,11 @@ impl Intake {
     /// Whether jobs can come in, as it changes.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// Cancels the consumers, or registers them again.
+    pub fn pause(&self, why: Option<String>) {
+        self.pause.send_replace(why);
     }
 
     /// Cancels the consumers and gives back what was not handed out. Deliveries that were stay
@@ -369,6 +399,7 @@ struct Supervisor {
     prefetch: u16,
     deliver: mpsc::Sender<Result<Delivery, Outage>>,
     stopping: mpsc::Receiver<Stop>,
+    paused: watch::Receiver<Option<String>>,
     state: watch::Sender<State>,
     current: Current,
 }
@@ -386,10 +417,11 @@ impl Supervisor {
         let mut ever_up = false;
         let mut tries = 0;
         loop {
+            let paused = self.paused.borrow().is_some();
             let opened = tokio::select! {
                 biased;
                 stop = self.stopping.recv() => return self.finish(stop),
-                opened = Session::open(&self.broker, self.prefetch) => opened,
+                opened = Session::open(&self.broker, self.prefetch, paused) => opened,
             };
             match opened {
                 Ok((session, mut incoming)) => {
@@ -397,7 +429,6 @@ impl Supervisor {
                     let session = Arc::new(session);
                     let since = Instant::now();
                     self.current.set(Some(Arc::clone(&session)));
-                    self.say(State::Up);
                     let ended = self.feed(&session, &mut incoming).await;
                     let why = match ended {
                         Ended::Session(why) => why,
@@ -439,29 +470,54 @@ impl Supervisor {
             broker,
             deliver,
             stopping,
+            paused,
             state,
             ..
         } = self;
-        let Incoming {
-            urgent,
-            bulk,
-            signs,
-        } = incoming;
+        let mut blocked = None;
         let mut place = None;
         loop {
+            let pause = paused.borrow_and_update().clone();
+            if incoming.is_to_change(pause.is_some()) {
+                let changed = tokio::select! {
+                    biased;
+                    stop = stopping.recv() => return Ended::Intake(stop),
+                    why = session.ended() => return Ended::Session(why),
+                    changed = regulate(broker, incoming, pause.is_some()) => changed,
+                };
+                if let Err(outage) = changed {
+                    return Ended::Session(plain(&outage));
+                }
+            }
+            say(
+                state,
+                match pause.or_else(|| blocked.clone()) {
+                    Some(why) => State::Down(why),
+                    None => State::Up,
+                },
+            );
+            let Incoming {
+                urgent,
+                bulk,
+                signs,
+            } = &mut *incoming;
             // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
             // had before a delivery is taken, so that no more than one is ever between.
-            let (lane, next) = tokio::select! {
+            let (inlet, next) = tokio::select! {
                 biased;
                 stop = stopping.recv() => return Ended::Intake(stop),
                 why = session.ended() => return Ended::Session(why),
+                changed = paused.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Ended::Intake(None),
+                },
                 sign = signs.next() => match sign {
                     Some(Sign::Blocked(why)) => {
-                        say(state, State::Down(format!("the broker takes no messages: {why}")));
+                        blocked = Some(format!("the broker takes no messages: {why}"));
                         continue;
                     }
                     Some(Sign::Unblocked) => {
-                        say(state, State::Up);
+                        blocked = None;
                         continue;
                     }
                     Some(Sign::Ended(why)) => return Ended::Session(why),
@@ -474,9 +530,10 @@ impl Supervisor {
                     }
                     Err(_) => return Ended::Intake(None),
                 },
-                next = urgent.consumer.next(), if place.is_some() => (Lane::Urgent, next),
-                next = bulk.consumer.next(), if place.is_some() => (Lane::Bulk, next),
+                next = urgent.next(), if place.is_some() => (urgent, next),
+                next = bulk.next(), if place.is_some() => (bulk, next),
             };
+            let lane = inlet.lane;
             match next {
                 Some(Ok(message)) => {
                     if let Some(place) = place.take() {
@@ -486,6 +543,7 @@ impl Supervisor {
                 Some(Err(error)) => {
                     return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
                 }
+                None if matches!(inlet.flow, Flow::Ebbing(_)) => inlet.flow = Flow::Shut,
                 // The broker cancels a consumer when its queue is deleted or, from 4.3, when a
                 // job was held for too long (RabbitMQ, "Consumers", "Consumer Cancellation").
                 None => {
@@ -508,7 +566,11 @@ impl Supervisor {
         } = incoming;
         let mut held = Vec::new();
         for inlet in [&mut urgent, &mut bulk] {
-            dam(inlet, &mut held).await;
+            // A broker that doesn't answer must not use up the time that is left for the jobs in
+            // hand; what it had sent goes back when the channel is closed.
+            if timeout(CLOSE, dam(inlet, &mut held)).await.is_err() {
+                debug!("a consumer's end was not answered");
+            }
         }
         self.say(State::Down(STOPPED.to_owned()));
         if let Some(stop) = stop {
@@ -558,20 +620,31 @@ fn answer(stop: Stop, held: Vec<Acker>) {
     drop(stop.send(held));
 }
 
+/// Cancels or registers both consumers, as far as they are not yet.
+async fn regulate(broker: &Broker, incoming: &mut Incoming, paused: bool) -> Result<(), Outage> {
+    for inlet in [&mut incoming.urgent, &mut incoming.bulk] {
+        if paused {
+            inlet.shut().await?;
+        } else {
+            match timeout(PREPARE, consume(broker, inlet)).await {
+                Ok(consuming) => consuming?,
+                Err(_) => return Err(broker.silent("consumers")),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Cancels a consumer and collects what lapin holds of it.
 async fn dam(inlet: &mut Inlet, held: &mut Vec<Acker>) {
-    let Inlet {
-        lane,
-        channel,
-        consumer,
-    } = inlet;
-    let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-    if let Err(outage) = answered("the end of a consumer", cancelled).await {
-        debug!(%lane, error = %outage.chain(), "a consumer could not be cancelled");
+    if let Err(outage) = inlet.shut().await {
+        debug!(lane = %inlet.lane, error = %outage.chain(), "a consumer could not be cancelled");
         return;
     }
     // What came in before the answer is in the stream, and then its end.
-    while let Ok(Some(Ok(message))) = timeout(ANSWER, consumer.next()).await {
+    while let Flow::Ebbing(consumer) = &mut inlet.flow
+        && let Some(Ok(message)) = consumer.next().await
+    {
         held.push(message.acker);
     }
 }
@@ -605,10 +678,11 @@ fn delivery(
     // Missing on a first delivery from 4.0 on.
     let delivered = number("x-delivery-count").unwrap_or(0);
     let own = |text: &Option<ShortString>| text.as_ref().map(ShortString::to_string);
+    let waited = attempt > 1 || postponed(&properties) > 0;
     Delivery {
         body: data,
         lane,
-        redelivered: redelivered || delivered > 0 || attempt > 1,
+        redelivered: redelivered || delivered > 0 || waited,
         attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
         message_id: own(properties.message_id()),
         correlation_id: own(properties.correlation_id()),
@@ -623,6 +697,12 @@ fn delivery(
     }
 }
 
+/// How often a job was sent to wait without using up an attempt.
+fn postponed(properties: &BasicProperties) -> i64 {
+    let times = header(properties, POSTPONED).and_then(number);
+    times.unwrap_or(0).max(0)
+}
+
 /// Whether a subject can stand in a header as it is: a `job_id` that was read, but is none, can
 /// be anything.
 fn is_plain(subject: &str) -> bool {
@@ -630,4 +710,23 @@ fn is_plain(subject: &str) -> bool {
         && subject
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_the_broker_grow_to_a_bound_and_differ() {
+        let (first, last) = BACKOFF;
+        let longest = |tries| {
+            let waits: Vec<_> = (0..500).map(|_| backoff(tries)).collect();
+            assert!(waits.iter().all(|wait| (first..=last).contains(wait)));
+            let (least, most) = (waits.iter().min(), waits.iter().max());
+            let (least, most) = (*least.expect("some"), *most.expect("some"));
+            assert!(most - least > first / 2, "workers come back together");
+            most
+        };
+        assert!(longest(0) < longest(3) && longest(3) < longest(u32::MAX));
+    }
 }

@@ -10,6 +10,8 @@ pub mod spool;
 use std::fmt;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::config;
 use crate::event::Event;
 use crate::problem::Outage;
@@ -151,6 +153,19 @@ impl Delivery {
         self.ack(Confirmed(())).await
     }
 
+    /// Sends the job to wait outside this process without using up an attempt: what it needs is
+    /// out for every job, and nothing was found out about this one.
+    ///
+    /// # Errors
+    /// As [`Delivery::retry`].
+    pub async fn postpone(self) -> Result<(), Outage> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.postpone(&self).await?,
+            Handle::Spool(handle) => handle.postpone().await?,
+        }
+        self.ack(Confirmed(())).await
+    }
+
     /// Gives the job back untouched, for another worker.
     pub async fn release(self) {
         match self.handle {
@@ -224,6 +239,16 @@ impl Intake {
         }
     }
 
+    /// Asks for no more jobs until the reason is taken back with `None`, and says so in the state.
+    /// What waits stays with the broker or in its folder; what the broker had sent already is
+    /// still handed out.
+    pub fn pause(&self, why: Option<String>) {
+        match self {
+            Intake::Amqp(intake) => intake.pause(why),
+            Intake::Spool(intake) => intake.pause(why),
+        }
+    }
+
     /// Takes in no more: jobs not yet handed out go back. Those handed out can still be
     /// published, acknowledged, retried and released.
     pub async fn stop(&mut self) {
@@ -243,7 +268,7 @@ impl Intake {
 }
 
 /// A job in the dead queue.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadJob {
     /// Its `message_id`, or the spool's file name.
     pub id: String,
@@ -255,8 +280,9 @@ pub struct DeadJob {
     pub event: String,
     /// The lane it came by, when known.
     pub lane: String,
+    /// Since when it is here, when known.
+    pub buried_at: Option<OffsetDateTime>,
     /// The job's bytes, as sent.
-    #[serde(skip)]
     pub body: Vec<u8>,
 }
 
@@ -265,6 +291,8 @@ pub struct DeadJob {
 pub enum Verdict {
     /// It stays.
     Keep,
+    /// It stays, and so do all after it: the walk ends.
+    Stop,
     /// It goes back to its lane, as it was sent; removed here when its copy is safe.
     Replay,
     /// It is removed.
@@ -312,9 +340,21 @@ impl Client {
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
     ) -> Result<(), Outage> {
+        self.settle_dead(judge, |_| ()).await
+    }
+
+    /// The same, and tells of each job that was replayed or dropped, when that is done.
+    ///
+    /// # Errors
+    /// As [`Client::walk_dead`]; what was told of is done.
+    pub async fn settle_dead(
+        &mut self,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+        settled: impl FnMut(&DeadJob),
+    ) -> Result<(), Outage> {
         match self {
-            Client::Amqp(client) => client.walk_dead(judge).await,
-            Client::Spool(client) => client.walk_dead(judge).await,
+            Client::Amqp(client) => client.walk_dead(judge, settled).await,
+            Client::Spool(client) => client.walk_dead(judge, settled).await,
         }
     }
 

@@ -100,6 +100,14 @@ impl Handle {
         self.run("retry", move |claim| claim.retry(attempt)).await
     }
 
+    /// Moves the job to wait for a moment, on the same attempt.
+    ///
+    /// # Errors
+    /// When it may not be safe there.
+    pub async fn postpone(&self) -> Result<(), Outage> {
+        self.run("postpone", Claim::postpone).await
+    }
+
     /// Gives the job back as it was.
     pub async fn release(self) {
         if let Err(outage) = self.run("give back", Claim::release).await {
@@ -113,7 +121,12 @@ impl Handle {
         work: impl FnOnce(&Claim) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
         let claim = Arc::clone(&self.claim);
-        let work = move || work(&claim).map_err(|error| claim.outage(what, error));
+        let work = move || {
+            work(&claim).map_err(|error| {
+                claim.home.doubt();
+                claim.outage(what, error)
+            })
+        };
         spawn_blocking(work)
             .await
             .unwrap_or_else(|error| Err(stopping(error)))
@@ -131,6 +144,8 @@ pub struct Intake {
     permit: Option<OwnedSemaphorePermit>,
     search: Option<JoinHandle<Result<Option<Found>, Outage>>>,
     rest_until: tokio::time::Instant,
+    /// Why no jobs are looked for, while none are.
+    pause: watch::Sender<Option<String>>,
     state: watch::Sender<State>,
     stopped: bool,
 }
@@ -153,6 +168,7 @@ impl Intake {
             permit: None,
             search: None,
             rest_until: tokio::time::Instant::now(),
+            pause: watch::Sender::default(),
             state: watch::Sender::new(State::Up),
             stopped: false,
         })
@@ -164,6 +180,7 @@ impl Intake {
     /// When the process is stopping. Everything else is waited for, and said in the state.
     pub async fn next(&mut self) -> Result<Option<Delivery>, Outage> {
         while !self.stopped {
+            self.resumed().await;
             tokio::time::sleep_until(self.rest_until).await;
             if self.permit.is_none() {
                 // The semaphore is never closed.
@@ -193,6 +210,22 @@ impl Intake {
             }
         }
         Ok(None)
+    }
+
+    /// Waits for the end of a pause. A job that was found just before it is put back.
+    async fn resumed(&mut self) {
+        let mut pause = self.pause.subscribe();
+        let why = pause.borrow_and_update().clone();
+        let Some(why) = why else { return };
+        self.search = None;
+        self.say(State::Down(why));
+        // The sender is ours, so that there is always an answer.
+        drop(pause.wait_for(Option::is_none).await);
+    }
+
+    /// Looks for no more jobs, or for them again.
+    pub fn pause(&self, why: Option<String>) {
+        self.pause.send_replace(why);
     }
 
     fn say(&self, state: State) {
@@ -242,6 +275,7 @@ impl Intake {
     /// Takes in no more, and puts back a job that was claimed and not handed out.
     pub async fn stop(&mut self) {
         self.stopped = true;
+        self.state.send_replace(State::Down("stopped".to_owned()));
         if let Some(search) = self.search.take() {
             // Dropping what it found puts that back.
             if let Err(error) = search.await {

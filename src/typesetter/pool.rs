@@ -1,11 +1,13 @@
 //! The typesetter processes, and both ends of the pipe to them.
 //!
 //! Takes a [`Manuscript`], gives what a child made of it. Never lets a report cost more than
-//! itself: a child that takes too long or dies is killed and replaced while the others go on. If
-//! we crash here, the children see their pipe close and end too, in the middle of a page if need
-//! be.
+//! itself: a child that takes too long, wants too much memory or dies is replaced while the others
+//! go on, and one that has kept too much of what a report took is replaced before the next. If we
+//! crash here, the children see their pipe close and end too, in the middle of a page if need be.
 
 mod child;
+pub mod confine;
+mod kernel;
 mod pipe;
 mod process;
 
@@ -16,13 +18,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 pub use self::child::child;
 use self::pipe::Setup;
-use self::process::{Child, how};
+use self::process::{Child, Death, Greeting, how};
 use super::{Manuscript, Pdf};
-use crate::config::Settings;
+use crate::config::{Confine, Render, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 
 /// How long a child may take to get ready.
@@ -70,6 +72,18 @@ pub struct Pool {
     tasks: TaskTracker,
 }
 
+/// Says once how the children are confined.
+fn report(unconfined: &[String], wanted: Confine) {
+    match wanted {
+        Confine::Off => info!("the typesetters are not confined (render.confine)"),
+        _ if unconfined.is_empty() => debug!("the typesetters are confined"),
+        _ => warn!(
+            without = unconfined.join(", "),
+            "the typesetters are not wholly confined, because this system doesn't do it"
+        ),
+    }
+}
+
 /// A report on its way to a child, and the way back.
 struct Request {
     manuscript: Manuscript,
@@ -92,7 +106,8 @@ impl Pool {
     /// Starts `render.threads` children and waits until all are ready.
     ///
     /// # Errors
-    /// Why a child can't work: faces missing, templates wrong, no process to be had.
+    /// Why a child can't work: faces missing, templates wrong, no process to be had, or one that
+    /// can't be confined where `render.confine` requires it.
     pub async fn start(settings: &Settings, program: Program) -> Result<Pool, Outage> {
         let tasks = TaskTracker::new();
         let (requests, queue) = mpsc::channel(1);
@@ -114,10 +129,17 @@ impl Pool {
                 number,
                 shared: Arc::clone(&shared),
             };
-            async move { slot.start().await.map(|child| (slot, child)) }
+            async move {
+                let (child, unconfined) = slot.start().await?;
+                Ok::<_, Outage>((slot, child, unconfined))
+            }
         };
         let ready = futures_util::future::try_join_all((1..=slots).map(start)).await?;
-        for (slot, child) in ready {
+        // The same for all of them, and for those to come.
+        if let Some((_, _, unconfined)) = ready.first() {
+            report(unconfined, settings.render.confine);
+        }
+        for (slot, child, _) in ready {
             tasks.spawn(slot.run(child));
         }
         tasks.close();
@@ -129,8 +151,8 @@ impl Pool {
     ///
     /// # Errors
     /// What [`Typesetter::typeset`](super::Typesetter::typeset) says; `E-LAYOUT` when the report
-    /// took two children down, by taking longer than `render.deadline` or otherwise; an outage
-    /// when no child can be had.
+    /// took two children down, by taking longer than `render.deadline`, more memory than
+    /// `render.memory` or otherwise; an outage when no child can be had.
     pub async fn typeset(&self, manuscript: &Manuscript) -> Result<Pdf, Failure> {
         let stopped = || Outage::new(Part::Typesetter, "the typesetters have stopped");
         let (reply, answer) = oneshot::channel();
@@ -220,7 +242,7 @@ impl Slot {
         let mut down = false;
         loop {
             let outage = match self.start().await {
-                Ok(child) => {
+                Ok((child, _)) => {
                     if down {
                         self.shared.up.fetch_add(1, Ordering::SeqCst);
                     }
@@ -258,7 +280,7 @@ impl Slot {
             match self.attempt(&mut child, &mut request).await {
                 Ended::Answered(result) => {
                     request.answer(result);
-                    return Some(child);
+                    return self.keep(child).await;
                 }
                 Ended::Abandoned => {
                     debug!(
@@ -287,7 +309,7 @@ impl Slot {
                 return None;
             }
             child = match self.start().await {
-                Ok(child) => child,
+                Ok((child, _)) => child,
                 Err(outage) => {
                     request.answer(Err(outage.into()));
                     return None;
@@ -296,37 +318,49 @@ impl Slot {
         }
     }
 
+    /// The child, for the next report; none, when it keeps too much memory and was let go.
+    async fn keep(&self, child: Child) -> Option<Child> {
+        let (grown, reports) = (child.growth() >> 20, child.reports());
+        if grown < self.shared.setup.render.recycle {
+            return Some(child);
+        }
+        info!(
+            typesetter = self.number,
+            grown_mib = grown,
+            reports,
+            "it keeps more memory than render.recycle and is replaced"
+        );
+        child.stop().await;
+        None
+    }
+
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
         let Request { manuscript, reply } = request;
-        let deadline = Duration::from_secs(self.shared.setup.render.deadline);
+        let render = &self.shared.setup.render;
+        let deadline = Duration::from_secs(render.deadline);
         tokio::select! {
             biased;
-            done = tokio::time::timeout(deadline, child.set(manuscript)) => match done {
+            done = tokio::time::timeout(deadline, child.set(manuscript, render.deadline)) => match done {
                 Ok(Ok(result)) => Ended::Answered(result),
-                Ok(Err(error)) => Ended::Lost(Loss {
-                    en: child.epitaph(&error).await,
-                    zh: "意外终止".to_owned(),
-                }),
-                Err(_) => {
-                    let seconds = deadline.as_secs();
-                    Ended::Lost(Loss {
-                        en: format!("was killed after {seconds} s (render.deadline)"),
-                        zh: format!("超过{seconds}秒被终止（render.deadline）"),
-                    })
-                }
+                Ok(Err(error)) => Ended::Lost(Loss::of(child.epitaph(&error).await, render)),
+                Err(_) => Ended::Lost(Loss::of(Death::Time, render)),
             },
             () = reply.closed() => Ended::Abandoned,
         }
     }
 
-    /// Starts a child and waits until it is ready.
-    async fn start(&self) -> Result<Child, Outage> {
+    /// Starts a child and waits until it is ready. Gives it with what it could not be confined by.
+    async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
         let mut child = Child::spawn(self.number, &self.shared)?;
         let ready = tokio::time::timeout(START, child.greet(&self.shared.setup)).await;
-        let fingerprint = match ready {
-            Ok(Ok(fingerprint)) => fingerprint?,
+        let render = &self.shared.setup.render;
+        let Greeting {
+            fingerprint,
+            unconfined,
+        } = match ready {
+            Ok(Ok(greeting)) => greeting?,
             Ok(Err(error)) => {
-                let how = child.epitaph(&error).await;
+                let how = Loss::of(child.epitaph(&error).await, render).en;
                 child.kill().await;
                 let text = format!("a starting typesetter {how}; its standard error is in the log");
                 return Err(Outage::new(Part::Typesetter, text));
@@ -343,7 +377,16 @@ impl Slot {
                         make other pages; restart the worker to use them";
             return Err(Outage::new(Part::Typesetter, text));
         }
-        Ok(child)
+        if render.confine == Confine::Require && !unconfined.is_empty() {
+            child.kill().await;
+            let text = format!(
+                "this system can't confine a typesetter by {}, which render.confine = \"require\" \
+                 asks for; \"try\" does without",
+                unconfined.join(", ")
+            );
+            return Err(Outage::new(Part::Typesetter, text));
+        }
+        Ok((child, unconfined))
     }
 }
 
@@ -352,6 +395,28 @@ impl Slot {
 struct Loss {
     en: String,
     zh: String,
+}
+
+impl Loss {
+    fn of(death: Death, render: &Render) -> Loss {
+        let Render {
+            memory, deadline, ..
+        } = render;
+        match death {
+            Death::Memory => Loss {
+                en: format!("needed more than {memory} MiB of memory (render.memory)"),
+                zh: format!("所需内存超过{memory} MiB（render.memory）"),
+            },
+            Death::Time => Loss {
+                en: format!("was killed after {deadline} s (render.deadline)"),
+                zh: format!("超过{deadline}秒被终止（render.deadline）"),
+            },
+            Death::Other(en) => Loss {
+                en,
+                zh: "意外终止".to_owned(),
+            },
+        }
+    }
 }
 
 /// `E-LAYOUT` for a report that took two children down.

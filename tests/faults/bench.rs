@@ -27,6 +27,7 @@ use crate::process::Worker;
 use crate::sender::publish;
 use crate::shelf::Shelf;
 use crate::support::deployment::remove_topology;
+use crate::support::stores::Server;
 use crate::support::{BANSHI, repository};
 
 /// The lanes and the retry queues: where nothing may stay.
@@ -104,6 +105,33 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The same, with the faults' names saying where they were made.
+    pub fn with_faults_of(mut self, place: &str) -> Outcome {
+        let faults = std::mem::take(&mut self.faults).into_iter();
+        self.faults = faults
+            .map(|(kind, count)| (format!("{place}: {kind}"), count))
+            .collect();
+        self
+    }
+
+    /// This one and another one as one.
+    pub fn and(mut self, other: Outcome) -> Outcome {
+        self.size += other.size;
+        self.seconds += other.seconds;
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        let (verdict, more) = (&mut self.verdict, other.verdict);
+        verdict.completed += more.completed;
+        verdict.rejected += more.rejected;
+        verdict.failed += more.failed;
+        verdict.repeats += more.repeats;
+        verdict.violations.extend(more.violations);
+        self.notes.extend(other.notes);
+        self.kept = self.kept.or(other.kept);
+        self
+    }
+
     /// Adds what the judge cannot see.
     pub fn object(&mut self, what: impl Into<String>) {
         self.verdict.violations.push(Violation {
@@ -116,6 +144,19 @@ impl Outcome {
 impl Bench {
     /// On a node, with nothing in it. The topology is declared by a client, as by any worker.
     pub async fn on(stage: &Stage, node: &Arc<Node>) -> Bench {
+        Bench::open(stage, node, None).await
+    }
+
+    /// The same, with a part of a bucket for a store, which the workers reach by another address.
+    pub async fn with_bucket(stage: &Stage, server: &Server, by: &str) -> Bench {
+        let mut bench = Bench::open(stage, stage.node(), Some(server)).await;
+        let url = format!("s3://{}/{}", server.bucket, bench.prefix);
+        bench.set("STORE__URL", url);
+        bench.settings.extend(server.at(by).variables());
+        bench
+    }
+
+    async fn open(stage: &Stage, node: &Arc<Node>, server: Option<&Server>) -> Bench {
         let folder = tempfile::Builder::new()
             .prefix("banshi-faults-")
             .tempdir()
@@ -137,7 +178,10 @@ impl Bench {
             .map(|(key, value)| (format!("BANSHI__{key}"), value))
             .collect();
         declare(&node.url(), &prefix).await;
-        let shelf = Shelf::Folder(store);
+        let shelf = match server {
+            Some(server) => Shelf::bucket(server, &prefix),
+            None => Shelf::Folder(store),
+        };
         let archive = Archive::open(node, &prefix, shelf.clone()).await;
         Bench {
             folder: Folder(Some(folder)),
@@ -199,7 +243,12 @@ impl Bench {
 
     /// Counts a fault.
     pub fn fault(&mut self, kind: &str) {
-        *self.faults.entry(kind.to_owned()).or_default() += 1;
+        self.faults(kind, 1);
+    }
+
+    /// Counts several.
+    pub fn faults(&mut self, kind: &str, count: usize) {
+        *self.faults.entry(kind.to_owned()).or_default() += count as u64;
     }
 
     /// The program, with the settings of this deployment.

@@ -109,6 +109,15 @@ impl Stage {
         &self.node
     }
 
+    /// The same in the sizes of the small run, on another node.
+    pub fn smaller_on(&self, node: Arc<Node>) -> Stage {
+        Stage {
+            full: false,
+            node,
+            ..self.clone()
+        }
+    }
+
     /// The command that runs this experiment again.
     fn again(&self) -> String {
         match self.full {

@@ -41,6 +41,12 @@ impl Node {
         Node::start_with(port, Vec::new()).await
     }
 
+    /// Another version of RabbitMQ, as `tests/tools/broker install VERSION` has unpacked it.
+    pub async fn of_version(port: u16, version: &str) -> Node {
+        let version = ("BANSHI_TEST_BROKER_VERSION", version.to_owned());
+        Node::start_with(port, vec![version]).await
+    }
+
     /// The same, with more settings for `tests/tools/broker`.
     pub async fn start_with(port: u16, environment: Vec<(&'static str, String)>) -> Node {
         let node = Node { port, environment };
@@ -51,7 +57,7 @@ impl Node {
     /// Three nodes that are one broker, on ports of their own.
     pub async fn cluster() -> Vec<Arc<Node>> {
         let ports = [5910, 5911, 5912];
-        let folder = repository("target/broker-cluster");
+        let folder = repository("target/faults/cluster");
         std::fs::create_dir_all(&folder).expect("a folder");
         let conf = folder.join("cluster.conf");
         let mut lines = "cluster_formation.peer_discovery_backend = classic_config\n\
@@ -139,8 +145,7 @@ impl Node {
 
     /// What it has logged since it was first started.
     pub fn log(&self) -> String {
-        let folder = repository(&format!("target/broker-{}/log/node.log", self.port));
-        std::fs::read_to_string(folder).unwrap_or_default()
+        std::fs::read_to_string(self.folder().join("log/node.log")).unwrap_or_default()
     }
 
     /// A connection of our own; a node that is just starting is waited for.
@@ -155,11 +160,17 @@ impl Node {
         }
     }
 
+    /// Its data and log.
+    fn folder(&self) -> PathBuf {
+        repository(&format!("target/faults/broker-{}", self.port))
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(tool_path());
         command
             .args(arguments)
             .env("BANSHI_TEST_BROKER_PORT", self.port.to_string())
+            .env("BANSHI_TEST_BROKER_DIR", self.folder())
             .env_remove("AMQP_URL")
             .stdin(Stdio::null());
         for (key, value) in &self.environment {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use banshi::digest::sha256;
 use futures_util::TryStreamExt as _;
+use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use serde_json::Value;
 
 use crate::judge::Object;
+use crate::support::stores::Server;
 
 /// Where results are.
 #[derive(Clone)]
@@ -25,6 +27,22 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    /// A part of a server's bucket.
+    pub fn bucket(server: &Server, prefix: &str) -> Shelf {
+        let client = AmazonS3Builder::new()
+            .with_access_key_id(&server.key)
+            .with_secret_access_key(&server.secret)
+            .with_endpoint(&server.endpoint)
+            .with_allow_http(true)
+            .with_bucket_name(&server.bucket)
+            .build()
+            .expect("a client");
+        Shelf::Bucket {
+            client: Arc::new(client),
+            prefix: prefix.into(),
+        }
+    }
+
     /// Whether the manifest that an event speaks of is there now.
     pub async fn holds_what_is_said(&self, event: &[u8]) -> bool {
         let Ok(event) = serde_json::from_slice::<Value>(event) else {

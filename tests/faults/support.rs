@@ -5,9 +5,18 @@ use std::path::PathBuf;
 #[expect(dead_code, reason = "only the clean-up is used here")]
 #[path = "../it/support/deployment.rs"]
 pub mod deployment;
+#[expect(dead_code, reason = "only the servers' addresses are used here")]
+#[path = "../it/support/stores.rs"]
+pub mod stores;
+#[expect(dead_code, reason = "only puts are harmed here")]
+#[path = "../it/support/wire.rs"]
+pub mod wire;
+
 #[expect(dead_code, reason = "only the jobs themselves are used here")]
 #[path = "../it/support/jobs.rs"]
 pub mod jobs;
+
+pub use crate::letters::settings;
 
 /// The `banshi` program that is tested.
 pub const BANSHI: &str = env!("CARGO_BIN_EXE_banshi");

@@ -6,6 +6,10 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_full_disk_loses_nothing;
+mod a_stop_loses_nothing;
+mod an_outage_stops_intake;
+mod an_s3_server_may_fail;
 mod bad_jobs_are_refused;
 mod commands;
 mod consistent_reports_pass;
@@ -23,7 +27,11 @@ mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
 mod text_takes_its_levels;
+mod the_broker_is_reached_safely;
+mod the_dead_queue_is_a_tool;
 mod the_file_is_archival;
 mod the_page_keeps_its_measures;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
+mod typesetters_are_confined;
+mod urgent_passes_bulk;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use banshi::digest::sha256;
 use serde_json::{Value, json};
 
-use crate::support::deployment::Deployment;
+use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{BROKEN, Bad, CORPUS, bad, corpus};
 
 /// The events by type and subject; a repeat must be the same to the byte.
@@ -221,6 +221,72 @@ async fn a_killed_worker_loses_nothing_over_rabbitmq() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_loses_nothing_over_the_spool() {
     killed(Deployment::spool()).await;
+}
+
+/// A worker that is suspended, until the broker believes it dead and gives its jobs to another one,
+/// goes on with them when it wakes up. Neither can know of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_with_the_same_jobs_in_hand_agree() {
+    const JOBS: usize = 8;
+    let (deployment, admin) = Deployment::amqp()
+        .await
+        .with("QUEUE__HEARTBEAT", "2")
+        .with("RENDER__THREADS", "4")
+        .with_admin();
+    let mut jobs = Vec::new();
+    for number in 0..JOBS {
+        let mut job = corpus("zibo-bigdata-2020");
+        job["job_id"] = json!(format!("twice-{number}"));
+        jobs.push(job);
+    }
+    let sleeper = deployment.worker();
+    deployment
+        .until("it is ready", async |_| {
+            ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+    // Its typesetters are held up, so that it has every job in hand and none is done.
+    sleeper.signal_typesetters("STOP");
+    for (number, job) in jobs.iter().enumerate() {
+        let name = format!("twice-{number}");
+        deployment.send(&name, job.to_string().as_bytes()).await;
+    }
+    deployment
+        .until("it has them in hand", async |_| {
+            let metrics = ask(&admin, "/metrics").map(|(_, text)| text);
+            metrics.is_some_and(|text| text.contains(&format!("banshi_inflight {JOBS}\n")))
+        })
+        .await;
+    sleeper.signal("STOP");
+    sleeper.signal_typesetters("CONT");
+    let deployment = deployment.with("ADMIN__LISTEN", "");
+    let other = deployment.worker();
+    deployment
+        .until("another one has done them", async |it| {
+            it.store().len() == 2 * JOBS
+        })
+        .await;
+    assert_eq!(other.stop(), Some(0));
+    let store = deployment.store();
+
+    sleeper.signal("CONT");
+    deployment
+        .until("the sleeper has found out", async |_| {
+            let ready = ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200);
+            ready && sleeper.log().matches("the job is given back").count() == JOBS
+        })
+        .await;
+    assert_eq!(sleeper.stop(), Some(0));
+    let events = deployment.events().await;
+    let told = by_job(&events);
+    assert_eq!(told.len(), JOBS);
+    for job in &jobs {
+        assert_completed(&deployment, job, &told);
+    }
+    assert_eq!(deployment.store(), store);
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    assert!(deployment.dead().await.is_empty());
+    deployment.remove().await;
 }
 
 /// SIGTERM: what is in hand is finished, the rest stays, the exit code is 0.

@@ -11,216 +11,24 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use banshi::config;
-use banshi::event::{self, Event, Kind};
-use banshi::transport::{Client, DeadJob, Delivery, Intake, Lane, Reason, State, Verdict};
-use lapin::message::BasicGetMessage;
+use banshi::event;
+use banshi::transport::{Client, DeadJob, Intake, Lane, Reason, State, Verdict};
+use lapin::BasicProperties;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::support::deployment::{amqp_url as url, remove_topology};
-
-const SOON: Duration = Duration::from_secs(20);
-
-/// A prefix of its own, whose exchanges and queues are removed at the end.
-struct Bench {
-    settings: config::Queue,
-    connection: Connection,
-    channel: Channel,
-}
-
-impl Bench {
-    async fn new() -> Bench {
-        let connection = Connection::connect(&url(), ConnectionProperties::default())
-            .await
-            .expect("AMQP_URL");
-        let channel = connection.create_channel().await.unwrap();
-        let settings = config::Queue {
-            url: url(),
-            prefix: format!("test-{:016x}", rand::random::<u64>()),
-            topology: config::Topology::Declare,
-            prefetch: 0,
-            heartbeat: 10,
-        };
-        Bench {
-            settings,
-            connection,
-            channel,
-        }
-    }
-
-    fn name(&self, rest: &str) -> String {
-        format!("{}.{rest}", self.settings.prefix)
-    }
-
-    async fn intake(&self, prefetch: u16) -> Intake {
-        up(Intake::open(&self.settings, prefetch).await.unwrap()).await
-    }
-
-    async fn client(&self) -> Client {
-        Client::open(&self.settings).await.unwrap()
-    }
-
-    /// Sends a job as a foreign system would.
-    async fn publish(&self, key: &str, body: &[u8], properties: BasicProperties) {
-        let exchange = self.name("jobs").as_str().into();
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..Default::default()
-        };
-        let sent = self
-            .channel
-            .basic_publish(exchange, key.into(), options, body, properties);
-        sent.await.unwrap().await.unwrap();
-    }
-
-    /// A queue that sees what an exchange gives under a key.
-    async fn tap(&self, exchange: &str, key: &str) -> String {
-        let queue = self.name(&format!("tap-{exchange}"));
-        let (options, none) = (QueueDeclareOptions::default(), FieldTable::default());
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..options
-        };
-        self.channel
-            .queue_declare(queue.as_str().into(), options, none.clone())
-            .await
-            .unwrap();
-        let (bind, exchange) = (QueueBindOptions::default(), self.name(exchange));
-        let (tap, exchange) = (queue.as_str().into(), exchange.as_str().into());
-        self.channel
-            .queue_bind(tap, exchange, key.into(), bind, none)
-            .await
-            .unwrap();
-        queue
-    }
-
-    /// The next message of a queue, which is taken out of it.
-    async fn take(&self, queue: &str) -> BasicGetMessage {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let options = BasicGetOptions { no_ack: true };
-            if let Some(got) = self.channel.basic_get(queue.into(), options).await.unwrap() {
-                return got;
-            }
-            assert!(Instant::now() < deadline, "nothing came to {queue}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Ready messages of a queue.
-    async fn ready(&self, queue: &str) -> u32 {
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..Default::default()
-        };
-        let name = self.name(queue);
-        let asked =
-            self.channel
-                .queue_declare(name.as_str().into(), options, FieldTable::default());
-        asked.await.unwrap().message_count()
-    }
-
-    async fn ready_is(&self, queue: &str, want: u32) {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let ready = self.ready(queue).await;
-            if ready == want {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{queue} has {ready} ready messages, not {want}"
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn end(self) {
-        let own = ["tap-events", "tap-replies"];
-        remove_topology(&self.channel, &self.settings.prefix, &own).await;
-        self.connection.close(200, "OK".into()).await.unwrap();
-    }
-}
-
-async fn up(intake: Intake) -> Intake {
-    until(&intake, |state| *state == State::Up).await;
-    intake
-}
-
-async fn until(intake: &Intake, want: impl FnMut(&State) -> bool) {
-    let mut state = intake.state();
-    let waited = timeout(Duration::from_secs(60), state.wait_for(want)).await;
-    drop(waited.expect("the state in time").unwrap());
-}
-
-async fn next(intake: &mut Intake) -> Delivery {
-    timeout(SOON, intake.next())
-        .await
-        .expect("a job in time")
-        .unwrap()
-        .expect("a job")
-}
-
-async fn nothing_comes(intake: &mut Intake) {
-    let waited = timeout(Duration::from_millis(500), intake.next()).await;
-    assert!(waited.is_err(), "something came: {waited:?}");
-}
-
-fn event(job_id: &str) -> Event {
-    Event {
-        id: Uuid::from_u128(0x5bd2),
-        kind: Kind::Completed,
-        subject: Some(job_id.to_owned()),
-        routing_key: "report.completed.annual-report".to_owned(),
-        body: format!(r#"{{"specversion":"1.0","subject":"{job_id}"}}"#).into_bytes(),
-    }
-}
-
-async fn finish(delivery: Delivery, job_id: &str) {
-    let confirmed = delivery.publish(&event(job_id)).await.unwrap();
-    delivery.ack(confirmed).await.unwrap();
-}
-
-fn text<'a>(properties: &'a BasicProperties, header: &str) -> Option<&'a str> {
-    let value = properties.headers().as_ref()?.inner().get(header)?;
-    std::str::from_utf8(value.as_long_string()?.as_bytes()).ok()
-}
-
-async fn dead(client: &mut Client) -> Vec<DeadJob> {
-    let mut jobs = Vec::new();
-    let walk = client.walk_dead(|job| {
-        jobs.push(job.clone());
-        Verdict::Keep
-    });
-    walk.await.unwrap();
-    jobs
-}
-
-/// The same, when something is known to come.
-async fn dead_soon(client: &mut Client, want: usize) -> Vec<DeadJob> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let jobs = dead(client).await;
-        if jobs.len() == want {
-            return jobs;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{} dead jobs, not {want}",
-            jobs.len()
-        );
-        sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::support::bench::{
+    Bench, SOON, dead_soon, event, finish, next, nothing_comes, text, until, up,
+};
+use crate::support::deployment::amqp_url as url;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_topology_may_be_declared_twice() {
@@ -506,12 +314,14 @@ async fn a_buried_job_keeps_its_body_and_properties() {
 
     let mut client = bench.client().await;
     let jobs = dead_soon(&mut client, 1).await;
+    let since = jobs[0].buried_at.expect("when it was buried");
     let want = DeadJob {
         id: "job-2".to_owned(),
         code: "E-JSON".to_owned(),
         message: "错".repeat(85),
         event: "report.rejected".to_owned(),
         lane: "urgent".to_owned(),
+        buried_at: Some(since),
         body: b"not json".to_vec(),
     };
     assert_eq!(jobs, [want]);
@@ -603,6 +413,7 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
         ("delivery_limit", "urgent")
     );
     assert_eq!(jobs[0].body, b"{\"poison\":1}");
+    assert!(jobs[0].buried_at.is_some(), "the broker says when");
 
     // The same after a wait, which leaves traces of its own.
     client.walk_dead(|_| Verdict::Replay).await.unwrap();
@@ -980,19 +791,19 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
 }
 
 /// A broker's address through which bytes can be cut off.
-struct Proxy {
-    url: String,
+pub struct Proxy {
+    pub url: String,
     mode: Arc<AtomicU8>,
 }
 
-const PASS: u8 = 0;
+pub const PASS: u8 = 0;
 /// Every connection is reset, and new ones at once.
-const RESET: u8 = 1;
+pub const RESET: u8 = 1;
 /// Connections stay, and nothing passes.
-const SILENT: u8 = 2;
+pub const SILENT: u8 = 2;
 
 impl Proxy {
-    async fn new(mode: u8) -> Proxy {
+    pub async fn new(mode: u8) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut uri: AMQPUri = url().parse().unwrap();
         let target = format!("{}:{}", uri.authority.host, uri.authority.port);
@@ -1020,7 +831,7 @@ impl Proxy {
         }
     }
 
-    fn set(&self, mode: u8) {
+    pub fn set(&self, mode: u8) {
         self.mode.store(mode, Ordering::SeqCst);
     }
 }

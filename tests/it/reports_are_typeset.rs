@@ -5,84 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use banshi::config::{Bands, Settings};
-use banshi::problem::{Code, Failure, Part, Problem};
+use banshi::problem::{Code, Failure, Part};
 use banshi::typesetter::{Fonts, Manuscript, Pdf, Pool, Program, Templates, Typesetter};
-use tempfile::TempDir;
 
+use crate::support::notes::*;
 use crate::support::repository;
-
-/// A tree with one edition, `note/1`, that sets `report.json`'s `text` and no more.
-const TEMPLATE: &str = r#"
-#let roles = json("/gongwen/fonts.json")
-#let face(role) = (
-  font: role.chain.map(link => if "covers" in link {
-    (name: link.name, covers: regex(link.covers))
-  } else { link.name }),
-  weight: role.weight,
-)
-#let report = json("report.json")
-#set page(paper: "a4", numbering: "1")
-#set text(..face(roles.fangsong), fallback: false, size: 16pt)
-#set par(justify: true)
-#heading(report.at("title", default: "标题"))
-#for paragraph in report.text { par(paragraph) }
-"#;
-
-/// The default settings, with the templates of a folder.
-fn settings(templates: &Path) -> Settings {
-    let mut settings = Settings::load(None, []).unwrap();
-    settings.templates.dir = templates.to_owned();
-    settings.render.threads = 1;
-    settings
-}
-
-/// A folder of templates with `note/1`, laid out by `main`.
-fn tree(main: &str) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let note = dir.path().join("note");
-    fs::create_dir(&note).unwrap();
-    fs::write(
-        note.join("typst.toml"),
-        "[package]\nname = \"note\"\nversion = \"0.1.0\"\n\
-         [tool.banshi.editions.1]\nentrypoint = \"main.typ\"\nform = \"note/1\"\n",
-    )
-    .unwrap();
-    fs::write(note.join("main.typ"), main).unwrap();
-    fs::write(note.join("report.json"), r#"{"text": ["样张"]}"#).unwrap();
-    dir
-}
-
-fn typesetter(templates: &TempDir) -> Typesetter {
-    Typesetter::load(&settings(templates.path())).unwrap()
-}
-
-fn note(text: &[&str]) -> Manuscript {
-    Manuscript {
-        job_id: "note-1".to_owned(),
-        template: "note/1".to_owned(),
-        ident: "0123456789abcdef".to_owned(),
-        view: serde_json::json!({ "text": text }).to_string(),
-        data: r#"{"text":"数据"}"#.to_owned(),
-        texts: text
-            .iter()
-            .enumerate()
-            .map(|(n, text)| (format!("/data/text/{n}"), (*text).to_owned()))
-            .collect(),
-        title: "某市2021年政府信息公开工作年度报告".to_owned(),
-        author: "某市人民政府".to_owned(),
-        description: "年度报告".to_owned(),
-        keywords: vec!["政府信息公开".to_owned(), "2021".to_owned()],
-        date: (2022, 1, 26),
-        made: None,
-    }
-}
-
-fn problems(result: Result<Pdf, Failure>) -> Vec<Problem> {
-    match result {
-        Err(Failure::Rejected(rejection)) => rejection.into_problems(),
-        other => panic!("wanted a rejection, got {other:?}"),
-    }
-}
 
 /// What a reader's search finds, with poppler's tools.
 fn text_of(pdf: &Pdf) -> String {
@@ -101,14 +28,6 @@ fn tool(pdf: &Pdf, name: &str, args: &[&str]) -> String {
     });
     let output = Command::new(name).args(args).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The messages of a rejection's problems, a line each, as `CODE path message`.
-fn said(result: Result<Pdf, Failure>) -> String {
-    let lines = problems(result)
-        .into_iter()
-        .map(|p| format!("{} {} {}", p.code, p.path, p.message));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 // What every PDF is.
@@ -618,78 +537,6 @@ fn bands_are_filled_or_not_as_the_settings_say() {
 
 // The pool.
 
-const SLOW: &str = r#"
-#let report = json("report.json")
-#set page(width: 10cm, height: 10cm)
-#for a in range(report.at("slow", default: 0)) { for b in range(1000) { if a == b - 2000 [x] } }
-#par(report.text.join())
-"#;
-
-/// A note that takes a while: about half a second for each 1000.
-fn slow(thousands: u32) -> Manuscript {
-    Manuscript {
-        view: serde_json::json!({ "text": ["慢"], "slow": thousands }).to_string(),
-        ..note(&["慢"])
-    }
-}
-
-/// The children of one test, and their process ids.
-struct Children {
-    folder: TempDir,
-}
-
-impl Children {
-    fn new() -> Self {
-        Children {
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn program(&self) -> Program {
-        let (binary, pids) = (
-            env!("CARGO_BIN_EXE_banshi"),
-            self.folder.path().join("pids"),
-        );
-        let line = format!("echo $$ >> {}; exec {binary} typesetter", pids.display());
-        Program {
-            path: "/bin/sh".into(),
-            args: vec!["-c".to_owned(), line],
-        }
-    }
-
-    fn pids(&self) -> Vec<String> {
-        let pids = fs::read_to_string(self.folder.path().join("pids")).unwrap_or_default();
-        pids.lines().map(str::to_owned).collect()
-    }
-
-    fn kill(&self, signal: &str) {
-        let pid = self.pids().pop().unwrap();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    /// How many are still there.
-    fn alive(&self) -> usize {
-        let there = |pid: &String| {
-            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            state
-                .rsplit(')')
-                .next()
-                .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
-        };
-        self.pids().iter().filter(|pid| there(pid)).count()
-    }
-}
-
-async fn wait(seconds: f64) {
-    tokio::time::sleep(std::time::Duration::from_secs_f64(seconds)).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_give_the_same_bytes_as_none() {
     let (tree, children) = (tree(TEMPLATE), Children::new());
@@ -945,7 +792,7 @@ fn a_child_whose_worker_is_gone_ends_in_the_middle_of_a_page() {
     };
     let setup = serde_json::json!({ "fonts": settings.fonts, "templates": settings.templates, "render": settings.render });
     order(
-        serde_json::json!({ "Hello": { "protocol": 1, "product": banshi::PRODUCT, "setup": setup } }),
+        serde_json::json!({ "Hello": { "protocol": 2, "product": banshi::PRODUCT, "setup": setup } }),
     );
     let mut length = [0; 4];
     let mut output = child.stdout.take().unwrap();

@@ -77,10 +77,66 @@ fn addresses_of_no_known_kind_are_refused() {
 }
 
 #[test]
+fn what_no_typesetter_could_work_with_is_refused() {
+    let said = wrong(
+        "[render]\nmemory = 100\nrecycle = 0\ndeadline = 0\nconfine = \"try\"",
+        &[],
+    );
+    for key in ["render.memory", "render.recycle", "render.deadline"] {
+        assert!(said.contains(&format!("{key}: want at least ")), "{said}");
+    }
+    let said = wrong("[render]\nconfine = \"maybe\"", &[]);
+    assert!(said.contains("confine") && said.contains("maybe"), "{said}");
+}
+
+#[test]
+fn what_tls_is_asked_for_must_be_meant() {
+    let said = wrong(
+        "[queue]\nurl = \"amqps://broker/%2f\"\n[queue.tls]\ncertificate = \"worker.pem\"",
+        &[],
+    );
+    assert!(
+        said.contains("queue.tls.key: want both or neither"),
+        "{said}"
+    );
+    // Over amqp:// the certificates would guard nothing.
+    let said = wrong("", &[("BANSHI__QUEUE__TLS__CA", "authority.pem")]);
+    assert!(
+        said.contains("queue.tls: want an amqps:// address"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
     let missing = Path::new("/nowhere/banshi.toml");
     let said = Settings::load(Some(missing), [])
         .expect_err("it isn't there")
         .to_string();
     assert!(said.contains("/nowhere/banshi.toml"), "{said}");
+}
+
+#[test]
+fn a_store_has_no_odd_number_of_shards_and_waits_for_something() {
+    let said = wrong(
+        "[store]\nshards = 100\ntimeout = 0\nsettle = 0\nconditional_put = \"maybe\"",
+        &[],
+    );
+    assert!(said.contains("conditional_put"), "{said}");
+    let said = wrong("[store]\nshards = 100\ntimeout = 0\nsettle = 0", &[]);
+    for key in ["store.shards", "store.timeout", "store.settle"] {
+        assert!(said.contains(key), "{said}");
+    }
+}
+
+#[test]
+fn credentials_come_from_the_environment_only_and_are_never_printed() {
+    let said = wrong("[store]\naws = { AWS_SECRET_ACCESS_KEY = \"hidden\" }", &[]);
+    assert!(said.contains("there is no setting store.aws"), "{said}");
+    let pairs = [("AWS_SECRET_ACCESS_KEY", "hidden"), ("AWS_REGION", "here")];
+    let settings = Settings::load(None, env(&pairs)).expect("right");
+    assert_eq!(settings.store.aws.get("AWS_REGION"), Some("here"));
+    assert!(!format!("{settings:?}").contains("hidden"));
+    let written = serde_json::to_string(&settings).expect("plain data");
+    assert!(!written.contains("hidden"));
 }

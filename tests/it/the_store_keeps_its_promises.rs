@@ -1,4 +1,5 @@
-//! What the store promises, on a real disk and with real processes.
+//! What the store promises: in a folder and at a real S3 server the same, then what a disk alone
+//! can do to it. Real disks, servers and processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,19 +16,38 @@ use banshi::store::{
     Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id,
 };
 
-fn open(dir: &Path) -> Store {
-    Store::open(&config::Store {
-        url: format!("file:{}", dir.display()),
-    })
-    .expect("the store opens")
+use crate::support::settings;
+use crate::support::side_by_side;
+use crate::support::stores::{Place, Server};
+
+/// The settings of a store at an address.
+fn at(url: &str) -> config::Store {
+    config::Store {
+        url: url.to_owned(),
+        ..settings().store
+    }
 }
 
-fn key(job_id: &str) -> Key {
+fn open(dir: &Path) -> Store {
+    Store::open(&at(&format!("file:{}", dir.display()))).expect("the store opens")
+}
+
+pub fn key(job_id: &str) -> Key {
     Key::new("annual-report/2021", 2023, job_id)
 }
 
+/// Where a job's PDF is.
+pub fn pdf_of(job_id: &str) -> String {
+    format!("annual-report/2021/2023/{job_id}.pdf")
+}
+
+/// Where its manifest is.
+pub fn manifest_of(job_id: &str) -> String {
+    format!("annual-report/2021/2023/{job_id}.json")
+}
+
 /// The manifest of a job with this content, before the store fills in what it knows.
-fn manifest(job_id: &str, content: &str) -> Manifest {
+pub fn manifest(job_id: &str, content: &str) -> Manifest {
     Manifest {
         job_id: job_id.to_owned(),
         job: Content {
@@ -65,7 +85,7 @@ fn manifest(job_id: &str, content: &str) -> Manifest {
 }
 
 /// As much of a PDF as the store looks at: bytes, and a trailer whose first id names the job.
-fn pdf(content: &str, build: &str) -> Vec<u8> {
+pub fn pdf(content: &str, build: &str) -> Vec<u8> {
     let id = sha256(content.as_bytes());
     format!("%PDF-1.7\n{content} by {build}\ntrailer\n<</ID [({id}) ({build})]>>\n%%EOF\n")
         .into_bytes()
@@ -92,7 +112,12 @@ fn files(dir: &Path) -> BTreeSet<String> {
     files
 }
 
-async fn put(store: &Store, job_id: &str, content: &str, build: &str) -> Result<Stored, Failure> {
+pub async fn put(
+    store: &Store,
+    job_id: &str,
+    content: &str,
+    build: &str,
+) -> Result<Stored, Failure> {
     store
         .put(
             &key(job_id),
@@ -102,7 +127,7 @@ async fn put(store: &Store, job_id: &str, content: &str, build: &str) -> Result<
         .await
 }
 
-fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
+pub fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
     let Err(Failure::Rejected(rejection)) = result else {
         panic!("want E-CONFLICT, have {result:?}")
     };
@@ -119,7 +144,7 @@ fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
     );
 }
 
-fn assert_outage<T: std::fmt::Debug>(result: Result<T, Failure>, says: &str) {
+pub fn assert_outage<T: std::fmt::Debug>(result: Result<T, Failure>, says: &str) {
     let Err(Failure::Outage(Outage {
         part: Part::Store,
         message,
@@ -131,38 +156,71 @@ fn assert_outage<T: std::fmt::Debug>(result: Result<T, Failure>, says: &str) {
     assert!(message.contains(says), "{message:?} should say {says:?}");
 }
 
-#[tokio::test]
-async fn what_is_put_is_there_and_the_manifest_says_where() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+/// Each of these promises holds in a folder and at a server that keeps `If-None-Match: *`.
+macro_rules! everywhere {
+    ($($promise:ident,)*) => {
+        mod in_a_folder {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                super::$promise(Place::folder()).await;
+            })*
+        }
+        mod at_an_s3_server {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                super::$promise(Place::bucket(&Server::strict())).await;
+            })*
+        }
+    };
+}
+
+everywhere![
+    what_is_put_is_there_and_the_manifest_says_where,
+    the_same_job_twice_is_one_stored_result,
+    another_build_of_the_same_job_gets_the_stored_result,
+    other_content_under_the_same_id_is_a_conflict_and_changes_nothing,
+    a_killed_workers_pdf_of_the_same_job_is_adopted,
+    a_killed_workers_pdf_of_another_job_is_a_conflict,
+    of_24_workers_with_one_job_one_manifest_wins_and_all_have_it,
+    of_two_jobs_with_one_id_one_wins_and_the_other_is_told,
+    a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault,
+    a_broken_manifest_is_an_outage_and_not_the_jobs_fault,
+    readiness_can_be_asked_again_and_again_and_leaves_one_object,
+    shards_spread_the_results_and_are_found_again,
+    a_store_begun_with_other_shards_is_refused_and_untouched,
+];
+
+async fn what_is_put_is_there_and_the_manifest_says_where(place: Place) {
+    let store = place.ready().await;
     let stored = put(&store, "a-1", "one", "us").await.unwrap();
 
-    let bytes = fs::read(path_of(dir.path(), "annual-report/2021/2023/a-1.pdf")).unwrap();
+    let bytes = place.read(&pdf_of("a-1")).await.unwrap();
     assert_eq!(bytes, pdf("one", "us"));
     let manifest = stored.manifest();
     assert_eq!(manifest.artifact.sha256, sha256(&bytes));
     assert_eq!(manifest.artifact.bytes, bytes.len() as u64);
-    let root = dir.path().canonicalize().unwrap();
+    let address = place.address();
     assert_eq!(
         manifest.artifact.uri,
-        format!("file://{}/annual-report/2021/2023/a-1.pdf", root.display())
+        format!("{address}/{}", pdf_of("a-1"))
     );
-    assert_eq!(
-        manifest.uri,
-        format!("file://{}/annual-report/2021/2023/a-1.json", root.display())
-    );
+    assert_eq!(manifest.uri, format!("{address}/{}", manifest_of("a-1")));
     assert_eq!(
         store.find(&key("a-1")).await.unwrap().as_ref(),
         Some(manifest)
     );
     assert_eq!(store.find(&key("a-2")).await.unwrap(), None);
-    assert_eq!(files(dir.path()).len(), 2, "nothing else is left there");
+    assert_eq!(
+        place.files().await,
+        BTreeSet::from([pdf_of("a-1"), manifest_of("a-1")]),
+        "nothing else is left there"
+    );
 }
 
-#[tokio::test]
-async fn the_same_job_twice_is_one_stored_result() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+async fn the_same_job_twice_is_one_stored_result(place: Place) {
+    let store = place.ready().await;
     let first = put(&store, "a", "one", "us").await.unwrap();
     let later = Manifest {
         completed_at: "2024-02-01T00:00:00Z".to_owned(),
@@ -183,28 +241,21 @@ async fn the_same_job_twice_is_one_stored_result() {
     assert_eq!(recalled, Some(first));
 }
 
-#[tokio::test]
-async fn another_build_of_the_same_job_gets_the_stored_result() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+async fn another_build_of_the_same_job_gets_the_stored_result(place: Place) {
+    let store = place.ready().await;
     let first = put(&store, "a", "one", "us").await.unwrap();
     let second = put(&store, "a", "one", "a later build").await.unwrap();
     assert_eq!(first, second);
-    assert_eq!(
-        fs::read(path_of(dir.path(), &key("a").pdf())).unwrap(),
-        pdf("one", "us")
-    );
+    assert_eq!(place.read(&pdf_of("a")).await, Some(pdf("one", "us")));
 }
 
-#[tokio::test]
-async fn other_content_under_the_same_id_is_a_conflict_and_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+async fn other_content_under_the_same_id_is_a_conflict_and_changes_nothing(place: Place) {
+    let store = place.ready().await;
     put(&store, "a", "one", "us").await.map(drop).unwrap();
-    let before: Vec<_> = files(dir.path())
-        .into_iter()
-        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
-        .collect();
+    let (kept, told) = (
+        place.read(&pdf_of("a")).await,
+        place.read(&manifest_of("a")).await,
+    );
     assert_conflict(put(&store, "a", "two", "us").await, "a");
     assert_conflict(
         store
@@ -213,74 +264,57 @@ async fn other_content_under_the_same_id_is_a_conflict_and_changes_nothing() {
             .map(Option::unwrap),
         "a",
     );
-    let after: Vec<_> = files(dir.path())
-        .into_iter()
-        .map(|file| fs::read(path_of(dir.path(), &file)).unwrap())
-        .collect();
-    assert_eq!(before, after);
+    assert_eq!(place.read(&pdf_of("a")).await, kept);
+    assert_eq!(place.read(&manifest_of("a")).await, told);
+    assert_eq!(place.files().await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_killed_workers_pdf_of_the_same_job_is_adopted() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+async fn a_killed_workers_pdf_of_the_same_job_is_adopted(place: Place) {
+    let store = place.ready().await;
     for (job_id, build) in [("same", "us"), ("other", "an earlier build")] {
-        let file = path_of(dir.path(), &key(job_id).pdf());
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, pdf("one", build)).unwrap();
+        let left = pdf("one", build);
+        place.write(&pdf_of(job_id), &left).await;
         let stored = put(&store, job_id, "one", "us").await.unwrap();
         assert_eq!(
-            fs::read(file).unwrap(),
-            pdf("one", build),
+            place.read(&pdf_of(job_id)).await.as_ref(),
+            Some(&left),
             "never overwritten"
         );
-        assert_eq!(
-            stored.manifest().artifact.sha256,
-            sha256(&pdf("one", build)),
-            "it names what is there"
-        );
-        assert_eq!(
-            stored.manifest().artifact.bytes,
-            pdf("one", build).len() as u64
-        );
+        let named = &stored.manifest().artifact;
+        assert_eq!(named.sha256, sha256(&left), "it names what is there");
+        assert_eq!(named.bytes, left.len() as u64);
     }
 }
 
-#[tokio::test]
-async fn a_killed_workers_pdf_of_another_job_is_a_conflict() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let file = path_of(dir.path(), &key("a").pdf());
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    for leftover in [pdf("two", "us"), b"no pdf, and no id".to_vec(), Vec::new()] {
-        fs::write(&file, &leftover).unwrap();
+async fn a_killed_workers_pdf_of_another_job_is_a_conflict(place: Place) {
+    let store = place.ready().await;
+    for left in [pdf("two", "us"), b"no pdf, and no id".to_vec(), Vec::new()] {
+        place.write(&pdf_of("a"), &left).await;
         assert_conflict(put(&store, "a", "one", "us").await, "a");
-        assert_eq!(fs::read(&file).unwrap(), leftover);
-        assert_eq!(files(dir.path()).len(), 1, "and no manifest is written");
+        assert_eq!(place.read(&pdf_of("a")).await, Some(left));
+        assert_eq!(place.files().await.len(), 1, "and no manifest is written");
     }
     let anonymous = b"%PDF without an id".to_vec();
     let result = store.put(&key("a"), &anonymous, manifest("a", "one")).await;
     assert_conflict(result, "a");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn of_eight_workers_with_one_job_one_manifest_wins_and_all_have_it() {
+async fn of_24_workers_with_one_job_one_manifest_wins_and_all_have_it(place: Place) {
+    // Two processes' worth of stores: each has its own connections, and its own idea of which
+    // folders it has made.
+    let stores = [Arc::new(place.ready().await), Arc::new(place.ready().await)];
     for same_build in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
-        // Two processes' worth of stores: each has its own idea of which folders it has made.
-        let stores = [Arc::new(open(dir.path())), Arc::new(open(dir.path()))];
-        for round in 0..20 {
-            let job_id = format!("job-{round}");
-            let racers = (0..8).map(|racer| {
+        for round in 0..5 {
+            let job_id = format!("job-{same_build}-{round}");
+            let racers = (0..24).map(|racer| {
                 let (store, job_id) = (Arc::clone(&stores[racer % 2]), job_id.clone());
                 let build = if same_build {
                     "us".to_owned()
                 } else {
                     format!("build {racer}")
                 };
-                let completed_at = format!("2024-01-31T08:00:0{racer}Z");
                 let manifest = Manifest {
-                    completed_at,
+                    completed_at: format!("2024-01-31T08:00:{racer:02}Z"),
                     ..manifest(&job_id, "one")
                 };
                 async move {
@@ -290,26 +324,24 @@ async fn of_eight_workers_with_one_job_one_manifest_wins_and_all_have_it() {
                         .unwrap()
                 }
             });
-            let stored = futures_util::future::join_all(racers).await;
+            let stored = side_by_side(racers).await;
             assert!(stored.iter().all(|each| *each == stored[0]), "{stored:#?}");
-            let kept = fs::read(path_of(dir.path(), &key(&job_id).pdf())).unwrap();
+            let kept = place.read(&pdf_of(&job_id)).await.unwrap();
             assert_eq!(stored[0].manifest().artifact.sha256, sha256(&kept));
         }
-        assert_eq!(files(dir.path()).len(), 40, "no staged file is left");
     }
+    assert_eq!(place.files().await.len(), 20, "no staged file is left");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn of_two_jobs_with_one_id_one_wins_and_the_other_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(open(dir.path()));
-    for round in 0..20 {
+async fn of_two_jobs_with_one_id_one_wins_and_the_other_is_told(place: Place) {
+    let store = Arc::new(place.ready().await);
+    for round in 0..10 {
         let job_id = format!("job-{round}");
         let racers = (0..8).map(|racer| {
             let (store, job_id) = (Arc::clone(&store), job_id.clone());
             async move { put(&store, &job_id, ["one", "two"][racer % 2], "us").await }
         });
-        let results = futures_util::future::join_all(racers).await;
+        let results = side_by_side(racers).await;
         let winner = store.find(&key(&job_id)).await.unwrap().unwrap();
         for (racer, result) in results.into_iter().enumerate() {
             match manifest("", ["one", "two"][racer % 2]).job == winner.job {
@@ -317,7 +349,93 @@ async fn of_two_jobs_with_one_id_one_wins_and_the_other_is_told() {
                 false => assert_conflict(result, &job_id),
             }
         }
+        let kept = place.read(&pdf_of(&job_id)).await.unwrap();
+        assert_eq!(winner.artifact.sha256, sha256(&kept));
     }
+}
+
+async fn a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault(place: Place) {
+    let store = place.ready().await;
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+    place.write(&pdf_of("a"), &pdf("one", "somebody")).await;
+    assert_outage(put(&store, "a", "one", "us").await, "restore it");
+    place.remove(&pdf_of("a")).await;
+    put(&store, "a", "one", "us")
+        .await
+        .map(drop)
+        .expect("a lost PDF is set again, and is the same");
+}
+
+async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault(place: Place) {
+    let store = place.ready().await;
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+    place.write(&manifest_of("a"), b"{}").await;
+    assert_outage(put(&store, "a", "one", "us").await, "a.json is no manifest");
+    assert_outage(
+        store.recall(&key("a"), &manifest("a", "one").job).await,
+        "a.json is no manifest",
+    );
+}
+
+async fn readiness_can_be_asked_again_and_again_and_leaves_one_object(place: Place) {
+    let stores = [place.open(), place.open()];
+    let marker = || place.read(".banshi-ready");
+    assert_eq!(marker().await, None);
+    stores[0].ready().await.unwrap();
+    let first = marker().await;
+    assert!(first.is_some());
+    for _ in 0..3 {
+        let asked = stores.iter().map(Store::ready);
+        futures_util::future::try_join_all(asked).await.unwrap();
+    }
+    assert_eq!(marker().await, first);
+    assert!(place.files().await.is_empty());
+}
+
+async fn shards_spread_the_results_and_are_found_again(place: Place) {
+    for (shards, digits) in [(16, 1), (256, 2), (4096, 3)] {
+        let place = match &place.settings.url {
+            url if url.starts_with("file:") => Place::folder(),
+            _ => Place::bucket(&Server::strict()),
+        };
+        let place = place.with(|settings| settings.shards = shards);
+        let store = place.ready().await;
+        for job_id in ["a", "b", "c"] {
+            let stored = put(&store, job_id, "one", "us").await.unwrap();
+            let shard = &sha256(job_id.as_bytes())[..digits];
+            let path = format!("{shard}/{}", pdf_of(job_id));
+            assert_eq!(place.read(&path).await, Some(pdf("one", "us")));
+            assert_eq!(
+                stored.manifest().artifact.uri,
+                format!("{}/{path}", place.address())
+            );
+            let again = place.ready().await;
+            let job = &manifest(job_id, "one").job;
+            let recalled = again.recall(&key(job_id), job).await.unwrap();
+            assert_eq!(recalled, Some(stored));
+            assert_conflict(put(&again, job_id, "two", "us").await, job_id);
+        }
+        let files = place.files().await;
+        let shards: BTreeSet<_> = files.iter().map(|file| &file[..digits]).collect();
+        assert_eq!((files.len(), shards.len()), (6, 3), "{files:?}");
+    }
+}
+
+async fn a_store_begun_with_other_shards_is_refused_and_untouched(place: Place) {
+    put(&place.ready().await, "a", "one", "us")
+        .await
+        .map(drop)
+        .unwrap();
+    let marker = place.read(".banshi-ready").await;
+    let place = place.with(|settings| settings.shards = 256);
+    let outage = place.open().ready().await.unwrap_err();
+    assert!(
+        outage.message.contains("begun with store.shards = 0")
+            && outage.message.contains("the settings say 256"),
+        "{outage}"
+    );
+    assert_eq!(place.read(".banshi-ready").await, marker);
+    place.with(|settings| settings.shards = 0).ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -333,7 +451,7 @@ async fn nobody_ever_sees_half_a_file() {
         while ended.try_recv().is_err() {
             for round in 0..10 {
                 if let Ok(metadata) =
-                    fs::metadata(path_of(&watched, &key(&format!("job-{round}")).pdf()))
+                    fs::metadata(path_of(&watched, &pdf_of(&format!("job-{round}"))))
                 {
                     assert_eq!(metadata.len(), whole);
                     seen += 1;
@@ -350,34 +468,6 @@ async fn nobody_ever_sees_half_a_file() {
     }
     end.send(()).unwrap();
     assert!(watcher.join().unwrap() > 10);
-}
-
-#[tokio::test]
-async fn a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    put(&store, "a", "one", "us").await.map(drop).unwrap();
-    let file = path_of(dir.path(), &key("a").pdf());
-    fs::write(&file, pdf("one", "somebody")).unwrap();
-    assert_outage(put(&store, "a", "one", "us").await, "restore it");
-    fs::remove_file(&file).unwrap();
-    put(&store, "a", "one", "us")
-        .await
-        .map(drop)
-        .expect("a lost PDF is set again, and is the same");
-}
-
-#[tokio::test]
-async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    put(&store, "a", "one", "us").await.map(drop).unwrap();
-    fs::write(path_of(dir.path(), &key("a").manifest()), "{}").unwrap();
-    assert_outage(put(&store, "a", "one", "us").await, "a.json is no manifest");
-    assert_outage(
-        store.recall(&key("a"), &manifest("a", "one").job).await,
-        "a.json is no manifest",
-    );
 }
 
 #[tokio::test]
@@ -418,28 +508,19 @@ fn addresses_are_absolute_and_encoded() {
         store.uri("a/b.pdf"),
         format!("file://{}/{encoded}/a/b.pdf", root.display())
     );
-    let store = Store::open(&config::Store {
-        url: format!("file://{}", dir.path().display()),
-    })
-    .unwrap();
+    let store = Store::open(&at(&format!("file://{}", dir.path().display()))).unwrap();
     assert_eq!(
         store.uri("b.pdf"),
         format!("file://{}/b.pdf", root.display())
     );
-    let store = Store::open(&config::Store {
-        url: "s3://bucket/档案/prefix/".to_owned(),
-    })
-    .unwrap();
+    let store = Store::open(&at("s3://bucket/档案/prefix/")).unwrap();
     assert_eq!(
-        store.uri(&key("x").pdf()),
+        store.uri(&store.pdf(&key("x"))),
         "s3://bucket/档案/prefix/annual-report/2021/2023/x.pdf"
     );
-    let store = Store::open(&config::Store {
-        url: "s3://bucket".to_owned(),
-    })
-    .unwrap();
+    let store = Store::open(&at("s3://bucket")).unwrap();
     assert_eq!(
-        store.uri(&key("x").manifest()),
+        store.uri(&store.manifest(&key("x"))),
         "s3://bucket/annual-report/2021/2023/x.json"
     );
 }
@@ -457,10 +538,7 @@ fn an_address_that_makes_no_sense_is_an_outage_that_says_so() {
         (&format!("file:{}", file.display()), "a file is in the way"),
         ("file:/proc/banshi", "/proc/banshi"),
     ] {
-        let outage = Store::open(&config::Store {
-            url: url.to_owned(),
-        })
-        .unwrap_err();
+        let outage = Store::open(&at(url)).unwrap_err();
         assert_eq!(outage.part, Part::Store);
         assert!(outage.message.contains(says), "{url}: {outage}");
     }
@@ -563,8 +641,8 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
         }
         let mut child = child(dir.path(), next);
         let (pdf, json) = (
-            key(&format!("job-{next}")).pdf(),
-            key(&format!("job-{next}")).manifest(),
+            pdf_of(&format!("job-{next}")),
+            manifest_of(&format!("job-{next}")),
         );
         while !path_of(dir.path(), &pdf).exists() && !path_of(dir.path(), &json).exists() {
             std::thread::sleep(Duration::from_micros(200));
@@ -576,12 +654,12 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
         let left = files(dir.path());
         staged += left.iter().filter(|file| file.contains('#')).count();
         let store = open(dir.path());
-        while left.contains(&key(&format!("job-{next}")).pdf()) {
-            between += usize::from(!left.contains(&key(&format!("job-{next}")).manifest()));
+        while left.contains(&pdf_of(&format!("job-{next}"))) {
+            between += usize::from(!left.contains(&manifest_of(&format!("job-{next}"))));
             let stored = put(&store, &format!("job-{next}"), &content(next), "us")
                 .await
                 .unwrap();
-            let kept = fs::read(path_of(dir.path(), &key(&format!("job-{next}")).pdf())).unwrap();
+            let kept = fs::read(path_of(dir.path(), &pdf_of(&format!("job-{next}")))).unwrap();
             assert_eq!(kept, self::pdf(&content(next), "us"), "whole");
             assert_eq!(stored.manifest().artifact.sha256, sha256(&kept));
             next += 1;

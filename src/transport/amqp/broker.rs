@@ -7,10 +7,11 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
+use super::tls;
 use super::topology::{Topology, Unfit};
 use crate::config;
 use crate::problem::{Outage, Part};
@@ -50,6 +51,7 @@ impl From<Fault> for Outage {
 #[derive(Debug)]
 pub(super) struct Broker {
     uri: AMQPUri,
+    tls: config::Tls,
     mode: config::Topology,
     /// The names.
     pub(super) topology: Topology,
@@ -81,6 +83,7 @@ impl Broker {
         uri.query.heartbeat.get_or_insert(settings.heartbeat);
         Ok(Broker {
             uri,
+            tls: settings.tls.clone(),
             mode: settings.topology,
             topology: Topology::new(&settings.prefix),
         })
@@ -92,12 +95,12 @@ impl Broker {
         // No automatic recovery: after a restart of the broker it leaves consumers behind that
         // hold messages and that nobody reads.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(
-            CONNECT,
-            Connection::connect_uri(self.uri.clone(), properties),
-        )
-        .await
-        {
+        let tls = tls::read(&self.tls).await.map_err(Fault::Lasting)?;
+        let connecting = async {
+            let runtime = lapin::runtime::default_runtime()?;
+            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime).await
+        };
+        match timeout(CONNECT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.refusal(error)),
             Err(_) => Err(Fault::Passing(Outage::new(
@@ -112,6 +115,10 @@ impl Broker {
 
     /// What a connection's failure means.
     fn refusal(&self, error: lapin::Error) -> Fault {
+        if let Some(why) = tls::meaning(&error, &self.tls) {
+            let message = format!("no TLS with RabbitMQ at {self}: {why}");
+            return Fault::Lasting(outage(message, error));
+        }
         let user = &self.uri.authority.userinfo.username;
         let said = match error.kind() {
             ErrorKind::ProtocolError(refusal) => {
@@ -120,6 +127,16 @@ impl Broker {
             _ => (0, String::new()),
         };
         match said {
+            (403, _) if self.uri.query.auth_mechanism == Some(SASLMechanism::External) => {
+                Fault::Lasting(outage(
+                    format!(
+                        "RabbitMQ at {self} has no user of the name in our certificate. Create it \
+                         (rabbitmqctl add_user, clear_password), or check queue.tls.certificate \
+                         and the broker's ssl_cert_login_from"
+                    ),
+                    error,
+                ))
+            }
             (403, _) => Fault::Lasting(outage(
                 format!(
                     "RabbitMQ at {self} refuses the user {user:?} or the password. Check \
@@ -185,13 +202,17 @@ impl fmt::Display for Broker {
             scheme,
             authority,
             vhost,
-            ..
+            query,
         } = &self.uri;
         let vhost = vhost.replace('/', "%2f");
-        let user = &authority.userinfo.username;
+        let user = match query.auth_mechanism {
+            // The name in the certificate, whatever the address says.
+            Some(SASLMechanism::External) => String::new(),
+            _ => format!("{}@", authority.userinfo.username),
+        };
         write!(
             f,
-            "{scheme}://{user}@{}:{}/{vhost}",
+            "{scheme}://{user}{}:{}/{vhost}",
             authority.host, authority.port
         )
     }
@@ -210,9 +231,7 @@ pub(super) fn outage(message: impl Into<String>, error: lapin::Error) -> Outage 
 
 /// An outage's chain of causes without the part, for a reason that stands in another sentence.
 pub(super) fn plain(outage: &Outage) -> String {
-    let chain = outage.chain();
-    let part = format!("{}: ", outage.part);
-    chain.strip_prefix(&part).unwrap_or(&chain).to_owned()
+    outage.reason()
 }
 
 /// Waits for an answer, and not for ever.

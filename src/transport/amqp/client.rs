@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, DeliveryTag, FieldTable};
 use lapin::{BasicProperties, Channel};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::broker::{Broker, PRODUCT, answered, close};
 use super::properties::{
-    ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
+    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
 };
 use super::publisher::Publisher;
 use crate::config;
@@ -22,6 +24,10 @@ use crate::transport::{DeadJob, Lane, Verdict};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
 const CRASHED: &str = "crashed";
+
+/// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
+/// at once, and puts more than that into a map, out of which they come in no order.
+const TOGETHER: usize = 16;
 
 /// The sender's and the operator's side.
 #[derive(Debug)]
@@ -79,13 +85,15 @@ impl Client {
     pub async fn walk_dead(
         &mut self,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
+        mut settled: impl FnMut(&DeadJob),
     ) -> Result<(), Outage> {
         let queue = self.broker.topology.name("dead");
         let what = format!("the queue {queue}");
         let channel = answered(&what, self.publisher.plain_channel()).await?;
         let jobs = self.ready(&channel, &queue).await?;
-        let (mut kept, mut last) = (0, None);
+        let mut kept = Vec::new();
         let mut walked = Ok(());
+        let mut ended = false;
         for _ in 0..jobs {
             // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
             let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
@@ -94,44 +102,64 @@ impl Client {
                 break;
             };
             let message = message.delivery;
-            let job = self.dead_job(&message);
-            let mut verdict = judge(&job);
-            if verdict == Verdict::Replay {
-                walked = self.replay(&job, &message.properties).await;
+            // What is given back goes behind what was given back before. So after the end, too,
+            // the rest is taken out, to go back together and in order.
+            let job = (!ended).then(|| self.dead_job(&message));
+            let mut verdict = job.as_ref().map_or(Verdict::Keep, &mut judge);
+            if let (Some(job), Verdict::Replay) = (&job, verdict) {
+                walked = self.replay(job, &message.properties).await;
                 if walked.is_err() {
-                    verdict = Verdict::Keep;
+                    verdict = Verdict::Stop;
                 }
             }
-            if verdict == Verdict::Keep {
-                (kept, last) = (kept + 1, Some(message.acker));
-            } else {
-                let acked = message.acker.ack(BasicAckOptions::default());
-                if !answered(&what, acked).await? {
-                    let why = format!("{what}: the channel has ended");
-                    return Err(Outage::new(Part::Transport, why));
+            ended |= verdict == Verdict::Stop;
+            match (job, verdict) {
+                (Some(job), Verdict::Replay | Verdict::Drop) => {
+                    let acked = message.acker.ack(BasicAckOptions::default());
+                    if !answered(&what, acked).await? {
+                        let why = format!("{what}: the channel has ended");
+                        return Err(Outage::new(Part::Transport, why));
+                    }
+                    settled(&job);
                 }
-            }
-            if walked.is_err() {
-                break;
+                _ => kept.push(message.delivery_tag),
             }
         }
-        if let Some(last) = last {
-            // All at once, which keeps their order.
+        self.give_back(&channel, &queue, &kept).await?;
+        answered(&what, channel.close(200, "OK".into())).await?;
+        walked
+    }
+
+    /// Gives messages back in their order, and waits until whoever looks next sees them again.
+    async fn give_back(
+        &self,
+        channel: &Channel,
+        queue: &str,
+        tags: &[DeliveryTag],
+    ) -> Result<(), Outage> {
+        let mut ready = self.ready(channel, queue).await?;
+        for together in tags.chunks(TOGETHER) {
+            let Some(last) = together.last() else { break };
             let options = BasicNackOptions {
                 multiple: true,
                 requeue: true,
             };
-            answered(&what, last.nack(options)).await?;
-            // The broker has no answer to that. Whoever looks next is to see them again.
+            answered(
+                &format!("the queue {queue}"),
+                channel.basic_nack(*last, options),
+            )
+            .await?;
+            ready = ready.saturating_add(u32::try_from(together.len()).unwrap_or(u32::MAX));
+            // The broker has no answer to that. It is there when the queue has grown by as many,
+            // unless somebody else takes them at once.
             for _ in 0..100 {
-                if self.ready(&channel, &queue).await? >= kept {
+                if self.ready(channel, queue).await? >= ready {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
-        answered(&what, channel.close(200, "OK".into())).await?;
-        walked
+        Ok(())
     }
 
     async fn ready(&self, channel: &Channel, queue: &str) -> Result<u32, Outage> {
@@ -175,12 +203,15 @@ impl Client {
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
+            let buried_at = own(BURIED_AT);
+            let buried_at = buried_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
             return DeadJob {
                 id,
                 code,
                 message,
                 event,
                 lane,
+                buried_at,
                 body,
             };
         }
@@ -208,12 +239,14 @@ impl Client {
             other => format!("the broker took it out of queue {queue:?}: {other}"),
         };
         let lane = lane.unwrap_or(Lane::Bulk).to_string();
+        let buried_at = death.and_then(|death| death.inner().get("time"));
         DeadJob {
             id,
             code,
             message,
             event: CRASHED.to_owned(),
             lane,
+            buried_at: buried_at.and_then(seconds),
             body,
         }
     }
@@ -222,6 +255,14 @@ impl Client {
     pub async fn close(self) {
         self.publisher.close().await;
     }
+}
+
+/// The broker's time, in seconds since 1970.
+fn seconds(value: &AMQPValue) -> Option<OffsetDateTime> {
+    let AMQPValue::Timestamp(seconds) = value else {
+        return None;
+    };
+    OffsetDateTime::from_unix_timestamp(i64::try_from(*seconds).ok()?).ok()
 }
 
 /// The newest entry of `x-death`, which the broker keeps newest first.

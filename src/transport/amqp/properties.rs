@@ -11,10 +11,14 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 /// Which attempt this is, from 1.
 pub(super) const ATTEMPT: &str = "report_attempt";
+/// How often the job was sent to wait without using up an attempt.
+pub(super) const POSTPONED: &str = "report_postponed";
 /// The first problem's code, or the part that was out.
 pub(super) const ERROR_CODE: &str = "report_error_code";
 /// One line for people.
 pub(super) const ERROR: &str = "report_error";
+/// When it came into the dead queue, after RFC 3339.
+pub(super) const BURIED_AT: &str = "report_buried_at";
 /// The event that was published.
 pub(super) const EVENT: &str = "report_event";
 /// The lane that the job came by.

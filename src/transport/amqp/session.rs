@@ -7,7 +7,10 @@
 use std::fmt;
 
 use futures_util::stream::{BoxStream, StreamExt, select};
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::message::Delivery as Message;
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, Consumer, ErrorKind, Event};
 use tokio::sync::watch;
@@ -59,11 +62,45 @@ pub(super) struct Session {
     down: watch::Sender<Option<String>>,
 }
 
-/// A lane's consumer, on a channel of its own.
+/// A lane, on a channel of its own.
 pub(super) struct Inlet {
     pub(super) lane: Lane,
     pub(super) channel: Channel,
-    pub(super) consumer: Consumer,
+    pub(super) flow: Flow,
+}
+
+/// Whether jobs come in by a lane.
+pub(super) enum Flow {
+    /// None do.
+    Shut,
+    /// They do.
+    Open(Consumer),
+    /// Those that were on their way when the consumer was cancelled, and then its end.
+    Ebbing(Consumer),
+}
+
+impl Inlet {
+    /// The next job, or the end of the consumer; waits for ever where there is no consumer.
+    pub(super) async fn next(&mut self) -> Option<Result<Message, lapin::Error>> {
+        match &mut self.flow {
+            Flow::Open(consumer) | Flow::Ebbing(consumer) => consumer.next().await,
+            Flow::Shut => std::future::pending().await,
+        }
+    }
+
+    /// Cancels the consumer. What the broker sent before its answer still comes.
+    pub(super) async fn shut(&mut self) -> Result<(), Outage> {
+        let Flow::Open(consumer) = &self.flow else {
+            return Ok(());
+        };
+        let options = BasicCancelOptions::default();
+        let cancelled = self.channel.basic_cancel(consumer.tag(), options);
+        answered("the end of a consumer", cancelled).await?;
+        if let Flow::Open(consumer) = std::mem::replace(&mut self.flow, Flow::Shut) {
+            self.flow = Flow::Ebbing(consumer);
+        }
+        Ok(())
+    }
 }
 
 /// What comes in by a session.
@@ -72,6 +109,20 @@ pub(super) struct Incoming {
     pub(super) bulk: Inlet,
     /// What the connections say.
     pub(super) signs: BoxStream<'static, Sign>,
+}
+
+impl Incoming {
+    /// Whether a lane is open that is to be shut, or the other way round.
+    pub(super) fn is_to_change(&self, paused: bool) -> bool {
+        [&self.urgent, &self.bulk]
+            .iter()
+            .any(|inlet| match inlet.flow {
+                Flow::Open(_) => paused,
+                Flow::Shut => !paused,
+                // Its end comes first.
+                Flow::Ebbing(_) => false,
+            })
+    }
 }
 
 impl fmt::Debug for Session {
@@ -83,8 +134,12 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects twice, prepares the topology and registers the consumers.
-    pub(super) async fn open(broker: &Broker, prefetch: u16) -> Result<(Session, Incoming), Fault> {
+    /// Connects twice, prepares the topology and, unless `paused`, registers the consumers.
+    pub(super) async fn open(
+        broker: &Broker,
+        prefetch: u16,
+        paused: bool,
+    ) -> Result<(Session, Incoming), Fault> {
         let consume = broker.connect("consume").await?;
         let publish = match broker.connect("publish").await {
             Ok(publish) => publish,
@@ -106,7 +161,7 @@ impl Session {
             questions: tokio::sync::Mutex::default(),
             down: watch::Sender::new(None),
         };
-        match session.start(broker, prefetch).await {
+        match session.start(broker, prefetch, paused).await {
             Ok((urgent, bulk)) => Ok((
                 session,
                 Incoming {
@@ -122,54 +177,47 @@ impl Session {
         }
     }
 
-    async fn start(&mut self, broker: &Broker, prefetch: u16) -> Result<(Inlet, Inlet), Fault> {
-        let consumers = async {
-            let urgent = self.consume(broker, Lane::Urgent, prefetch).await?;
-            Ok((urgent, self.consume(broker, Lane::Bulk, prefetch).await?))
+    async fn start(
+        &mut self,
+        broker: &Broker,
+        prefetch: u16,
+        paused: bool,
+    ) -> Result<(Inlet, Inlet), Fault> {
+        let inlets = async {
+            let mut urgent = self.inlet(broker, Lane::Urgent, prefetch).await?;
+            let mut bulk = self.inlet(broker, Lane::Bulk, prefetch).await?;
+            if !paused {
+                consume(broker, &mut urgent).await?;
+                consume(broker, &mut bulk).await?;
+            }
+            Ok((urgent, bulk))
         };
-        match timeout(PREPARE, consumers).await {
-            Ok(consumers) => consumers,
+        match timeout(PREPARE, inlets).await {
+            Ok(inlets) => inlets,
             Err(_) => Err(Fault::Passing(broker.silent("consumers"))),
         }
     }
 
-    async fn consume(
-        &mut self,
-        broker: &Broker,
-        lane: Lane,
-        prefetch: u16,
-    ) -> Result<Inlet, Fault> {
-        let queue = broker.topology.lane(lane);
-        let consumer = async {
+    async fn inlet(&mut self, broker: &Broker, lane: Lane, prefetch: u16) -> Result<Inlet, Fault> {
+        let channel = async {
             let channel = self.consume.create_channel().await?;
             // For each consumer, and before it: the broker keeps back what is over this number
             // of unacknowledged jobs (RabbitMQ, "Consumer Prefetch").
-            channel
-                .basic_qos(prefetch, BasicQosOptions::default())
-                .await?;
-            let options = BasicConsumeOptions::default();
-            let tag = short(&format!("banshi.{lane}"));
-            let consumer = channel
-                .basic_consume(short(&queue), tag, options, FieldTable::default())
-                .await?;
-            self.lanes.push(channel.clone());
-            Ok::<_, lapin::Error>(Inlet {
-                lane,
-                channel,
-                consumer,
-            })
+            let options = BasicQosOptions::default();
+            channel.basic_qos(prefetch, options).await?;
+            Ok::<_, lapin::Error>(channel)
         };
-        consumer.await.map_err(|error| {
-            let lasting = is_missing(&error) || error.is_amqp_soft_error() && is_forbidden(&error);
-            let outage = outage(
-                format!("cannot consume from queue {queue} at {broker}"),
+        let channel = channel.await.map_err(|error| {
+            Fault::Passing(outage(
+                format!("cannot open a channel for lane {lane} at {broker}"),
                 error,
-            );
-            if lasting {
-                Fault::Lasting(outage)
-            } else {
-                Fault::Passing(outage)
-            }
+            ))
+        })?;
+        self.lanes.push(channel.clone());
+        Ok(Inlet {
+            lane,
+            channel,
+            flow: Flow::Shut,
         })
     }
 
@@ -285,6 +333,39 @@ impl Session {
             }
         }
         tokio::join!(close(&self.consume), self.publisher.close());
+    }
+}
+
+/// Registers a lane's consumer, if it has none.
+pub(super) async fn consume(broker: &Broker, inlet: &mut Inlet) -> Result<(), Fault> {
+    if !matches!(inlet.flow, Flow::Shut) {
+        return Ok(());
+    }
+    let lane = inlet.lane;
+    let queue = broker.topology.lane(lane);
+    let consumer = inlet.channel.basic_consume(
+        short(&queue),
+        short(&format!("banshi.{lane}")),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    match consumer.await {
+        Ok(consumer) => {
+            inlet.flow = Flow::Open(consumer);
+            Ok(())
+        }
+        Err(error) => {
+            let lasting = is_missing(&error) || error.is_amqp_soft_error() && is_forbidden(&error);
+            let outage = outage(
+                format!("cannot consume from queue {queue} at {broker}"),
+                error,
+            );
+            Err(if lasting {
+                Fault::Lasting(outage)
+            } else {
+                Fault::Passing(outage)
+            })
+        }
     }
 }
 

@@ -50,11 +50,19 @@ impl Claim {
 
     /// Moves the job to wait for its next attempt, safely.
     pub(super) fn retry(&self, attempt: u32) -> io::Result<()> {
+        self.wait(retry_wait(attempt).1, attempt.saturating_add(1))
+    }
+
+    /// Moves the job to wait for a moment, safely.
+    pub(super) fn postpone(&self) -> io::Result<()> {
+        self.wait(retry_wait(1).1, self.ticket.attempt)
+    }
+
+    fn wait(&self, wait: Duration, attempt: u32) -> io::Result<()> {
         File::open(&self.path)?.sync_all()?;
-        let due = unix_millis() + millis(retry_wait(attempt).1);
         let ticket = Ticket {
-            due,
-            attempt: attempt.saturating_add(1),
+            due: unix_millis() + millis(wait),
+            attempt,
             ..self.ticket.clone()
         };
         self.home.wait(&self.path, ticket)?;
@@ -110,16 +118,22 @@ impl Drop for Claim {
 pub(super) struct Found {
     claim: Claim,
     body: Vec<u8>,
+    /// Whether it comes from among those that wait.
+    waited: bool,
 }
 
 impl Found {
     pub(super) fn hand_out(self, permit: OwnedSemaphorePermit) -> Delivery {
-        let Found { claim, body } = self;
+        let Found {
+            claim,
+            body,
+            waited,
+        } = self;
         claim.handed_out.store(true, Ordering::SeqCst);
         Delivery {
             body,
             lane: Lane::Bulk,
-            redelivered: !claim.ticket.is_fresh(),
+            redelivered: waited || !claim.ticket.is_fresh(),
             attempt: claim.ticket.attempt,
             message_id: None,
             correlation_id: None,
@@ -160,6 +174,7 @@ impl Finder {
 
     /// Claims the next job.
     pub(super) fn next(&mut self) -> Result<Option<Found>, Outage> {
+        self.home.clear()?;
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.look()?;
             self.looked = Some(Instant::now());
@@ -260,7 +275,12 @@ impl Finder {
                     handed_out,
                     settled,
                 };
-                Ok(Some(Found { claim, body }))
+                let waited = folder == RETRY;
+                Ok(Some(Found {
+                    claim,
+                    body,
+                    waited,
+                }))
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot read {}, and leave it there: {error}", from.display());

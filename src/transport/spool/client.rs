@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::folders::{DEAD, Home, JOBS, is_job, link_once, read_job, remove};
 use super::ticket::{REASON, safe_name};
@@ -58,6 +59,7 @@ impl Client {
     pub async fn walk_dead(
         &mut self,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
+        mut settled: impl FnMut(&DeadJob),
     ) -> Result<(), Outage> {
         let home = Arc::clone(&self.home);
         let names = blocking(move || list_dead(&home)).await?;
@@ -66,11 +68,15 @@ impl Client {
             let Some(job) = blocking(move || read_dead(&home, &dead_name)).await? else {
                 continue;
             };
-            let verdict = judge(&job);
-            if verdict != Verdict::Keep {
-                let home = Arc::clone(&self.home);
-                blocking(move || exhume(&home, &name, verdict == Verdict::Replay)).await?;
-            }
+            let replay = match judge(&job) {
+                Verdict::Keep => continue,
+                Verdict::Stop => break,
+                Verdict::Replay => true,
+                Verdict::Drop => false,
+            };
+            let home = Arc::clone(&self.home);
+            blocking(move || exhume(&home, &name, replay)).await?;
+            settled(&job);
         }
         Ok(())
     }
@@ -106,9 +112,11 @@ fn read_dead(home: &Home, name: &str) -> Result<Option<DeadJob>, Outage> {
         Err(error) => return Err(disk::outage(Part::Transport, "read", &file, error)),
     };
     // A job put there by hand, or buried by a worker that was killed right then, has none.
-    let reason =
-        fs::read(home.folder(DEAD).join(format!("{name}{REASON}.json"))).unwrap_or_default();
+    let why = home.folder(DEAD).join(format!("{name}{REASON}.json"));
+    let reason = fs::read(&why).unwrap_or_default();
     let reason: Value = serde_json::from_slice(&reason).unwrap_or_default();
+    // The job's own time is its sender's.
+    let buried_at = fs::metadata(&why).and_then(|reason| reason.modified());
     let text = |field: &str| reason[field].as_str().unwrap_or("unknown").to_owned();
     Ok(Some(DeadJob {
         id: name.to_owned(),
@@ -116,6 +124,7 @@ fn read_dead(home: &Home, name: &str) -> Result<Option<DeadJob>, Outage> {
         message: text("message"),
         event: text("event"),
         lane: Lane::Bulk.to_string(),
+        buried_at: buried_at.ok().map(OffsetDateTime::from),
         body,
     }))
 }

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -34,6 +34,9 @@ const CRASHED: &str = "crashed";
 
 /// How often a job may come back without a verdict: its worker died, or dropped it.
 const MAX_TRIES: u32 = 10;
+
+/// Bytes that must fit onto a disk that is not full.
+const ROOM: usize = 1 << 20;
 
 /// Bytes of a file that are read as a job, far above every limit: the rest cannot make it right.
 const MAX_BODY: u64 = 64 << 20;
@@ -72,6 +75,8 @@ pub(super) struct Home {
     name: String,
     pub(super) dir: PathBuf,
     count: AtomicU64,
+    /// Whether something could not be written since it was last seen that it can.
+    doubted: AtomicBool,
     _lock: File,
 }
 
@@ -95,6 +100,7 @@ impl Home {
             spool,
             name,
             count: AtomicU64::new(0),
+            doubted: AtomicBool::new(false),
             _lock: lock,
         };
         let probe = home.dir.join(".probe");
@@ -111,6 +117,25 @@ impl Home {
         let lock = File::create_new(dir.join(LOCK))?;
         lock.lock()?;
         Ok(lock)
+    }
+
+    /// Something could not be written: no more jobs are to come in until it can.
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::SeqCst);
+    }
+
+    /// Finds out whether events can be written, if that is in doubt. A few bytes fit onto many a
+    /// full disk, so it is done with many.
+    pub(super) fn clear(&self) -> Result<(), Outage> {
+        if !self.doubted.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let probe = self.folder(EVENTS).join(format!(".probe-{}", self.name));
+        disk::put_new(&self.temp(), &probe, &vec![0; ROOM])
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|error| disk::outage(Part::Transport, "write files in", &probe, error))?;
+        self.doubted.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// A name that nobody has had.

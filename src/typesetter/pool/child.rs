@@ -1,12 +1,18 @@
 //! The child's end: what `banshi typesetter` does.
 //!
-//! Takes orders from its standard input, gives replies on its standard output. Never outlives its
-//! parent. If we crash here, the parent sees it and has the report set by another child.
+//! Takes orders from its standard input, gives replies on its standard output. Never opens
+//! anything once it has its faces and templates, and never outlives its parent: it ends when its
+//! standard input does, which the kernel sees to however the parent dies. (It does not ask for a
+//! signal at its parent's death: that signal comes when the *thread* that started it ends, as
+//! threads of the worker may at any time.) If we crash here, the parent sees it and has the report
+//! set by another child.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
+use super::confine;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, read, reason, write};
+use crate::config::{self, Confine};
 use crate::problem::{Failure, Outage, Part};
 use crate::typesetter::{Fonts, Pdf, Templates, Typesetter};
 
@@ -16,6 +22,29 @@ const STACK: usize = 64 << 20;
 
 /// What `banshi typesetter` does: sets reports until its standard input closes.
 pub fn child() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("the typesetter can't work: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gets ready, confines itself, and only then starts the threads, which are confined with it.
+fn run() -> io::Result<ExitCode> {
+    outlive_signals()?;
+    let Ok(hello) = read(&mut io::stdin().lock()) else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let ready = match get_ready(&hello) {
+        Ok(ready) => ready,
+        Err(outage) => return refuse(&outage),
+    };
+    let mut unconfined = Vec::new();
+    if ready.render.confine != Confine::Off {
+        unconfined.extend(confine::files().err());
+    }
     let (send, orders) = std::sync::mpsc::channel();
     let reader = move || {
         let mut input = io::stdin().lock();
@@ -27,24 +56,23 @@ pub fn child() -> ExitCode {
         }
         leave()
     };
-    let setter = move || {
-        let mut output = io::stdout().lock();
-        work(&orders, &mut output)
-    };
+    let setter = move || work(ready, unconfined, &orders);
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let ended = outlive_signals()
-        .and_then(|()| named("reader").spawn(reader))
-        .and_then(|_| named("typesetter").stack_size(STACK).spawn(setter))
-        .map(std::thread::JoinHandle::join);
-    match ended {
-        Ok(Ok(Ok(code))) => code,
-        // The panic has been printed.
-        Ok(Err(_)) => ExitCode::from(101),
-        Ok(Ok(Err(error))) | Err(error) => {
-            eprintln!("the typesetter can't work: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    named("reader").spawn(reader)?;
+    let setter = named("typesetter").stack_size(STACK).spawn(setter)?;
+    // A panic has been printed.
+    setter.join().unwrap_or(Ok(ExitCode::from(101)))
+}
+
+/// Tells the worker why there is nothing to be had of this child.
+fn refuse(outage: &Outage) -> io::Result<ExitCode> {
+    let (part, message) = (outage.part.as_str().to_owned(), reason(outage));
+    say(&Reply::Refused { part, message })?;
+    Ok(ExitCode::from(3))
+}
+
+fn say(reply: &Reply) -> io::Result<()> {
+    write(&mut io::stdout().lock(), &serde_json::to_vec(reply)?)
 }
 
 #[expect(
@@ -75,11 +103,17 @@ fn outlive_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Answers orders until there are no more.
+/// Closes what is still open, sets the samples, and answers orders until there are no more.
 fn work(
+    ready: Ready,
+    mut unconfined: Vec<String>,
     orders: &std::sync::mpsc::Receiver<Vec<u8>>,
-    output: &mut impl Write,
 ) -> io::Result<ExitCode> {
+    let Ready {
+        typesetter,
+        fingerprint,
+        render,
+    } = ready;
     // The engine spreads its work over rayon's pool. Its cores belong to the other children, so
     // the pool is this thread and nothing else, with its large stack.
     rayon::ThreadPoolBuilder::new()
@@ -87,26 +121,19 @@ fn work(
         .use_current_thread()
         .build_global()
         .map_err(io::Error::other)?;
-    let Ok(hello) = orders.recv() else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let typesetter = match get_ready(&hello) {
-        Ok(typesetter) => typesetter,
-        Err(outage) => {
-            let (part, message) = (outage.part.as_str().to_owned(), reason(&outage));
-            write(
-                output,
-                &serde_json::to_vec(&Reply::Refused { part, message })?,
-            )?;
-            return Ok(ExitCode::from(3));
-        }
-    };
-    let fingerprint = format!(
-        "{} {}",
-        typesetter.fonts.fingerprint(),
-        typesetter.templates.sha256()
-    );
-    write(output, &serde_json::to_vec(&Reply::Ready { fingerprint })?)?;
+    if let Err(error) = confine::limits(render.memory << 20) {
+        unconfined.push(format!("limits of memory and files ({error})"));
+    }
+    if render.confine != Confine::Off {
+        unconfined.extend(confine::calls().err());
+    }
+    if let Err(outage) = typesetter.check() {
+        return refuse(&outage);
+    }
+    say(&Reply::Ready {
+        fingerprint,
+        unconfined,
+    })?;
     while let Ok(order) = orders.recv() {
         let Order::Set { number, manuscript } = serde_json::from_slice(&order)? else {
             return Err(broken("a second hello"));
@@ -130,23 +157,27 @@ fn work(
                 (Verdict::Outage { part, message }, None)
             }
         };
-        write(
-            output,
-            &serde_json::to_vec(&Reply::Done {
-                number,
-                verdict,
-                remarks,
-            })?,
-        )?;
+        say(&Reply::Done {
+            number,
+            verdict,
+            remarks,
+        })?;
         if let Some(file) = file {
-            write(output, &file)?;
+            write(&mut io::stdout().lock(), &file)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A warm typesetter, as the hello asks for.
-fn get_ready(hello: &[u8]) -> Result<Typesetter, Outage> {
+/// What needs files, done: faces mapped, templates parsed.
+struct Ready {
+    typesetter: Typesetter,
+    fingerprint: String,
+    render: config::Render,
+}
+
+/// Reads all that the hello asks for.
+fn get_ready(hello: &[u8]) -> Result<Ready, Outage> {
     let unclear = |error| Outage::because(Part::Typesetter, "the hello can't be read", error);
     let Order::Hello {
         protocol,
@@ -174,6 +205,14 @@ fn get_ready(hello: &[u8]) -> Result<Typesetter, Outage> {
     } = serde_json::from_value(setup).map_err(unclear)?;
     let templates = Templates::load(templates.folder())?;
     let typesetter = Typesetter::new(Fonts::load(&fonts)?, templates, &render)?;
-    typesetter.check()?;
-    Ok(typesetter)
+    let fingerprint = format!(
+        "{} {}",
+        typesetter.fonts.fingerprint(),
+        typesetter.templates.sha256()
+    );
+    Ok(Ready {
+        typesetter,
+        fingerprint,
+        render,
+    })
 }

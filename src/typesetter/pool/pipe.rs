@@ -16,7 +16,7 @@ use crate::problem::{Outage, Part, Problem};
 use crate::typesetter::{Manuscript, Rare, Remark};
 
 /// The version of what crosses the pipe.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The largest frame, in bytes.
 const FRAME: usize = 256 << 20;
@@ -44,8 +44,11 @@ pub(super) enum Order<'a> {
 /// What a child says.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Faces mapped, templates checked, every sample set.
-    Ready { fingerprint: String },
+    /// Faces mapped, templates checked, confined but for what is listed, every sample set.
+    Ready {
+        fingerprint: String,
+        unconfined: Vec<String>,
+    },
     /// It can't work, and why. It ends.
     Refused { part: String, message: String },
     /// What became of a report.

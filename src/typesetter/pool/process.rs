@@ -1,17 +1,21 @@
 //! The parent's end: a child as its parent sees it.
 //!
 //! Takes a [`Manuscript`], gives what the child answered. Never goes on with a child whose answer
-//! was none. If we crash here, the child sees its pipe close and ends.
+//! was none, and never lets a child make it keep or log more than a little. If we crash here, the
+//! child sees its pipe close and ends.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tracing::warn;
 
+use super::kernel;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, checked, length, named};
 use super::{Program, Shared};
 use crate::problem::{Failure, Outage, Part, Rejection};
@@ -20,13 +24,47 @@ use crate::typesetter::{Manuscript, Pdf};
 /// How long a child whose pipe is broken may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
+/// Processor time that a report may take beyond its deadline, whose watch may be late.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Lines of a child's standard error that are logged.
+const LINES: usize = 100;
+
+/// Bytes of a line of it.
+const LINE: u64 = 4096;
+
+/// What Rust's standard library prints before it aborts a process that finds no memory: these
+/// words around a number of bytes.
+const NO_MEMORY: (&[u8], &[u8]) = (b"memory allocation of ", b" bytes failed");
+
 /// A process and the pipe to it.
 pub(super) struct Child {
     number: usize,
     pub(super) process: tokio::process::Child,
     orders: ChildStdin,
     replies: BufReader<ChildStdout>,
+    /// Ends with whether it said that it found no memory.
+    errors: JoinHandle<bool>,
     reports: u64,
+    /// Its own memory when it was warm, in bytes, where that can be known.
+    warm: Option<u64>,
+    timed: bool,
+}
+
+/// What a child says when it is ready.
+pub(super) struct Greeting {
+    pub(super) fingerprint: String,
+    pub(super) unconfined: Vec<String>,
+}
+
+/// How a child came to its end.
+pub(super) enum Death {
+    /// It wanted more memory than it may have.
+    Memory,
+    /// It used more processor time than it may have.
+    Time,
+    /// Otherwise, as the rest of a sentence.
+    Other(String),
 }
 
 impl Child {
@@ -60,50 +98,61 @@ impl Child {
         ) else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
-        let mut errors = BufReader::new(errors);
-        shared.tasks.spawn(async move {
-            let mut line = Vec::new();
-            while errors
-                .read_until(b'\n', &mut line)
-                .await
-                .is_ok_and(|read| read > 0)
-            {
-                let text = String::from_utf8_lossy(&line);
-                warn!(typesetter = number, "it says: {}", text.trim_end());
-                line.clear();
-            }
-        });
+        let errors = shared.tasks.spawn(listen(number, errors));
         let replies = BufReader::new(replies);
         Ok(Child {
             number,
             process,
             orders,
             replies,
+            errors,
             reports: 0,
+            warm: None,
+            timed: false,
         })
     }
 
-    /// Says hello. Gives the fingerprint of what the child found.
-    pub(super) async fn greet(&mut self, setup: &Setup) -> io::Result<Result<String, Outage>> {
-        let setup = serde_json::to_value(setup)?;
+    /// Says hello, and hears what the child found.
+    pub(super) async fn greet(&mut self, setup: &Setup) -> io::Result<Result<Greeting, Outage>> {
         let hello = Order::Hello {
             protocol: PROTOCOL,
             product: crate::PRODUCT.to_owned(),
-            setup,
+            setup: serde_json::to_value(setup)?,
         };
         self.order(&hello).await?;
         match self.reply().await? {
-            Reply::Ready { fingerprint } => Ok(Ok(fingerprint)),
+            Reply::Ready {
+                fingerprint,
+                mut unconfined,
+            } => {
+                self.warm = self.own_memory();
+                let timed = self.grant(setup.render.deadline);
+                self.timed = timed.is_ok();
+                unconfined.extend(
+                    timed
+                        .err()
+                        .map(|error| format!("limit of processor time ({error})")),
+                );
+                Ok(Ok(Greeting {
+                    fingerprint,
+                    unconfined,
+                }))
+            }
             Reply::Refused { part, message } => Ok(Err(Outage::new(named(&part), message))),
             Reply::Done { .. } => Err(broken("it answered before it was asked")),
         }
     }
 
-    /// Has a report set. An error means that the child can't be used any more.
+    /// Has a report set, which may take so many seconds of processor time. An error means that
+    /// the child can't be used any more.
     pub(super) async fn set(
         &mut self,
         manuscript: &Manuscript,
+        seconds: u64,
     ) -> io::Result<Result<Pdf, Failure>> {
+        if self.timed {
+            self.grant(seconds)?;
+        }
         self.reports += 1;
         let asked = self.reports;
         self.order(&Order::Set {
@@ -161,12 +210,43 @@ impl Child {
         Ok(frame)
     }
 
+    /// The memory that it has grown by since it was warm, in bytes.
+    pub(super) fn growth(&self) -> u64 {
+        let own = self.own_memory().unwrap_or_default();
+        own.saturating_sub(self.warm.unwrap_or(own))
+    }
+
+    /// Reports that it has been given.
+    pub(super) fn reports(&self) -> u64 {
+        self.reports
+    }
+
+    /// None, where the system doesn't say, and when the child is gone.
+    fn own_memory(&self) -> Option<u64> {
+        kernel::own_memory(self.process.id()?).ok()
+    }
+
+    fn grant(&self, seconds: u64) -> io::Result<()> {
+        let process = self.process.id().ok_or(io::ErrorKind::NotFound)?;
+        kernel::grant_time(process, Duration::from_secs(seconds) + LATE)
+    }
+
     /// What became of a child whose pipe failed.
-    pub(super) async fn epitaph(&mut self, error: &io::Error) -> String {
-        match tokio::time::timeout(GONE, self.process.wait()).await {
-            Ok(Ok(status)) => how(status),
-            Ok(Err(error)) => format!("can't be waited for: {error}"),
-            Err(_) => format!("broke the pipe's protocol: {error}"),
+    pub(super) async fn epitaph(&mut self, error: &io::Error) -> Death {
+        let broke = || Death::Other(format!("broke the pipe's protocol: {error}"));
+        if error.kind() == io::ErrorKind::InvalidData {
+            return broke();
+        }
+        let (status, no_memory) = tokio::join!(
+            tokio::time::timeout(GONE, self.process.wait()),
+            tokio::time::timeout(GONE, &mut self.errors),
+        );
+        match status {
+            Ok(Ok(_)) if matches!(no_memory, Ok(Ok(true))) => Death::Memory,
+            Ok(Ok(status)) if kernel::out_of_time(status) => Death::Time,
+            Ok(Ok(status)) => Death::Other(how(status)),
+            Ok(Err(error)) => Death::Other(format!("can't be waited for: {error}")),
+            Err(_) => broke(),
         }
     }
 
@@ -198,6 +278,34 @@ impl Child {
     }
 }
 
+/// Logs what a child says on its standard error, until it ends; whether it said that it found no
+/// memory. Reads on when it has logged enough, so that the child need not wait.
+async fn listen(number: usize, errors: ChildStderr) -> bool {
+    let mut errors = BufReader::new(errors);
+    let (mut line, mut lines, mut no_memory) = (Vec::new(), 0, false);
+    while (&mut errors)
+        .take(LINE)
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
+        let said = line.trim_ascii_end();
+        no_memory |= said.starts_with(NO_MEMORY.0) && said.ends_with(NO_MEMORY.1);
+        lines += 1;
+        match lines.cmp(&LINES) {
+            Ordering::Less => warn!(
+                typesetter = number,
+                "it says: {}",
+                String::from_utf8_lossy(said)
+            ),
+            Ordering::Equal => warn!(typesetter = number, "it says more than is logged"),
+            Ordering::Greater => {}
+        }
+        line.clear();
+    }
+    no_memory
+}
+
 /// How a process ended, as the rest of a sentence.
 pub(super) fn how(status: ExitStatus) -> String {
     #[cfg(unix)]
@@ -208,6 +316,7 @@ pub(super) fn how(status: ExitStatus) -> String {
             7 => " (SIGBUS)",
             9 => " (SIGKILL)",
             11 => " (SIGSEGV)",
+            24 => " (SIGXCPU)",
             _ => "",
         };
         return format!("died of signal {signal}{name}");

@@ -10,6 +10,8 @@ mod model;
 mod network;
 mod spool;
 mod steps;
+mod store;
+mod versions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -91,6 +93,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         run: |stage| Box::pin(broker::alarmed(stage)),
     },
     Experiment {
+        name: "E9",
+        fault: "an S3 store that errs, is out, or is cut off",
+        in_small_run: true,
+        run: |stage| Box::pin(store::failing(stage)),
+    },
+    Experiment {
         name: "E10",
         fault: "the store's disk full, then not",
         in_small_run: false,
@@ -143,6 +151,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "connections closed and permissions revoked by an administrator",
         in_small_run: true,
         run: |stage| Box::pin(broker::administered(stage)),
+    },
+    Experiment {
+        name: "E19",
+        fault: "kills, a killed broker and repeats on RabbitMQ 4.0 and 4.3",
+        in_small_run: false,
+        run: |stage| Box::pin(versions::others(stage)),
     },
     Experiment {
         name: "E21",

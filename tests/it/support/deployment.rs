@@ -121,6 +121,19 @@ impl Deployment {
         self
     }
 
+    /// The same deployment with a store elsewhere, and the variables that lead to it.
+    pub fn storing_at(mut self, place: &super::stores::Place) -> Self {
+        let variables = place.settings.aws.iter();
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings.extend(variables);
+        self.with("STORE__URL", &place.settings.url)
+    }
+
+    /// The folder that everything of it is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The program, with the settings of this deployment.
     pub fn banshi(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BANSHI);
@@ -133,16 +146,21 @@ impl Deployment {
 
     /// A worker that runs until it is stopped or killed.
     pub fn worker(&self) -> Worker {
+        self.start(&mut self.banshi(&["worker"]))
+    }
+
+    /// The same, with a variable that is no setting.
+    pub fn worker_with(&self, variable: &str, value: &str) -> Worker {
+        self.start(self.banshi(&["worker"]).env(variable, value))
+    }
+
+    fn start(&self, command: &mut Command) -> Worker {
         let log = self
             .folder
             .path()
             .join(format!("worker-{:08x}.log", rand::random::<u32>()));
         let file = std::fs::File::create(&log).expect("a log");
-        let child = self
-            .banshi(&["worker"])
-            .stdin(Stdio::null())
-            .stderr(file)
-            .spawn();
+        let child = command.stdin(Stdio::null()).stderr(file).spawn();
         Worker {
             child: child.expect("it starts"),
             log,
@@ -166,6 +184,16 @@ impl Deployment {
 
     /// The same, with properties of the message.
     pub async fn send_as(&self, name: &str, body: &[u8], properties: BasicProperties) {
+        self.send_by("bulk", name, body, properties).await;
+    }
+
+    /// The same, by the lane for what cannot wait.
+    pub async fn send_urgent(&self, name: &str, body: &[u8]) {
+        let properties = BasicProperties::default();
+        self.send_by("urgent", name, body, properties).await;
+    }
+
+    async fn send_by(&self, lane: &str, name: &str, body: &[u8], properties: BasicProperties) {
         match &self.queue {
             Queue::Spool => {
                 let jobs = self.folder.path().join("spool/jobs");
@@ -184,11 +212,39 @@ impl Deployment {
                 let exchange = format!("{prefix}.jobs");
                 let options = BasicPublishOptions::default();
                 channel
-                    .basic_publish(exchange.into(), "bulk".into(), options, body, properties)
+                    .basic_publish(exchange.into(), lane.into(), options, body, properties)
                     .await
                     .expect("it is published");
             }
         }
+    }
+
+    /// Jobs that wait in the bulk lane, or in the folders of the spool: in nobody's hands.
+    pub async fn waiting(&self) -> usize {
+        match &self.queue {
+            Queue::Spool => {
+                let spool = self.folder.path().join("spool");
+                names(&spool.join("jobs")).len() + names(&spool.join("retry")).len()
+            }
+            Queue::Amqp(broker) => {
+                let options = QueueDeclareOptions {
+                    passive: true,
+                    ..QueueDeclareOptions::default()
+                };
+                let queue = format!("{}.jobs.bulk", broker.prefix).into();
+                let asked = broker
+                    .channel
+                    .queue_declare(queue, options, FieldTable::default());
+                asked.await.expect("a queue").message_count() as usize
+            }
+        }
+    }
+
+    /// The address of the administration port, of which there is one for a worker.
+    pub fn with_admin(self) -> (Self, String) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address").to_string();
+        (self.with("ADMIN__LISTEN", &address), address)
     }
 
     /// A queue that hears the replies of one routing key.
@@ -334,6 +390,26 @@ impl Deployment {
         in_the_way
     }
 
+    /// Takes the whole store away, as a disk that is not mounted any more. With it comes back what
+    /// was in it.
+    pub fn lose_store(&self) {
+        let store = self.folder.path().join("store");
+        std::fs::rename(&store, store.with_extension("away")).expect("it was there");
+        std::fs::write(&store, "in the way").expect("a file");
+    }
+
+    /// The end of that.
+    pub fn restore_store(&self) {
+        let store = self.folder.path().join("store");
+        std::fs::remove_file(&store).expect("it was in the way");
+        std::fs::rename(store.with_extension("away"), &store).expect("it was away");
+    }
+
+    /// A path in the deployment's own folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
     /// Every result in the store, by its key.
     pub fn store(&self) -> Vec<String> {
         fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) {
@@ -429,14 +505,36 @@ impl Worker {
     }
 
     /// SIGTERM, and its exit code once it has left.
-    pub fn stop(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill is there");
-        assert!(sent.success());
+    pub fn stop(self) -> Option<i32> {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Its exit code, once it has left by itself.
+    pub fn wait(mut self) -> Option<i32> {
         self.child.wait().expect("it leaves").code()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        signal(&[self.child.id()], name);
+    }
+
+    /// Sends each of its typesetters a signal.
+    pub fn signal_typesetters(&self, name: &str) {
+        let pid = self.child.id();
+        let task = format!("/proc/{pid}/task");
+        // A child belongs to the thread that started it.
+        let children = names(Path::new(&task)).into_iter().flat_map(|thread| {
+            let children = std::fs::read_to_string(format!("{task}/{thread}/children"));
+            let children = children.unwrap_or_default();
+            let pids = children.split_whitespace();
+            pids.map(|pid| pid.parse().expect("a number"))
+                .collect::<Vec<u32>>()
+        });
+        let children: Vec<u32> = children.collect();
+        assert!(!children.is_empty(), "{pid} has typesetters");
+        signal(&children, name);
     }
 
     /// What it has logged.
@@ -452,6 +550,26 @@ impl Drop for Worker {
             self.child.kill().expect("it can be killed");
         }
     }
+}
+
+fn signal(pids: &[u32], name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .args(pids.iter().map(u32::to_string))
+        .status();
+    assert!(sent.expect("kill is there").success());
+}
+
+/// What a worker answers on its administration port, if it does: status and body.
+pub fn ask(address: &str, path: &str) -> Option<(u16, String)> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
 }
 
 /// The broker of the tests.

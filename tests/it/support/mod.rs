@@ -1,10 +1,16 @@
 //! The words that the tests are written in.
 
+pub mod authority;
+pub mod bench;
 pub mod cases;
 pub mod deployment;
 pub mod jobs;
+pub mod node;
+pub mod notes;
 pub mod pdf;
 pub mod picture;
+pub mod stores;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,6 +20,19 @@ use banshi::job::{self, Job, Refusal};
 use banshi::problem::{Code, Problem};
 use banshi::report::{Editions, FORMS};
 use serde_json::Value;
+
+/// Runs tasks side by side on all threads of the test, and gives what came of them in their order.
+pub async fn side_by_side<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut running = tokio::task::JoinSet::new();
+    for (place, task) in tasks.into_iter().enumerate() {
+        running.spawn(async move { (place, task.await) });
+    }
+    let mut ended = running.join_all().await;
+    ended.sort_by_key(|(place, _)| *place);
+    ended.into_iter().map(|(_, result)| result).collect()
+}
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {

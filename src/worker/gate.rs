@@ -1,0 +1,114 @@
+//! Whether jobs are let in, or something that every job needs is out.
+//!
+//! Takes what a job met, gives whose fault it was: that job's, or that of a part that is out for
+//! all. Then it is shut, and tries that part until it is back. Never takes one job's word for it:
+//! the part itself is tried. If we crash here, nothing is forgotten, for nothing is remembered.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::problem::{Outage, Part};
+
+/// How long a part may take to show that it is there.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The wait before a part is tried again: between half of it and all of it, doubled each time from
+/// the first to the last.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// A part that is out for every job, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shut {
+    pub(super) part: Part,
+    pub(super) why: String,
+}
+
+/// The gate. Open, unless a part is known to be out.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    shut: watch::Sender<Option<Shut>>,
+    /// Many jobs meet an outage at once; one finds out about it.
+    trying: Mutex<()>,
+}
+
+impl Gate {
+    /// Why it is shut, as that changes.
+    pub(super) fn state(&self) -> watch::Receiver<Option<Shut>> {
+        self.shut.subscribe()
+    }
+
+    /// Lets a job pass.
+    ///
+    /// # Errors
+    /// The part that is out, while the gate is shut: what follows would be done in vain.
+    pub(super) fn pass(&self) -> Result<(), Outage> {
+        match &*self.shut.borrow() {
+            None => Ok(()),
+            Some(Shut { part, why }) => Err(Outage::new(*part, why.clone())),
+        }
+    }
+
+    /// Whether what a job met is out for every job. If so, the gate is shut from now on.
+    pub(super) async fn shuts(
+        &self,
+        outage: &Outage,
+        probe: impl Future<Output = Result<(), Outage>>,
+    ) -> bool {
+        let _first = self.trying.lock().await;
+        if self.shut.borrow().is_some() {
+            return true;
+        }
+        let Err(found) = answer(outage.part, probe).await else {
+            return false;
+        };
+        let why = found.reason();
+        self.shut.send_replace(Some(Shut {
+            part: found.part,
+            why,
+        }));
+        true
+    }
+
+    /// Opens the gate each time that the part which shut it is back. Never ends.
+    pub(super) async fn keep<P>(&self, probe: impl Fn(Part) -> P)
+    where
+        P: Future<Output = Result<(), Outage>>,
+    {
+        let mut state = self.shut.subscribe();
+        loop {
+            let part = match state.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(shut)) => shut.part,
+                // The sender is ours.
+                _ => return,
+            };
+            for tries in 0.. {
+                tokio::time::sleep(again(tries)).await;
+                match answer(part, probe(part)).await {
+                    Ok(()) => break,
+                    Err(outage) => debug!(%part, error = %outage.chain(), "still out"),
+                }
+            }
+            info!(%part, "it is back");
+            self.shut.send_replace(None);
+        }
+    }
+}
+
+/// What a part says, or that it says nothing.
+async fn answer(part: Part, probe: impl Future<Output = Result<(), Outage>>) -> Result<(), Outage> {
+    let silence = |_| {
+        let seconds = ANSWER.as_secs();
+        Err(Outage::new(part, format!("no answer within {seconds} s")))
+    };
+    timeout(ANSWER, probe).await.unwrap_or_else(silence)
+}
+
+/// Drawn, so that workers which lost a store together don't try it together.
+fn again(tries: u32) -> Duration {
+    let (first, last) = AGAIN;
+    let bound = first.saturating_mul(2_u32.saturating_pow(tries)).min(last);
+    bound.mul_f64(rand::random_range(0.5..1.0))
+}

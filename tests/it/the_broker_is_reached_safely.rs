@@ -1,0 +1,480 @@
+//! Over TLS both sides are checked; what the broker does to its clients (alarms, crashes,
+//! timeouts, other settings) is lived through, or said with the fix. Each test has a node of its
+//! own where it would disturb the others.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start helpers of their own"
+)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use banshi::config;
+use banshi::transport::{Client, Intake, Lane, State};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use tokio::time::{sleep, timeout};
+
+use crate::support::authority::{Authority, Identity};
+use crate::support::bench::{Bench, SOON, event, finish, next, nothing_comes, until, up};
+use crate::support::node::Node;
+use crate::support::{BANSHI, repository};
+
+/// Runs the program on this queue, until it ends.
+fn banshi(settings: &config::Queue, arguments: &[&str]) -> Output {
+    let file = |path: &PathBuf| path.display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    Command::new(BANSHI)
+        .args(arguments)
+        .current_dir(folder.path())
+        .env("BANSHI__QUEUE__URL", &settings.url)
+        .env("BANSHI__QUEUE__PREFIX", &settings.prefix)
+        .env("BANSHI__QUEUE__TLS__CA", file(&settings.tls.ca))
+        .env(
+            "BANSHI__QUEUE__TLS__CERTIFICATE",
+            file(&settings.tls.certificate),
+        )
+        .env("BANSHI__QUEUE__TLS__KEY", file(&settings.tls.key))
+        .env("BANSHI__FONTS__DIR", repository("fonts"))
+        .env("BANSHI__RENDER__THREADS", "1")
+        .env("BANSHI__ADMIN__LISTEN", "")
+        .output()
+        .expect("it starts")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A node that speaks only to whoever shows a certificate of its authority.
+struct Guarded {
+    node: Node,
+    authority: Authority,
+}
+
+impl Guarded {
+    fn start() -> Option<Guarded> {
+        let node = Node::new()?.with_plugins("rabbitmq_auth_mechanism_ssl");
+        let folder = node.folder().to_owned();
+        let authority = Authority::new(&folder, "authority");
+        authority.host("broker", "localhost");
+        let (folder, port) = (folder.display(), node.spare_port());
+        node.configure(&format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.cacertfile = {folder}/authority.pem\n\
+             ssl_options.certfile = {folder}/broker.pem\n\
+             ssl_options.keyfile = {folder}/broker.key.pem\n\
+             ssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = true\n\
+             ssl_cert_login_from = common_name\n\
+             auth_mechanisms.1 = EXTERNAL\n\
+             auth_mechanisms.2 = PLAIN\n"
+        ));
+        node.start();
+        Some(Guarded { node, authority })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.node.folder().join(name)
+    }
+
+    /// The node's certificate from now on.
+    fn show(&self, identity: &Identity) {
+        std::fs::copy(&identity.certificate, self.file("broker.pem")).unwrap();
+        std::fs::copy(&identity.key, self.file("broker.key.pem")).unwrap();
+        self.node.ctl(&["eval", "ssl:clear_pem_cache()."]);
+    }
+
+    fn settings(&self, identity: Option<&Identity>) -> config::Queue {
+        let (certificate, key) = match identity {
+            Some(identity) => (identity.certificate.clone(), identity.key.clone()),
+            None => Default::default(),
+        };
+        config::Queue {
+            url: format!(
+                "amqps://guest:guest@localhost:{}/%2f",
+                self.node.spare_port()
+            ),
+            prefix: "banshi".to_owned(),
+            topology: config::Topology::Declare,
+            prefetch: 0,
+            heartbeat: 10,
+            tls: config::Tls {
+                ca: self.file("authority.pem"),
+                certificate,
+                key,
+            },
+        }
+    }
+}
+
+/// What a worker and a sender say who are not let in. Neither tries on: only somebody's hand can
+/// mend it.
+async fn refused(settings: &config::Queue) -> String {
+    let mut intake = Intake::open(settings, 2).await.unwrap();
+    let said = timeout(SOON, intake.next()).await.expect("it gives up");
+    let said = said.unwrap_err().chain();
+    intake.close().await;
+    let sender = Client::open(settings).await.unwrap_err().chain();
+    assert_eq!(said, sender);
+    println!("{said}\n");
+    said
+}
+
+fn assert_says(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    assert!(!said.contains("guest:guest"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_both_sides_show_a_certificate_and_each_refusal_says_what_to_do() {
+    let Some(guarded) = Guarded::start() else {
+        return;
+    };
+    let worker = guarded.authority.user("banshi-worker");
+    let right = guarded.settings(Some(&worker));
+
+    // A job's whole way.
+    let mut intake = up(Intake::open(&right, 2).await.unwrap()).await;
+    let mut client = Client::open(&right).await.unwrap();
+    client.send("job", b"{}", Lane::Bulk).await.unwrap();
+    finish(next(&mut intake).await, "job").await;
+    nothing_comes(&mut intake).await;
+    client.close().await;
+    intake.close().await;
+    for arguments in [&["dead", "list"][..], &["worker", "--until-idle"]] {
+        let output = banshi(&right, arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+
+    // With the certificate for a password.
+    let external = config::Queue {
+        url: format!(
+            "amqps://localhost:{}/%2f?auth_mechanism=external",
+            guarded.node.spare_port()
+        ),
+        ..right.clone()
+    };
+    let said = refused(&external).await;
+    assert_says(
+        &said,
+        &["no user of the name in our certificate", "add_user"],
+    );
+    let node = &guarded.node;
+    node.ctl(&["add_user", "banshi-worker", "not used"]);
+    node.ctl(&["set_permissions", "banshi-worker", ".*", ".*", ".*"]);
+    let intake = up(Intake::open(&external, 2).await.unwrap()).await;
+    let users = node.ctl(&["list_connections", "user", "auth_mechanism"]);
+    assert!(users.contains("banshi-worker\tEXTERNAL"), "{users}");
+    intake.close().await;
+
+    // Whom we don't trust.
+    let others = Authority::new(guarded.node.folder(), "others");
+    let mut settings = right.clone();
+    settings.tls.ca = guarded.file("others.pem");
+    let said = refused(&settings).await;
+    assert_says(&said, &["signed by nobody", "others.pem", "queue.tls.ca"]);
+    settings = right.clone();
+    settings.url = settings.url.replace("localhost", "127.0.0.1");
+    let said = refused(&settings).await;
+    assert_says(&said, &["for another host", "localhost", "queue.url"]);
+    guarded.show(&guarded.authority.expired_host("expired", "localhost"));
+    assert_says(&refused(&right).await, &["has expired"]);
+    guarded.show(&guarded.authority.host("renewed", "localhost"));
+    up(Intake::open(&right, 2).await.unwrap())
+        .await
+        .close()
+        .await;
+
+    // Who doesn't trust us.
+    let said = refused(&guarded.settings(None)).await;
+    assert_says(
+        &said,
+        &["wants to see a certificate", "queue.tls.certificate"],
+    );
+    let stranger = others.user("stranger");
+    let said = refused(&guarded.settings(Some(&stranger))).await;
+    assert_says(&said, &["refuses our certificate", "stranger.pem"]);
+
+    // What is not what its setting says.
+    let cases = [
+        ("missing.pem", "queue.tls.ca: cannot read"),
+        ("broker.key.pem", "queue.tls.ca"),
+    ];
+    for (file, part) in cases {
+        let mut settings = right.clone();
+        settings.tls.ca = guarded.file(file);
+        assert_says(&refused(&settings).await, &[part, file]);
+    }
+    let mut settings = right.clone();
+    settings.tls.key = guarded.file("stranger.key.pem");
+    let said = refused(&settings).await;
+    assert_says(
+        &said,
+        &["queue.tls.key is not the key of queue.tls.certificate"],
+    );
+    settings.tls.key = guarded.file("authority.pem");
+    let said = refused(&settings).await;
+    assert_says(&said, &["queue.tls.key", "authority.pem", "PRIVATE KEY"]);
+    settings = right.clone();
+    let plain = guarded.node.url();
+    settings.url = plain.replace("amqp://", "amqps://");
+    assert_says(
+        &refused(&settings).await,
+        &["does not speak TLS", "amqps://"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
+    let Some(node) = Node::new() else { return };
+    let settings = config::Queue {
+        url: node.url(),
+        prefix: "banshi".to_owned(),
+        topology: config::Topology::Declare,
+        prefetch: 0,
+        heartbeat: 10,
+        tls: config::Tls::default(),
+    };
+    let mut intake = Intake::open(&settings, 3).await.unwrap();
+    nothing_comes(&mut intake).await;
+    assert!(matches!(&*intake.state().borrow(), State::Down(why) if why.contains("cannot reach")));
+    node.start();
+    let mut intake = up(intake).await;
+    let bench = Bench::at(&node.url()).await;
+    let mut client = Client::open(&settings).await.unwrap();
+    let sent: BTreeSet<_> = (0..9).map(|job| format!("job-{job}")).collect();
+    for job in &sent {
+        client.send(job, b"{}", Lane::Bulk).await.unwrap();
+    }
+    let first = next(&mut intake).await;
+    let mut done = BTreeSet::from([first.message_id.clone().unwrap()]);
+    finish(first, "first").await;
+    let held = next(&mut intake).await;
+    drop((client, bench));
+
+    // RabbitMQ 3.10 loses a stream for good if it is killed within seconds of its creation.
+    sleep(Duration::from_secs(20)).await;
+    node.kill();
+    until(&intake, |state| matches!(state, State::Down(_))).await;
+    let late = held.publish(&event("late")).await.unwrap_err();
+    println!("{}", late.chain());
+    drop(held);
+    node.start();
+    let mut intake = up(intake).await;
+    // The first one comes again if the crash was quicker than its acknowledgement.
+    while done.len() < sent.len() {
+        let delivery = next(&mut intake).await;
+        done.insert(delivery.message_id.clone().unwrap());
+        finish(delivery, "again").await;
+    }
+    assert_eq!(done, sent);
+    nothing_comes(&mut intake).await;
+    assert_eq!(intake.pending().await.unwrap(), 0);
+    intake.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_of_the_broker_holds_events_back_and_neither_jobs_nor_acknowledgements() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for job in 0..6 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let (first, second) = (next(&mut intake).await, next(&mut intake).await);
+    let announced = first.publish(&event("job-0")).await.unwrap();
+
+    node.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
+    let mut waiting = tokio::spawn(finish(second, "job-1"));
+    until(
+        &intake,
+        |state| matches!(state, State::Down(why) if why.contains("takes no messages")),
+    )
+    .await;
+    // The acknowledgement goes through: the broker hands out the next job, and no more.
+    first.ack(announced).await.unwrap();
+    let third = next(&mut intake).await;
+    assert!(!third.redelivered);
+    nothing_comes(&mut intake).await;
+    let third = tokio::spawn(finish(third, "job-2"));
+    let early = timeout(Duration::from_secs(2), &mut waiting).await;
+    assert!(early.is_err(), "an event was taken in an alarm");
+    // Somebody who waits is told, and does not wait for ever.
+    let refused = timeout(
+        Duration::from_secs(60),
+        client.send("late", b"{}", Lane::Bulk),
+    )
+    .await;
+    let refused = refused.expect("an answer").unwrap_err().chain();
+    println!("{refused}");
+    assert!(refused.contains("memory or disk"), "{refused}");
+
+    node.ctl(&["set_vm_memory_high_watermark", "0.6"]);
+    timeout(SOON, waiting).await.expect("it goes on").unwrap();
+    timeout(SOON, third).await.expect("it goes on").unwrap();
+    until(&intake, |state| *state == State::Up).await;
+    // What could not be said at once was not worked on twice. The late one was sent all the same.
+    let mut left = BTreeSet::new();
+    while let Ok(delivery) = timeout(Duration::from_secs(2), intake.next()).await {
+        let delivery = delivery.unwrap().unwrap();
+        assert!(!delivery.redelivered, "{:?}", delivery.message_id);
+        left.insert(delivery.message_id.clone().unwrap());
+        finish(delivery, "rest").await;
+    }
+    for job in ["job-3", "job-4", "job-5"] {
+        assert!(left.contains(job), "{left:?}");
+    }
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_held_longer_than_the_broker_allows_comes_again_and_its_end_is_forgotten() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    node.ctl(&[
+        "eval",
+        "application:set_env(rabbit, consumer_timeout, 3000), \
+         application:set_env(rabbit, channel_tick_interval, 1000).",
+    ]);
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for job in 0..2 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    let (held, other) = (next(&mut intake).await, next(&mut intake).await);
+    let announced = held.publish(&event("job-0")).await.unwrap();
+    // Until 4.0 the broker closes the channel, from 4.3 on it cancels the consumer.
+    let mut why = String::new();
+    until(&intake, |state| match state {
+        State::Down(said) => {
+            why.clone_from(said);
+            true
+        }
+        State::Up => false,
+    })
+    .await;
+    println!("{why}");
+    assert!(
+        why.contains("timed out") || why.contains("consumer_timeout"),
+        "{why}"
+    );
+    let mut intake = up(intake).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    let late = held.ack(announced).await.unwrap_err().chain();
+    println!("{late}");
+    drop(other);
+    let mut seen = BTreeSet::new();
+    for _ in 0..2 {
+        let delivery = next(&mut intake).await;
+        assert!(delivery.redelivered);
+        seen.insert(delivery.message_id.clone().unwrap());
+        finish(delivery, "again").await;
+    }
+    assert_eq!(
+        seen,
+        BTreeSet::from(["job-0".to_owned(), "job-1".to_owned()])
+    );
+    nothing_comes(&mut intake).await;
+    assert!(
+        !state.has_changed().unwrap(),
+        "the new session was not to end"
+    );
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_of_a_lost_channel_is_forgotten() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    client.send("job", b"{}", Lane::Bulk).await.unwrap();
+    let held = next(&mut intake).await;
+    let announced = held.publish(&event("job")).await.unwrap();
+    // The other lane's queue goes, and with it the session.
+    let urgent = bench.name("jobs.urgent");
+    let gone = bench
+        .channel
+        .queue_delete(urgent.as_str().into(), QueueDeleteOptions::default());
+    gone.await.unwrap();
+    until(&intake, |state| *state != State::Up).await;
+    let mut intake = up(intake).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    let again = next(&mut intake).await;
+    // Its delivery tag may well be one of the new channel's.
+    let late = held.ack(announced).await.unwrap_err().chain();
+    println!("{late}");
+    sleep(Duration::from_millis(500)).await;
+    assert!(
+        !state.has_changed().unwrap(),
+        "the new session was not to end"
+    );
+    assert!(again.redelivered);
+    finish(again, "job").await;
+    nothing_comes(&mut intake).await;
+    client.close().await;
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.bulk").await, 0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_other_arguments_ends_the_worker_with_3_and_both_values() {
+    let bench = Bench::new().await;
+    let queue = bench.name("jobs.bulk");
+    bench.client().await.close().await;
+    let gone = bench
+        .channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    gone.await.unwrap();
+    let mut arguments = FieldTable::default();
+    let text = |value: &str| AMQPValue::LongString(value.into());
+    for (name, value) in [
+        ("x-queue-type", text("quorum")),
+        ("x-overflow", text("reject-publish")),
+        ("x-dead-letter-exchange", text(&bench.name("dlx"))),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-dead-letter-routing-key", text("dead")),
+        ("x-delivery-limit", AMQPValue::LongInt(3)),
+        ("x-max-length", AMQPValue::LongInt(1_000_000)),
+    ] {
+        arguments.insert(name.into(), value);
+    }
+    let options = QueueDeclareOptions::durable();
+    bench
+        .channel
+        .queue_declare(queue.as_str().into(), options, arguments)
+        .await
+        .unwrap();
+    for command in [&["worker"][..], &["dead", "list"]] {
+        let output = banshi(&bench.settings, command);
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        let said = said(&output);
+        println!("{said}");
+        assert_says(
+            &said,
+            &[&queue, "x-delivery-limit", "'10'", "'3'", "delete_queue"],
+        );
+    }
+    bench.end().await;
+}

@@ -1,0 +1,524 @@
+//! `banshi dead`, over both transports: what is asked for is done to the jobs that were meant, to
+//! no other, and nothing is removed before its copy is safe, whenever the command is killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use banshi::transport::{Client, Lane, Reason, Verdict};
+use lapin::BasicProperties;
+use lapin::options::ExchangeDeleteOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
+
+use crate::support::bench::{Bench, dead_soon, event, next, text};
+use crate::support::deployment::{Deployment, succeeded};
+use crate::support::jobs::{BROKEN, corpus};
+
+/// Runs `banshi dead …`: its exit code, what it prints, what it says on standard error.
+fn dead(deployment: &Deployment, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    let arguments = [&["dead"], arguments].concat();
+    let output = deployment.banshi(&arguments).output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let lines = text(&output.stdout).lines().map(str::to_owned).collect();
+    (output.status.code(), lines, text(&output.stderr))
+}
+
+/// The ids of those that a listing shows.
+fn listed(deployment: &Deployment, arguments: &[&str]) -> Vec<String> {
+    let (code, lines, err) = dead(deployment, &[&["list"], arguments].concat());
+    assert_eq!(code, Some(0), "{err}");
+    ids(&lines)
+}
+
+fn ids(lines: &[String]) -> Vec<String> {
+    let id = |line: &String| line.split("  ").next().expect("a first column").to_owned();
+    lines.iter().map(id).collect()
+}
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
+}
+
+/// Sends jobs, and has a worker judge them.
+fn work(deployment: &Deployment, jobs: &[Value]) {
+    enqueue(deployment, jobs);
+    deployment.work_until_idle();
+}
+
+fn enqueue(deployment: &Deployment, jobs: &[Value]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("jobs.ndjson");
+    let lines: Vec<_> = jobs.iter().map(|job| format!("{job}\n")).collect();
+    std::fs::write(&file, lines.concat()).expect("a file");
+    let file = file.display().to_string();
+    let sent = deployment.banshi(&["enqueue", &file]).output();
+    succeeded(&sent.expect("it starts"));
+}
+
+fn broken(id: &str) -> Value {
+    let mut job = corpus(BROKEN);
+    job["job_id"] = json!(id);
+    job
+}
+
+/// Jobs that are rejected for three reasons, under two templates.
+fn three_kinds() -> Vec<Value> {
+    let mut unknown = broken("unknown");
+    unknown["template"] = json!("annual-report/1999");
+    let mut early = broken("early");
+    early["template"] = json!("annual-report/2019");
+    vec![broken("sum-1"), unknown, early, broken("sum-2")]
+}
+
+async fn chosen(deployment: Deployment) {
+    work(&deployment, &three_kinds());
+    let all = listed(&deployment, &[]);
+    let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
+    let want = |ids: &[&str]| {
+        ids.iter()
+            .map(|id| (*id).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(set(&all), want(&["sum-1", "unknown", "early", "sum-2"]));
+
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--code", "R-REVIEW"], &["sum-1", "sum-2"]),
+        (
+            &["--code", "R-REVIEW", "--code", "e-template"],
+            &["sum-1", "sum-2", "unknown"],
+        ),
+        (
+            &["--template", "annual-report"],
+            &["sum-1", "unknown", "early", "sum-2"],
+        ),
+        (&["--template", "annual-report/2019"], &["early"]),
+        (
+            &[
+                "--template",
+                "annual-report/2021",
+                "--code",
+                "R-REVIEW",
+                "sum-2",
+                "early",
+            ],
+            &["sum-2"],
+        ),
+        (&["--template", "annual"], &[]),
+        (&["--older-than", "1h"], &[]),
+        (
+            &["--older-than", "0s"],
+            &["sum-1", "unknown", "early", "sum-2"],
+        ),
+        (
+            &["--older-than", "0s", "--code", "E-TEMPLATE"],
+            &["unknown"],
+        ),
+    ];
+    for (filter, ids) in cases {
+        let arguments = [&["replay", "--dry-run"], filter].concat();
+        let (code, lines, err) = dead(&deployment, &arguments);
+        let found: BTreeSet<_> = lines
+            .iter()
+            .map(|line| line.strip_prefix("would be replayed: ").expect("only told"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(found, want(ids), "{filter:?}");
+        // An id that the other conditions exclude is most likely a mistake.
+        let missed = filter.contains(&"early") && !ids.contains(&"early");
+        assert_eq!(code, Some(if missed { 2 } else { 0 }), "{filter:?}: {err}");
+        assert_eq!(
+            err.is_empty(),
+            !ids.is_empty() && !missed,
+            "{filter:?}: {err}"
+        );
+        if ids.is_empty() {
+            assert!(
+                err.contains("no job in the dead queue is like that"),
+                "{err}"
+            );
+        }
+    }
+    assert_eq!(listed(&deployment, &[]), all, "nothing was done");
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+
+    // For machines.
+    let (_, lines, _) = dead(
+        &deployment,
+        &["list", "--format", "json", "--code", "E-TEMPLATE"],
+    );
+    let [line] = &lines[..] else {
+        panic!("one line: {lines:?}")
+    };
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(line["id"], "unknown");
+    assert_eq!(line["template"], "annual-report/1999");
+    assert_eq!(line["event"], "report.rejected");
+    let since = line["buried_at"].as_str().expect("a time");
+    assert!(since.starts_with("20") && since.ends_with('Z'), "{since}");
+    let (_, lines, _) = dead(
+        &deployment,
+        &["show", "--format", "json", "unknown", "early"],
+    );
+    let bodies: BTreeMap<String, Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|line| {
+            let body = line["body"].as_str().expect("the job");
+            let id = line["id"].as_str().expect("an id").to_owned();
+            (id, serde_json::from_str(body).expect("as it was sent"))
+        })
+        .collect();
+    let [_, unknown, early, _] = &three_kinds()[..] else {
+        unreachable!()
+    };
+    assert_eq!((&bodies["unknown"], &bodies["early"]), (unknown, early));
+
+    // Done to those that were meant, and to no other.
+    let (code, lines, err) = dead(&deployment, &["drop", "--code", "R-REVIEW", "sum-1"]);
+    assert_eq!(
+        (code, &lines[..]),
+        (Some(0), &["dropped sum-1".to_owned()][..]),
+        "{err}"
+    );
+    let drop = [
+        "drop",
+        "--format",
+        "json",
+        "--template",
+        "annual-report/2019",
+    ];
+    let (_, lines, _) = dead(&deployment, &drop);
+    let line: Value = serde_json::from_str(&lines[0]).expect("JSON");
+    assert_eq!(
+        (&line["done"], &line["id"]),
+        (&json!("dropped"), &json!("early"))
+    );
+    assert_eq!(set(&listed(&deployment, &[])), want(&["unknown", "sum-2"]));
+
+    // An empty queue is no mistake when everything was asked for.
+    assert_eq!(dead(&deployment, &["drop", "--all"]).1.len(), 2);
+    let (code, lines, err) = dead(&deployment, &["replay", "--all"]);
+    assert_eq!((code, lines.len(), err.as_str()), (Some(0), 0, ""));
+    // To ask for nothing, or for nonsense, is one.
+    for wrong in [
+        &["replay"][..],
+        &["drop", "--dry-run"],
+        &["drop", "--older-than", "2"],
+    ] {
+        let (code, _, err) = dead(&deployment, wrong);
+        assert_eq!(code, Some(2), "{wrong:?}: {err}");
+    }
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_chosen_by_id_code_template_and_age_over_rabbitmq() {
+    chosen(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_chosen_by_id_code_template_and_age_over_the_spool() {
+    chosen(Deployment::spool()).await;
+}
+
+async fn mended(deployment: Deployment) {
+    // Too large, for this worker.
+    let job = corpus("zibo-bigdata-2020");
+    let deployment = deployment.with("LIMITS__JOB_BYTES", "2000");
+    work(&deployment, &[job, broken("hopeless")]);
+    let found = listed(&deployment, &["--code", "E-JSON"]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(deployment.store().is_empty());
+    deployment.events().await;
+
+    let deployment = deployment.with("LIMITS__JOB_BYTES", "1048576");
+    let (code, lines, err) = dead(&deployment, &["replay", "--all"]);
+    assert_eq!((code, lines.len()), (Some(0), 2), "{err}");
+    deployment.work_until_idle();
+    assert_eq!(deployment.store().len(), 2, "its PDF and its manifest");
+    let events = deployment.events().await;
+    let kinds: BTreeSet<_> = events.iter().filter_map(|it| it["type"].as_str()).collect();
+    assert_eq!(
+        kinds,
+        BTreeSet::from(["report.completed", "report.rejected"])
+    );
+    assert_eq!(listed(&deployment, &["--code", "R-REVIEW"]), ["hopeless"]);
+    assert_eq!(listed(&deployment, &[]).len(), 1);
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_mended_is_completed_when_it_is_replayed_over_rabbitmq() {
+    mended(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_mended_is_completed_when_it_is_replayed_over_the_spool() {
+    mended(Deployment::spool()).await;
+}
+
+/// Starts `banshi dead …` and kills it, without any warning, once it has printed so many lines.
+fn killed_after(deployment: &Deployment, arguments: &[&str], lines: usize) {
+    let mut child = deployment
+        .banshi(&[&["dead"], arguments].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let out = BufReader::new(child.stdout.take().expect("a pipe"));
+    assert_eq!(out.lines().take(lines).count(), lines, "{arguments:?}");
+    child.kill().expect("it was running");
+    child.wait().expect("it is gone");
+}
+
+async fn killed(deployment: Deployment) {
+    const JOBS: usize = 120;
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|job| broken(&format!("job-{job:03}")))
+        .collect();
+    work(&deployment, &jobs);
+    let all = listed(&deployment, &[]);
+    assert_eq!(all.len(), JOBS);
+
+    // A walk to the end, and one that ends early because nobody listens, leave their order.
+    let mut early = deployment
+        .banshi(&["dead", "list"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(early.stdout.take());
+    early.wait().expect("it ends");
+    assert_eq!(listed(&deployment, &[]), all);
+    // Killed in the middle, the broker puts them back, in an order of its own.
+    for lines in [1, 50, JOBS - 1] {
+        killed_after(&deployment, &["list"], lines);
+        let again = async |it: &Deployment| listed(it, &[]).len() == JOBS;
+        deployment.until("all are there again", again).await;
+        assert_eq!(sorted(listed(&deployment, &[])), sorted(all.clone()));
+    }
+
+    // Replaying, cut off again and again.
+    let mut kills = 0;
+    while kills < 5 {
+        killed_after(&deployment, &["replay", "--all"], 1 + kills * 4);
+        kills += 1;
+    }
+    let (code, _, err) = dead(&deployment, &["replay", "--all"]);
+    assert_eq!(code, Some(0), "{err}");
+    deployment
+        .until("the dead queue is empty", async |it| {
+            dead(it, &["replay", "--all"]);
+            listed(it, &[]).is_empty()
+        })
+        .await;
+    // Now they are on their way again, each once, and one more for a kill at most.
+    deployment.work_until_idle();
+    let again = listed(&deployment, &[]);
+    let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(set(&again), set(&all), "none is lost");
+    println!("{kills} kills, {} doubled", again.len() - all.len());
+    assert!(again.len() <= all.len() + kills, "{}", again.len());
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_killed_at_any_moment_loses_no_job_over_rabbitmq() {
+    killed(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_killed_at_any_moment_loses_no_job_over_the_spool() {
+    killed(Deployment::spool()).await;
+}
+
+async fn beside_a_worker(deployment: Deployment) {
+    const JOBS: usize = 40;
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|job| broken(&format!("job-{job:03}")))
+        .collect();
+    let worker = deployment.worker();
+    enqueue(&deployment, &jobs);
+    // Replayed while others are being rejected, and rejected again while others are replayed.
+    let mut replayed = 0;
+    let until = Instant::now() + Duration::from_secs(60);
+    while replayed < 3 * JOBS {
+        let (code, lines, err) = dead(&deployment, &["replay", "--all"]);
+        assert_eq!(code, Some(0), "{err}");
+        replayed += lines.len();
+        assert!(Instant::now() < until, "{replayed} replayed");
+    }
+    deployment
+        .until("all are dead again", async |it| {
+            listed(it, &[]).len() == JOBS
+        })
+        .await;
+    assert_eq!(worker.stop(), Some(0));
+    let ids = sorted(listed(&deployment, &[]));
+    let want: Vec<_> = (0..JOBS).map(|job| format!("job-{job:03}")).collect();
+    assert_eq!(ids, want, "each once");
+    assert_eq!(deployment.left().await, Vec::<String>::new());
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaying_beside_a_worker_loses_and_doubles_nothing_over_rabbitmq() {
+    beside_a_worker(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaying_beside_a_worker_loses_and_doubles_nothing_over_the_spool() {
+    beside_a_worker(Deployment::spool()).await;
+}
+
+/// Memory that a process has to itself, in bytes.
+fn own_memory(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let words = line.expect("Linux says so").split_whitespace().nth(1);
+    let kilobytes: usize = words.expect("a number").parse().expect("a number");
+    kilobytes * 1024
+}
+
+async fn large(deployment: Deployment) {
+    const JOBS: usize = 300;
+    const BODY: usize = 500_000;
+    let mut job = broken("large");
+    job["data"]["agency"] = json!("x".repeat(BODY));
+    let body = job.to_string().into_bytes();
+    for number in 0..JOBS {
+        let id = format!("large-{number}");
+        let properties = BasicProperties::default().with_message_id(id.as_str().into());
+        deployment.send_as(&id, &body, properties).await;
+    }
+    deployment.work_until_idle();
+
+    let mut child = deployment
+        .banshi(&["dead", "list"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.by_ref().take(JOBS - 1).count(), JOBS - 1);
+    let memory = own_memory(child.id());
+    assert_eq!(lines.count(), 1);
+    assert!(child.wait().expect("it ends").success());
+    println!(
+        "{} MB of jobs, {} MB of memory",
+        JOBS * BODY / 1_000_000,
+        memory / 1_000_000
+    );
+    assert!(memory < JOBS * BODY / 3, "{memory} bytes");
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_queue_larger_than_memory_can_be_walked_over_rabbitmq() {
+    large(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_queue_larger_than_memory_can_be_walked_over_the_spool() {
+    large(Deployment::spool()).await;
+}
+
+async fn bury_next(intake: &mut banshi::transport::Intake) {
+    let delivery = next(intake).await;
+    let said = delivery.publish(&event("x")).await.unwrap();
+    let reason = Reason {
+        code: "E-SCHEMA".to_owned(),
+        message: "no".to_owned(),
+        event: "report.rejected",
+    };
+    let buried = delivery.bury(said, &reason).await.unwrap();
+    delivery.ack(buried).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_replayed_job_is_the_one_that_was_sent() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut headers = FieldTable::default();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    headers.insert("traceparent".into(), AMQPValue::LongString(trace.into()));
+    headers.insert("tracestate".into(), AMQPValue::LongString("a=b".into()));
+    headers.insert("tenant".into(), AMQPValue::LongInt(7));
+    let sent = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/json".into())
+        .with_message_id("job-9".into())
+        .with_correlation_id("case 9".into())
+        .with_reply_to("me".into())
+        .with_type("report.render".into())
+        .with_app_id("oa".into())
+        .with_timestamp(1_700_000_000)
+        .with_priority(3)
+        .with_headers(headers);
+    bench.publish("urgent", b"{\"n\":9}", sent.clone()).await;
+    bury_next(&mut intake).await;
+    intake.close().await;
+
+    let mut client = bench.client().await;
+    dead_soon(&mut client, 1).await;
+    client.walk_dead(|_| Verdict::Replay).await.unwrap();
+    client.close().await;
+    let got = bench.take(&bench.name("jobs.urgent")).await;
+    assert_eq!(got.data, b"{\"n\":9}");
+    assert_eq!(got.routing_key.as_str(), "urgent");
+    let mut properties = got.properties.clone();
+    let headers = properties.headers().clone().unwrap();
+    let without_count: BTreeMap<_, _> = headers
+        .into_iter()
+        .filter(|(name, _)| name.as_str() != "x-delivery-count")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    properties = properties.with_headers(without_count.into());
+    assert_eq!(properties, sent, "to the last property");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for job in 0..5 {
+        client
+            .send(&format!("job-{job}"), b"{}", Lane::Bulk)
+            .await
+            .unwrap();
+    }
+    for _ in 0..5 {
+        bury_next(&mut intake).await;
+    }
+    intake.close().await;
+    let before = dead_soon(&mut client, 5).await;
+    let gone = bench.channel.exchange_delete(
+        bench.name("jobs").as_str().into(),
+        ExchangeDeleteOptions::default(),
+    );
+    gone.await.unwrap();
+    let mut settled = 0;
+    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    let said = walk.await.unwrap_err().chain();
+    println!("{said}");
+    assert!(said.contains(&bench.name("jobs")), "{said}");
+    assert_eq!(settled, 0);
+    client.close().await;
+
+    // The next client declares it again.
+    let mut client = Client::open(&bench.settings).await.unwrap();
+    assert_eq!(dead_soon(&mut client, 5).await, before, "in their order");
+    for dead in &before {
+        assert!(dead.buried_at.is_some());
+    }
+    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    walk.await.unwrap();
+    assert_eq!(settled, 5);
+    bench.ready_is("jobs.bulk", 5).await;
+    let got = bench.take(&bench.name("jobs.bulk")).await;
+    assert_eq!(text(&got.properties, "report_buried_at"), None);
+    client.close().await;
+    bench.end().await;
+}
