@@ -9,10 +9,20 @@ SHELL := bash
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 BROKER := tests/tools/broker
+# one of its own for `make bench`: its CPU is measured, and its data are removed
+BENCH_BROKER := BANSHI_TEST_BROKER_PORT=5810 $(BROKER)
 S3 := tests/tools/s3
 INSTALL := tests/tools/install
 # what `make test` hands to cargo: make test TESTS='--test it amqp'
 TESTS :=
+# what `make bench` and `make bench-peers` build with: dist is what is shipped, and takes minutes to build
+PROFILE := dist
+# the options of benches/pipeline: make bench PROFILE=release BENCH='pool --rounds 3', make bench BENCH='memory --memory 100000'
+BENCH :=
+# what `make bench-peers` hands to its benchmark
+PEERS :=
+# what `make simulate` hands to the simulation
+SIMULATE :=
 
 .PHONY: help
 help: ## this list
@@ -63,6 +73,12 @@ fmt: ## formats the Rust code and the templates
 	cargo fmt
 	typstyle --inplace typst-templates
 
+.PHONY: bench
+bench: ## what a report costs: engine, pool, whole worker, start, memory (docs/performance.md)
+	$(INSTALL) bench
+	env -u AMQP_URL $(BENCH_BROKER) run benches/run $(PROFILE) "$$(date -u '+%Y-%m-%d %H:%M UTC')" $(BENCH)
+	$(BENCH_BROKER) wipe
+
 .PHONY: references
 references: ## draws the reference pages of the templates anew; look at what changed before you commit it
 	UPDATE=1 cargo test --locked --quiet --test it reference
@@ -72,6 +88,15 @@ references: ## draws the reference pages of the templates anew; look at what cha
 gallery: ## draws docs/gallery and docs/page.png anew
 	UPDATE=1 cargo test --locked --quiet --test it gallery
 	git -c safe.directory='*' status --short docs
+
+.PHONY: bench-peers
+bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
+	$(INSTALL) test peers
+	cargo bench --locked --profile $(PROFILE) --bench peers -- $(PEERS)
+
+.PHONY: simulate
+simulate: ## how long reports wait in January, and how many workers that takes: the table of docs/scaling.md
+	cargo run --locked --quiet --example arrivals -- $(SIMULATE)
 
 .PHONY: demo
 demo: ## real reports through the whole pipeline, in a temporary folder

@@ -210,6 +210,20 @@ impl Typesetter {
         result
     }
 
+    /// Lays out one report and makes every check, and gives the number of its pages. Everything
+    /// but the export, and what only that refuses.
+    ///
+    /// # Errors
+    /// As [`Typesetter::typeset`].
+    pub fn pages(&self, manuscript: &Manuscript) -> Result<usize, Failure> {
+        let mut remarks = Vec::new();
+        let result = self.lay_out(manuscript, &mut remarks, |document, _| {
+            Ok(document.pages().len())
+        });
+        remarks.iter().for_each(|remark| remark.log(manuscript));
+        result
+    }
+
     /// Sets the sample of every edition, which also warms everything.
     ///
     /// # Errors

@@ -150,14 +150,14 @@ fn manifest(
         year: report.year,
         title: typesetter::title(report),
         artifact: Artifact {
-            uri: store.uri(&key.pdf()),
+            uri: store.uri(&store.pdf(key)),
             media_type: "application/pdf".to_owned(),
             sha256: sha256(&pdf.bytes),
             bytes: pdf.bytes.len() as u64,
             pages: pdf.pages,
             standard: typesetter::STANDARD.to_owned(),
         },
-        uri: store.uri(&key.manifest()),
+        uri: store.uri(&store.manifest(key)),
         fonts: FontFacts {
             embedded: pdf.fonts.clone(),
             sha256: typesetter.fonts().sha256().to_owned(),

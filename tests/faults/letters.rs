@@ -8,7 +8,6 @@ use banshi::digest::sha256;
 use banshi::event::Event;
 use banshi::job::{self, Identity};
 use banshi::report::{Editions, FORMS};
-use banshi::store::Key;
 use banshi::transport::Lane;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -74,10 +73,8 @@ impl Letter {
         let read = job::read(&body, None, &SETTINGS.limits, &EDITIONS);
         let (identity, key) = match (read, &want) {
             (Ok(job), Want::Result) => {
-                let key = Key::new(&job.template, job.report().year, &job.id);
-                let path = key.pdf();
-                let stem = path.strip_suffix(".pdf").expect("a PDF's path");
-                (job.identity.clone(), Some(stem.to_owned()))
+                let key = format!("{}/{}/{}", job.template, job.report().year, job.id);
+                (job.identity.clone(), Some(key))
             }
             (Ok(job), Want::Rejection(_)) => (job.identity, None),
             (Err(refusal), Want::Rejection(_)) => (refusal.identity, None),

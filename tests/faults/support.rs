@@ -12,7 +12,13 @@ pub mod stores;
 #[path = "../it/support/wire.rs"]
 pub mod wire;
 
-#[expect(dead_code, reason = "only the jobs themselves are used here")]
+#[path = "../it/support/figures.rs"]
+pub mod figures;
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "only the jobs themselves are used here"
+)]
 #[path = "../it/support/jobs.rs"]
 pub mod jobs;
 

@@ -119,7 +119,9 @@ async fn refused(settings: &config::Queue) -> String {
     let said = said.unwrap_err().chain();
     intake.close().await;
     let sender = Client::open(settings).await.unwrap_err().chain();
-    assert_eq!(said, sender);
+    // But for the time, which an expired certificate is told with.
+    let what = |said: &str| said.split(": verification time").next().map(str::to_owned);
+    assert_eq!(what(&said), what(&sender));
     println!("{said}\n");
     said
 }

@@ -54,7 +54,7 @@ pub(super) fn out_of_time(status: ExitStatus) -> bool {
 
 #[cfg(target_os = "linux")]
 fn unclear() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "/proc says something else")
+    io::Error::other("/proc says something else")
 }
 
 #[cfg(not(target_os = "linux"))]

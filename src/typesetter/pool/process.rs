@@ -48,6 +48,7 @@ pub(super) struct Child {
     reports: u64,
     /// Its own memory when it was warm, in bytes, where that can be known.
     warm: Option<u64>,
+    /// Whether its processor time can be limited.
     timed: bool,
 }
 

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod bench;
 pub mod cases;
 pub mod deployment;
+pub mod figures;
 pub mod jobs;
 pub mod node;
 pub mod notes;
