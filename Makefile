@@ -54,6 +54,12 @@ rabbitmq-versions: ## what is promised of RabbitMQ, on 3.10, 4.0 and 4.3: make r
 	    cargo test --locked --test it -- rabbitmq the_broker the_dead; \
 	done
 
+.PHONY: faults
+faults: ## all experiments of docs/reliability.md, most of an hour; make faults SEED=7 ONLY="E4 E6" for some
+	$(INSTALL) test faults
+	for version in 4.0 4.3; do $(BROKER) install $$version; done
+	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
+
 .PHONY: ci
 ci: lint test unchanged ## what CI runs: lint, test, unchanged
 

@@ -205,13 +205,28 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A rejection for these problems, in the order of their places.
+    /// The most problems that a rejection tells: more than a report with every cell wrong has. A
+    /// job can have a hundred thousand, and their event would be more than a broker takes.
+    pub const MOST: usize = 1000;
+
+    /// A rejection for these problems, in the order of their places. Beyond [`Rejection::MOST`]
+    /// they are only counted.
     ///
     /// # Panics
     /// When there are none: a rejection without a reason is a bug.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         assert!(!problems.is_empty(), "a rejection needs a problem");
         problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.code.cmp(&b.code)));
+        let more = problems.len().saturating_sub(Rejection::MOST);
+        if more > 0 {
+            problems.truncate(Rejection::MOST);
+            problems.push(Problem::new(
+                Code::Schema,
+                "",
+                format!("and {more} more problems, which are not listed; mend these first"),
+                format!("另有{more}个问题未列出，请先修正以上问题"),
+            ));
+        }
         Rejection { problems }
     }
 

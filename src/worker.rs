@@ -10,7 +10,7 @@
 //! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
 //! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
 //! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
-//! it is out for every job, which uses up none and shuts the [`gate`] until the part is back.
+//! it is out for every job, which uses up none and shuts the gate until the part is back.
 
 mod gate;
 mod in_hand;
@@ -28,7 +28,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use self::gate::Gate;
 use self::in_hand::{InHand, drain, note_panic, watch};
 use self::lanes::Lanes;
-use crate::config::{Limits, Settings};
+use crate::config::Settings;
 use crate::event::{self, Event};
 use crate::job::{self, Identity, Job, Refusal};
 use crate::problem::{Failure, Outage, Part, Rejection};
@@ -194,7 +194,9 @@ impl Road {
             version: edition.version.clone(),
             sha256: edition.sha256.clone(),
         };
-        let sample = sample(&templates, &settings.limits, &editions)?;
+        let first = templates.editions().next();
+        let first = first.ok_or_else(|| Outage::new(Part::Templates, "there is no template"))?;
+        let sample = Manuscript::sample(&templates, first);
         let templates = templates.editions().map(facts).collect();
         let fonts_sha256 = fonts.sha256().to_owned();
         let mut settings = settings.clone();
@@ -436,24 +438,6 @@ impl Road {
                 delivery.postpone().await?;
                 Ok(None)
             }
-        }
-    }
-}
-
-/// The manuscript of the first sample there is.
-fn sample(
-    templates: &Templates,
-    limits: &Limits,
-    editions: &Editions,
-) -> Result<Manuscript, Outage> {
-    let first = templates.editions().next();
-    let edition = first.ok_or_else(|| Outage::new(Part::Templates, "there is no template"))?;
-    let sample = templates.sample(edition)?;
-    match job::read(sample, None, limits, editions) {
-        Ok(job) => Ok(Manuscript::of(&job)),
-        Err(refusal) => {
-            let text = format!("the sample of {} is no job", edition.name);
-            Err(Outage::because(Part::Templates, text, refusal.rejection))
         }
     }
 }

@@ -9,14 +9,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CSS = (HERE / "form.css").read_text()
 
-# Latin letters and digits have a face of their own, Chinese punctuation has not: a name for that face without the rest.
-LATIN = "".join(
-    f'@font-face {{ font-family: Latin; font-weight: {weight}; src: {source}; unicode-range: U+20-7E }}'
-    for weight, source in (
-        (400, 'local("Liberation Serif"), local("LiberationSerif")'),
-        (700, 'local("Liberation Serif Bold"), local("LiberationSerif-Bold")'),
-    )
-)
+# Latin letters and digits have a face of their own, Chinese punctuation has not: a name for that face without the rest. And a name for
+# 仿宋 without brackets, which WeasyPrint would write into the PDF as they are.
+FACES = """
+@font-face { font-family: Latin; font-weight: 400; src: local("Liberation Serif"), local("LiberationSerif"); unicode-range: U+20-7E }
+@font-face { font-family: Latin; font-weight: 700; src: local("Liberation Serif Bold"), local("LiberationSerif-Bold"); unicode-range: U+20-7E }
+@font-face { font-family: Fangsong; src: local("Zhuque Fangsong (technical preview)"), local("ZhuqueFangsong-Regular") }
+"""
 
 # 三、本年度办理结果: the widths of the label columns in points, the figures share the rest of the text block.
 LABELS = (18, 46, 138)
@@ -137,7 +136,7 @@ def review(section):
     return f'<table class="review"><thead>{head}</thead><tbody><tr>{figures}</tr></tbody></table>'
 
 
-def page(view, about, latin=LATIN):
+def page(view, about):
     """The whole report."""
     sections = view["sections"]
     title, agency = escape(view["title"]), escape(view["agency"])
@@ -164,5 +163,5 @@ def page(view, about, latin=LATIN):
     )
     return (
         f'<!doctype html><html lang="zh-CN"><head><meta charset="utf-8"><title>{escape(about["title"])}</title>{meta}'
-        f'<style>{latin}\n{CSS}</style></head><body>{"".join(out)}</body></html>'
+        f'<style>{FACES}{CSS}</style></head><body>{"".join(out)}</body></html>'
     )

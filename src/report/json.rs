@@ -4,6 +4,7 @@
 //! Nothing here stops at the first mistake. A value that cannot be read becomes a placeholder,
 //! the problem is noted, and reading goes on.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -316,7 +317,8 @@ impl<'a> Fields<'a> {
     /// Notes every field that was never asked for, with the nearest one that could have been
     /// meant, and every field given twice.
     pub fn finish(self, problems: &mut Problems) {
-        for (index, (name, _)) in self.fields.iter().enumerate() {
+        let mut names = BTreeSet::new();
+        for (name, _) in self.fields {
             let place = self.place.field(name, "");
             if !self.known.contains(&name.as_str()) {
                 let (en, zh) = match nearest(name, self.known.iter().copied()) {
@@ -333,10 +335,7 @@ impl<'a> Fields<'a> {
                     format!("未知字段“{name}”{zh}"),
                 ));
             }
-            if self.fields[..index]
-                .iter()
-                .any(|(earlier, _)| earlier == name)
-            {
+            if !names.insert(name) {
                 problems.push(Problem::new(
                     Code::Schema,
                     &place.pointer,

@@ -1,6 +1,6 @@
 //! What the typesetter gets of a job: finished values, nothing to compute.
 
-use super::Manuscript;
+use super::{Edition, Manuscript, Templates};
 use crate::job::Job;
 use crate::report::{self, Report, Value, block_texts, view};
 
@@ -29,6 +29,21 @@ impl Manuscript {
                 None => (report.year.into(), 12, 31),
             },
             made: None,
+        }
+    }
+
+    /// The sample that an edition comes with, as its template reads it. It is no job, and no limit
+    /// of a deployment holds for it.
+    pub fn sample(templates: &Templates, edition: &Edition) -> Manuscript {
+        let view = templates.file(&edition.report()).unwrap_or_default();
+        Manuscript {
+            template: edition.name.clone(),
+            view: String::from_utf8_lossy(view).into_owned(),
+            data: "{}".to_owned(),
+            title: edition.name.clone(),
+            author: "banshi".to_owned(),
+            date: (2021, 1, 1),
+            ..Manuscript::default()
         }
     }
 }

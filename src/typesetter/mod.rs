@@ -231,16 +231,7 @@ impl Typesetter {
     pub fn check(&self) -> Result<(), Outage> {
         let mut wrong = Vec::new();
         for edition in self.templates.editions() {
-            let view = self.templates.file(&edition.report()).unwrap_or_default();
-            let sample = Manuscript {
-                template: edition.name.clone(),
-                view: String::from_utf8_lossy(view).into_owned(),
-                data: "{}".to_owned(),
-                title: edition.name.clone(),
-                author: "banshi".to_owned(),
-                date: (2021, 1, 1),
-                ..Manuscript::default()
-            };
+            let sample = Manuscript::sample(&self.templates, edition);
             let (result, remarks) = self.set(&sample);
             remarks.iter().for_each(|remark| remark.log(&sample));
             match result {

@@ -305,8 +305,7 @@ impl Slot {
                 }
             }
             if let [first, second] = lost.as_slice() {
-                let problem = hopeless(first, second);
-                request.answer(Err(Rejection::from(problem).into()));
+                request.answer(Err(hopeless(first, second)));
                 return None;
             }
             child = match self.start().await {
@@ -396,6 +395,8 @@ impl Slot {
 struct Loss {
     en: String,
     zh: String,
+    /// Whether somebody else killed it: the kernel for want of memory, an operator.
+    foreign: bool,
 }
 
 impl Loss {
@@ -407,21 +408,30 @@ impl Loss {
             Death::Memory => Loss {
                 en: format!("needed more than {memory} MiB of memory (render.memory)"),
                 zh: format!("所需内存超过{memory} MiB（render.memory）"),
+                foreign: false,
             },
             Death::Time => Loss {
                 en: format!("was killed after {deadline} s (render.deadline)"),
                 zh: format!("超过{deadline}秒被终止（render.deadline）"),
+                foreign: false,
+            },
+            Death::Killed(en) => Loss {
+                en,
+                zh: "被外部终止".to_owned(),
+                foreign: true,
             },
             Death::Other(en) => Loss {
                 en,
                 zh: "意外终止".to_owned(),
+                foreign: false,
             },
         }
     }
 }
 
-/// `E-LAYOUT` for a report that took two children down.
-fn hopeless(first: &Loss, second: &Loss) -> Problem {
+/// `E-LAYOUT` for a report that took two children down; an outage, when one of them was killed by
+/// somebody else, for then the report need not have anything to do with it.
+fn hopeless(first: &Loss, second: &Loss) -> Failure {
     let (en, zh) = if first == second {
         (format!("{}, twice", first.en), format!("两次{}", first.zh))
     } else {
@@ -430,10 +440,18 @@ fn hopeless(first: &Loss, second: &Loss) -> Problem {
             format!("先{}，后{}", first.zh, second.zh),
         )
     };
-    Problem::new(
+    if first.foreign || second.foreign {
+        let text = format!(
+            "the typesetter {en}; see whether the machine is short of memory (dmesg), or who ends \
+             processes"
+        );
+        return Outage::new(Part::Typesetter, text).into();
+    }
+    let problem = Problem::new(
         Code::Layout,
         "",
         format!("the report could not be laid out: the typesetter {en}"),
         format!("报告无法排版：排版进程{zh}"),
-    )
+    );
+    Rejection::from(problem).into()
 }

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use banshi::problem::{Code, Severity};
+use banshi::event::Event;
+use banshi::problem::{Code, Rejection, Severity};
 
 use crate::support::jobs::{BROKEN, CORPUS, bad, corpus, remove};
 use crate::support::{check, places, refused};
@@ -108,6 +109,24 @@ fn a_field_given_twice_is_an_error_and_not_the_last_one_wins() {
         places(refusal.rejection.problems()),
         [(Code::Schema, "/data/year".to_owned())]
     );
+}
+
+/// The event with all of them would be larger than a broker takes, and nobody reads it.
+#[test]
+fn of_a_hundred_thousand_problems_the_first_thousand_are_told_and_the_rest_counted() {
+    let fields: Vec<String> = (0..60_000).map(|n| format!("\"k{n:05}\":0")).collect();
+    let job = format!("{{{}}}", fields.join(","));
+    let refusal = check(job.as_bytes()).expect_err("no such fields");
+    let problems = refusal.rejection.problems();
+    assert_eq!(problems.len(), Rejection::MOST + 1);
+    let last = &problems[Rejection::MOST];
+    // Three fields are missing, too.
+    let more = 60_000 + 3 - Rejection::MOST;
+    for message in [&last.message, &last.message_zh] {
+        assert!(message.contains(&more.to_string()), "{message}");
+    }
+    let event = Event::rejected(&refusal.identity, problems, "banshi");
+    assert!(event.body.len() < 1 << 20, "{} bytes", event.body.len());
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(super) enum Death {
     Memory,
     /// It used more processor time than it may have.
     Time,
+    /// By a SIGKILL that was not ours, as the rest of a sentence.
+    Killed(String),
     /// Otherwise, as the rest of a sentence.
     Other(String),
 }
@@ -249,6 +251,7 @@ impl Child {
         match status {
             Ok(Ok(_)) if matches!(no_memory, Ok(Ok(true))) => Death::Memory,
             Ok(Ok(status)) if kernel::out_of_time(status) => Death::Time,
+            Ok(Ok(status)) if is_killed(status) => Death::Killed(how(status)),
             Ok(Ok(status)) => Death::Other(how(status)),
             Ok(Err(error)) => Death::Other(format!("can't be waited for: {error}")),
             Err(_) => broke(),
@@ -309,6 +312,14 @@ async fn listen(number: usize, errors: ChildStderr) -> bool {
         line.clear();
     }
     no_memory
+}
+
+/// Whether a process died of a SIGKILL, which nothing that it does itself can cause.
+fn is_killed(status: ExitStatus) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
+    #[cfg(not(unix))]
+    false
 }
 
 /// How a process ended, as the rest of a sentence.

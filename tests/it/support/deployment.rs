@@ -224,7 +224,9 @@ impl Deployment {
         match &self.queue {
             Queue::Spool => {
                 let spool = self.folder.path().join("spool");
-                names(&spool.join("jobs")).len() + names(&spool.join("retry")).len()
+                let waiting = names(&spool.join("jobs")).len() + names(&spool.join("retry")).len();
+                // Looked at last: a job that was just counted may be in hand by now.
+                waiting.saturating_sub(claimed(&spool).len())
             }
             Queue::Amqp(broker) => {
                 let options = QueueDeclareOptions {
@@ -331,9 +333,7 @@ impl Deployment {
                 let spool = self.folder.path().join("spool");
                 let mut left = names(&spool.join("jobs"));
                 left.append(&mut names(&spool.join("retry")));
-                for worker in names(&spool.join("claimed")) {
-                    left.append(&mut names(&spool.join("claimed").join(worker)));
-                }
+                left.append(&mut claimed(&spool));
                 left.retain(|name| name.ends_with(".json"));
                 left
             }
@@ -588,6 +588,17 @@ pub fn succeeded(output: &Output) {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The jobs in the hands of any worker.
+fn claimed(spool: &Path) -> Vec<String> {
+    let workers = names(&spool.join("claimed"));
+    let mut claimed = workers
+        .iter()
+        .flat_map(|worker| names(&spool.join("claimed").join(worker)))
+        .collect::<Vec<_>>();
+    claimed.retain(|name| name.ends_with(".json"));
+    claimed
 }
 
 fn names(folder: &Path) -> Vec<String> {

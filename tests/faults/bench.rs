@@ -1,0 +1,684 @@
+//! What every experiment stands on: a deployment of its own, the archive that hears its events,
+//! the ledger of what was sent, and in the end the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banshi::digest::sha256;
+use lapin::Channel;
+use lapin::options::{
+    BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
+use lapin::types::FieldTable;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::Stage;
+use crate::archive::Archive;
+use crate::judge::{Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
+use crate::letters::{Letter, by_path};
+use crate::node::{Line, Node};
+use crate::process::Worker;
+use crate::sender::publish;
+use crate::shelf::Shelf;
+use crate::support::deployment::remove_topology;
+use crate::support::stores::Server;
+use crate::support::{BANSHI, repository};
+
+/// The lanes and the retry queues: where nothing may stay.
+const ON_THE_WAY: [&str; 6] = [
+    "jobs.urgent",
+    "jobs.bulk",
+    "retry.5s",
+    "retry.30s",
+    "retry.5m",
+    "unrouted",
+];
+const LANES: [&str; 2] = ["jobs.urgent", "jobs.bulk"];
+/// How long nothing may happen before the experiment is judged as it stands.
+const PATIENCE: Duration = Duration::from_secs(75);
+/// How long a consumer may outlive its worker.
+const CONSUMERS: Duration = Duration::from_secs(30);
+/// Messages in a queue that is not there: never none.
+const NOT_THERE: u32 = u32::MAX / 16;
+
+/// A deployment, and all that is known about it.
+pub struct Bench {
+    folder: Folder,
+    node: Arc<Node>,
+    prefix: String,
+    settings: BTreeMap<String, String>,
+    letters: Vec<Letter>,
+    shelf: Shelf,
+    archive: Archive,
+    workers: Vec<Worker>,
+    exits: Vec<Option<i32>>,
+    faults: BTreeMap<String, u64>,
+    patience: Duration,
+    started: Instant,
+    logged: usize,
+    render_sample: usize,
+    pub rng: StdRng,
+}
+
+/// A temporary folder, which is kept when an experiment breaks off.
+struct Folder(Option<tempfile::TempDir>);
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.0
+            .as_ref()
+            .expect("it is there until it is kept")
+            .path()
+    }
+
+    fn keep(&mut self) -> PathBuf {
+        self.0.take().expect("it is kept once").keep()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.0.is_some() {
+            eprintln!("    logs and store are kept in {}", self.keep().display());
+        }
+    }
+}
+
+/// How an experiment ended.
+pub struct Outcome {
+    /// Jobs sent.
+    pub size: usize,
+    /// Faults injected, by kind.
+    pub faults: BTreeMap<String, u64>,
+    pub verdict: Verdict,
+    pub seconds: u64,
+    /// What else was measured, for the report.
+    pub notes: Vec<String>,
+    /// Where the traces of a failure are kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// The same, with the faults' names saying where they were made.
+    pub fn with_faults_of(mut self, place: &str) -> Outcome {
+        let faults = std::mem::take(&mut self.faults).into_iter();
+        self.faults = faults
+            .map(|(kind, count)| (format!("{place}: {kind}"), count))
+            .collect();
+        self
+    }
+
+    /// This one and another one as one.
+    pub fn and(mut self, other: Outcome) -> Outcome {
+        self.size += other.size;
+        self.seconds += other.seconds;
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        let (verdict, more) = (&mut self.verdict, other.verdict);
+        verdict.completed += more.completed;
+        verdict.rejected += more.rejected;
+        verdict.failed += more.failed;
+        verdict.repeats += more.repeats;
+        verdict.violations.extend(more.violations);
+        self.notes.extend(other.notes);
+        self.kept = self.kept.or(other.kept);
+        self
+    }
+
+    /// Adds what the judge cannot see.
+    pub fn object(&mut self, what: impl Into<String>) {
+        self.verdict.violations.push(Violation {
+            kind: Kind::Disorder,
+            what: what.into(),
+        });
+    }
+}
+
+impl Bench {
+    /// On a node, with nothing in it. The topology is declared by a client, as by any worker.
+    pub async fn on(stage: &Stage, node: &Arc<Node>) -> Bench {
+        Bench::open(stage, node, None).await
+    }
+
+    /// The same, with a part of a bucket for a store, which the workers reach by another address.
+    pub async fn with_bucket(stage: &Stage, server: &Server, by: &str) -> Bench {
+        let mut bench = Bench::open(stage, stage.node(), Some(server)).await;
+        let url = format!("s3://{}/{}", server.bucket, bench.prefix);
+        bench.set("STORE__URL", url);
+        bench.settings.extend(server.at(by).variables());
+        bench
+    }
+
+    async fn open(stage: &Stage, node: &Arc<Node>, server: Option<&Server>) -> Bench {
+        let folder = tempfile::Builder::new()
+            .prefix("banshi-faults-")
+            .tempdir()
+            .expect("a temporary folder");
+        let prefix = format!("faults-{:08x}", rand::random::<u32>());
+        let store = folder.path().join("store");
+        std::fs::create_dir(&store).expect("a folder");
+        let settings = [
+            ("QUEUE__URL", node.url()),
+            ("QUEUE__PREFIX", prefix.clone()),
+            ("STORE__URL", format!("file:{}", store.display())),
+            ("FONTS__DIR", repository("fonts").display().to_string()),
+            ("ADMIN__LISTEN", String::new()),
+            ("RENDER__MAX_PAGES", "40".to_owned()),
+            ("RENDER__THREADS", "1".to_owned()),
+        ];
+        let settings = settings
+            .into_iter()
+            .map(|(key, value)| (format!("BANSHI__{key}"), value))
+            .collect();
+        declare(&node.url(), &prefix).await;
+        let shelf = match server {
+            Some(server) => Shelf::bucket(server, &prefix),
+            None => Shelf::Folder(store),
+        };
+        let archive = Archive::open(node, &prefix, shelf.clone()).await;
+        Bench {
+            folder: Folder(Some(folder)),
+            node: Arc::clone(node),
+            prefix,
+            settings,
+            letters: Vec::new(),
+            shelf,
+            archive,
+            workers: Vec::new(),
+            exits: Vec::new(),
+            faults: BTreeMap::new(),
+            patience: PATIENCE,
+            started: Instant::now(),
+            logged: node.log().len(),
+            render_sample: stage.pick(1, 5),
+            rng: stage.rng(),
+        }
+    }
+
+    /// Changes a setting of the workers that are started from now on, as `RENDER__THREADS`.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.settings.insert(format!("BANSHI__{key}"), value.into());
+    }
+
+    /// Has the workers that are started from now on reach the broker through another port.
+    pub fn through(&mut self, port: u16) {
+        self.set(
+            "QUEUE__URL",
+            format!("amqp://guest:guest@127.0.0.1:{port}/%2f"),
+        );
+    }
+
+    /// How long nothing may happen before the experiment is judged as it stands.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// An exchange or a queue, `jobs.bulk`.
+    pub fn name(&self, rest: &str) -> String {
+        format!("{}.{rest}", self.prefix)
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Counts a fault.
+    pub fn fault(&mut self, kind: &str) {
+        self.faults(kind, 1);
+    }
+
+    /// Counts several.
+    pub fn faults(&mut self, kind: &str, count: usize) {
+        *self.faults.entry(kind.to_owned()).or_default() += count as u64;
+    }
+
+    /// The program, with the settings of this deployment.
+    pub fn banshi(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BANSHI);
+        command
+            .args(arguments)
+            .envs(&self.settings)
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// A worker of its own hands, not yet ready.
+    pub fn worker(&self) -> Worker {
+        self.start(self.banshi(&["worker"]))
+    }
+
+    /// Starts any program as a worker.
+    pub fn start(&self, command: Command) -> Worker {
+        let name = format!("worker-{:08x}.log", rand::random::<u32>());
+        Worker::start(command, self.folder.path().join(name))
+    }
+
+    /// The settings as a worker gets them.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// Starts workers that stay, and waits until they take jobs in.
+    pub async fn work(&mut self, count: usize) {
+        let mut fresh: Vec<Worker> = (0..count).map(|_| self.worker()).collect();
+        for worker in &mut fresh {
+            worker.ready().await;
+        }
+        self.workers.append(&mut fresh);
+    }
+
+    /// The workers that stay.
+    pub fn workers(&mut self) -> &mut Vec<Worker> {
+        &mut self.workers
+    }
+
+    /// Kills a worker with SIGKILL and starts another in its place, which may still get ready.
+    pub fn replace(&mut self, index: usize) {
+        self.workers[index].kill();
+        self.fault("worker killed");
+        self.workers[index] = self.worker();
+    }
+
+    /// Notes how a worker left.
+    pub fn left(&mut self, exit: Option<i32>) {
+        self.exits.push(exit);
+    }
+
+    /// Sends and waits for the confirms.
+    pub async fn send(&mut self, letters: Vec<Letter>) {
+        publish(
+            &self.node.url(),
+            &self.name("jobs"),
+            &letters,
+            Duration::ZERO,
+        )
+        .await;
+        self.letters.extend(letters);
+    }
+
+    /// Sends in the background, with a pause after each; what was sent is to be awaited with
+    /// [`Bench::sent`].
+    pub fn sending(&self, letters: Vec<Letter>, pause: Duration) -> JoinHandle<Vec<Letter>> {
+        let (url, exchange) = (self.node.url(), self.name("jobs"));
+        tokio::spawn(async move {
+            publish(&url, &exchange, &letters, pause).await;
+            letters
+        })
+    }
+
+    /// Waits until all is sent.
+    pub async fn sent(&mut self, sending: JoinHandle<Vec<Letter>>) {
+        let letters = sending.await.expect("it is all sent");
+        self.letters.extend(letters);
+    }
+
+    /// How many events were heard so far.
+    pub fn heard(&self) -> usize {
+        self.archive.count()
+    }
+
+    /// The ids of the events heard so far.
+    pub fn ended(&self) -> BTreeSet<String> {
+        self.archive.ids()
+    }
+
+    /// Waits until so many events were heard.
+    pub async fn until_heard(&self, count: usize) {
+        let mut progress = Progress::new(self.patience);
+        while self.heard() < count && progress.hopeful(self.heard()) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Messages in a queue that wait.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        let line = self.node.line().await;
+        ready(&line, &self.name(queue)).await
+    }
+
+    /// Waits until every job has come to an end and nothing is on its way; gives up when nothing
+    /// happens any more.
+    pub async fn settle(&mut self) {
+        let mut progress = Progress::new(self.patience);
+        loop {
+            let ended = self.ended();
+            let open = self
+                .letters
+                .iter()
+                .filter(|letter| !letter.sent.ends.any_in(&ended));
+            let open: Vec<&Letter> = open.collect();
+            let mut waiting = 0;
+            let line = self.node.line().await;
+            for queue in ON_THE_WAY {
+                waiting += ready(&line, &self.name(queue)).await;
+            }
+            if open.is_empty() && waiting == 0 {
+                let queues = self.node.queues(&self.prefix).await;
+                if ON_THE_WAY.iter().all(|name| is_empty(queues.get(*name))) {
+                    return;
+                }
+            }
+            // A job that waits for its next attempt in a broker's queue is no stand-still.
+            if !progress.hopeful((ended.len(), self.heard(), waiting)) {
+                let some: Vec<&str> = open
+                    .iter()
+                    .take(5)
+                    .map(|letter| letter.sent.job_id.as_deref().unwrap_or("no job_id"))
+                    .collect();
+                eprintln!(
+                    "    nothing happens any more: {} jobs open, {waiting} messages wait; {some:?}",
+                    open.len()
+                );
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Lets everything come to its end, lets the workers go, and judges.
+    pub async fn finish(mut self) -> Outcome {
+        self.settle().await;
+        let workers = self
+            .workers
+            .iter_mut()
+            .filter_map(|w| w.lives().then_some(()))
+            .count() as u64;
+        let queues = self.quiet(workers).await;
+        for worker in &self.workers {
+            worker.signal("TERM");
+        }
+        for mut worker in std::mem::take(&mut self.workers) {
+            self.exits.push(worker.left().await);
+        }
+        self.judge(queues, workers).await
+    }
+
+    /// The queues, once nothing is held and the consumers are those of the workers, or as they
+    /// are when that does not come.
+    async fn quiet(&self, workers: u64) -> BTreeMap<String, Depth> {
+        let deadline = Instant::now() + CONSUMERS;
+        loop {
+            let mut queues = self.node.queues(&self.prefix).await;
+            queues.retain(|name, _| ON_THE_WAY.contains(&name.as_str()));
+            let consumed = LANES.iter().all(|lane| {
+                queues
+                    .get(*lane)
+                    .is_some_and(|depth| depth.consumers == workers)
+            });
+            if consumed && queues.values().all(|depth| depth.unacked == 0) {
+                return queues;
+            }
+            if Instant::now() > deadline {
+                return queues;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn judge(mut self, mut queues: BTreeMap<String, Depth>, workers: u64) -> Outcome {
+        let line = self.node.line().await;
+        // What the workers gave back, or a consumer that was none had held.
+        for queue in ON_THE_WAY {
+            let depth = queues.entry(queue.to_owned()).or_default();
+            depth.ready = depth
+                .ready
+                .max(u64::from(ready(&line, &self.name(queue)).await));
+        }
+        let dead = drain(&line.channel, &self.name("dead")).await;
+        let mut store = self.shelf.list().await;
+        if store.keys().any(|path| path.contains('#')) {
+            // What killed workers left half written is swept by the next one that is alone.
+            let swept = self.banshi(&["worker", "--until-idle"]).output();
+            self.exits.push(swept.expect("it starts").status.code());
+            store = self.shelf.list().await;
+        }
+        let rendered = {
+            let stored = by_path(&self.letters, &store);
+            let paths: Vec<&String> = stored.keys().collect();
+            let sample = paths.sample(&mut self.rng, self.render_sample);
+            sample
+                .map(|path| ((*path).clone(), self.render(&stored[*path].body)))
+                .collect()
+        };
+        let letters: Vec<Sent> = self
+            .letters
+            .iter()
+            .map(|letter| letter.sent.clone())
+            .collect();
+        let seen = Observation {
+            sent: letters,
+            said: self.archive.heard(),
+            store,
+            rendered,
+            dead,
+            queues,
+            lanes: LANES.map(str::to_owned).into(),
+            workers,
+            exits: std::mem::take(&mut self.exits),
+            complaints: complaints(&self.node.log()[self.logged..]),
+            may_fail: false,
+        };
+        let verdict = judge(&seen);
+        self.archive.close();
+        remove_topology(&line.channel, &self.prefix, &["heard"]).await;
+        let kept = (!verdict.violations.is_empty()).then(|| self.folder.keep());
+        Outcome {
+            size: seen.sent.len(),
+            faults: self.faults,
+            verdict,
+            seconds: self.started.elapsed().as_secs(),
+            notes: Vec::new(),
+            kept,
+        }
+    }
+
+    /// Whether an event was heard.
+    pub fn has_ended(&self, id: &str) -> bool {
+        self.archive.has(id)
+    }
+
+    /// Starts those of the workers that have ended by themselves again, as a supervisor does: a
+    /// worker that is refused says so and leaves.
+    pub async fn revive(&mut self) {
+        for index in 0..self.workers.len() {
+            if !self.workers[index].lives() {
+                let fresh = self.worker();
+                self.workers[index] = fresh;
+                self.fault("worker left and was started again");
+            }
+            self.workers[index].ready().await;
+        }
+    }
+
+    /// Deletes a queue, with what is in it.
+    pub async fn delete(&self, queue: &str) {
+        let line = self.node.line().await;
+        let deleted = line
+            .channel
+            .queue_delete(self.name(queue).into(), QueueDeleteOptions::default());
+        deleted.await.expect("a queue");
+    }
+
+    /// Waits until a queue is there again.
+    pub async fn until_there(&self, queue: &str) {
+        let mut progress = Progress::new(self.patience);
+        while self.ready(queue).await == NOT_THERE && progress.hopeful(()) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Removes what waits in a queue, and says how much that was.
+    pub async fn purge(&self, queue: &str) -> u64 {
+        let line = self.node.line().await;
+        let purged = line
+            .channel
+            .queue_purge(self.name(queue).into(), QueuePurgeOptions::default());
+        u64::from(purged.await.expect("a queue"))
+    }
+
+    /// Strikes as many jobs out of the ledger as were purged, if so many have come to no end; what
+    /// is missing beyond them is for the judge to see.
+    pub async fn forget_the_purged(&mut self, purged: u64) {
+        let mut quiet = Progress::new(Duration::from_secs(10));
+        while quiet.hopeful(self.heard()) {
+            sleep(Duration::from_millis(200)).await;
+        }
+        let ended = self.ended();
+        let mut left = purged;
+        self.letters.retain(|letter| {
+            let open = !letter.sent.ends.any_in(&ended);
+            let struck = open && left > 0;
+            left -= u64::from(struck);
+            !struck
+        });
+        assert_eq!(left, 0, "more was purged than is missing");
+    }
+
+    /// The archive hears nothing for a while; its queue fills.
+    pub fn deafen(&self, deaf: bool) {
+        self.archive.deafen(deaf);
+    }
+
+    /// No queue takes events any more.
+    pub async fn unbind_events(&self) {
+        let line = self.node.line().await;
+        for queue in ["heard", "events.log"] {
+            let (queue, exchange) = (self.name(queue), self.name("events"));
+            let none = FieldTable::default();
+            let unbound =
+                line.channel
+                    .queue_unbind(queue.into(), exchange.into(), "#".into(), none);
+            unbound.await.expect("it was bound");
+        }
+    }
+
+    /// They do again.
+    pub async fn bind_events(&self) {
+        let line = self.node.line().await;
+        for queue in ["heard", "events.log"] {
+            let (queue, exchange) = (self.name(queue), self.name("events"));
+            let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+            let bound =
+                line.channel
+                    .queue_bind(queue.into(), exchange.into(), "#".into(), bind, none);
+            bound.await.expect("a binding");
+        }
+    }
+
+    /// What `banshi render` makes of a job: the digest.
+    fn render(&self, body: &[u8]) -> String {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("job.json"), body).expect("a file");
+        let ran = Command::new(BANSHI)
+            .args(["render", "job.json", "-o", "report.pdf"])
+            .envs(&self.settings)
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{said}");
+        sha256(&std::fs::read(folder.path().join("report.pdf")).expect("a PDF"))
+    }
+}
+
+/// Whether something still happens.
+struct Progress<T> {
+    patience: Duration,
+    last: Option<T>,
+    since: Instant,
+}
+
+impl<T: PartialEq> Progress<T> {
+    fn new(patience: Duration) -> Progress<T> {
+        Progress {
+            patience,
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    fn hopeful(&mut self, now: T) -> bool {
+        if self.last.as_ref() != Some(&now) {
+            (self.last, self.since) = (Some(now), Instant::now());
+        }
+        self.since.elapsed() < self.patience
+    }
+}
+
+fn is_empty(depth: Option<&Depth>) -> bool {
+    depth.is_none_or(|depth| depth.ready + depth.unacked == 0)
+}
+
+async fn ready(line: &Line, queue: &str) -> u32 {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let asked = line
+        .channel
+        .queue_declare(queue.into(), options, FieldTable::default());
+    match asked.await {
+        Ok(queue) => queue.message_count(),
+        // A node that is just coming up does not know yet.
+        Err(_) => NOT_THERE,
+    }
+}
+
+/// Has the topology declared, as a sender does.
+async fn declare(url: &str, prefix: &str) {
+    let mut queue = crate::letters::settings().queue;
+    queue.url = url.to_owned();
+    queue.prefix = prefix.to_owned();
+    let client = banshi::transport::Client::open(&queue)
+        .await
+        .expect("the topology");
+    client.close().await;
+}
+
+/// Everything in the dead queue.
+async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
+    let mut dead = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel
+        .basic_get(queue.into(), options)
+        .await
+        .expect("a queue")
+    {
+        let delivery = message.delivery;
+        let headers = delivery.properties.headers().clone().unwrap_or_default();
+        let code = headers.inner().get("report_error_code");
+        let code = code.and_then(|code| code.as_long_string().map(ToString::to_string));
+        dead.push(Dead {
+            body: sha256(&delivery.data),
+            code: code.unwrap_or_else(|| "none".to_owned()),
+        });
+    }
+    dead
+}
+
+/// What must not stand in the broker's log: an acknowledgement of what is not ours.
+fn complaints(log: &str) -> Vec<String> {
+    log.lines()
+        .filter(|line| line.contains("unknown delivery tag"))
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! The experiments, a function each.
+
+mod broken;
+mod broker;
+mod disk;
+mod jobs;
+mod kills;
+mod long;
+mod model;
+mod network;
+mod spool;
+mod steps;
+mod store;
+mod versions;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::Stage;
+use crate::bench::Outcome;
+
+/// An experiment.
+pub struct Experiment {
+    pub name: &'static str,
+    /// What is done to the deployment.
+    pub fault: &'static str,
+    pub in_small_run: bool,
+    pub run: fn(Stage) -> Running,
+}
+
+type Running = Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// In the order of the table.
+pub const EXPERIMENTS: &[Experiment] = &[
+    Experiment {
+        name: "E0",
+        fault: "workers that are wrong on purpose: does the judge see it?",
+        in_small_run: true,
+        run: |stage| Box::pin(broken::seen(stage)),
+    },
+    Experiment {
+        name: "E20",
+        fault: "every step in every order, in a model of the protocol",
+        in_small_run: true,
+        run: |stage| Box::pin(model::in_every_order(stage)),
+    },
+    Experiment {
+        name: "E1",
+        fault: "none",
+        in_small_run: true,
+        run: |stage| Box::pin(kills::none(stage)),
+    },
+    Experiment {
+        name: "E2",
+        fault: "workers and typesetters killed at random",
+        in_small_run: true,
+        run: |stage| Box::pin(kills::at_random(stage)),
+    },
+    Experiment {
+        name: "E3",
+        fault: "a worker killed after each step of a job",
+        in_small_run: true,
+        run: |stage| Box::pin(steps::after_each_step(stage)),
+    },
+    Experiment {
+        name: "E4",
+        fault: "the broker killed and started again, while senders send",
+        in_small_run: true,
+        run: |stage| Box::pin(broker::killed(stage)),
+    },
+    Experiment {
+        name: "E5",
+        fault: "nodes of a cluster of three killed",
+        in_small_run: false,
+        run: |stage| Box::pin(broker::clustered(stage)),
+    },
+    Experiment {
+        name: "E6",
+        fault: "the network to the broker silent, in one direction and in both",
+        in_small_run: true,
+        run: |stage| Box::pin(network::silent(stage)),
+    },
+    Experiment {
+        name: "E7",
+        fault: "the network to the broker reset, cut within messages, slow and narrow",
+        in_small_run: true,
+        run: |stage| Box::pin(network::rough(stage)),
+    },
+    Experiment {
+        name: "E8",
+        fault: "the broker out of memory, then of disk",
+        in_small_run: true,
+        run: |stage| Box::pin(broker::alarmed(stage)),
+    },
+    Experiment {
+        name: "E9",
+        fault: "an S3 store that errs, is out, or is cut off",
+        in_small_run: true,
+        run: |stage| Box::pin(store::failing(stage)),
+    },
+    Experiment {
+        name: "E10",
+        fault: "the store's disk full, then not",
+        in_small_run: false,
+        run: |stage| Box::pin(disk::full(stage)),
+    },
+    Experiment {
+        name: "E11",
+        fault: "bad and hostile jobs among good ones",
+        in_small_run: true,
+        run: |stage| Box::pin(jobs::hostile(stage)),
+    },
+    Experiment {
+        name: "E12",
+        fault: "reports that take too long, typesetters that stop",
+        in_small_run: true,
+        run: |stage| Box::pin(jobs::poison(stage)),
+    },
+    Experiment {
+        name: "E13",
+        fault: "jobs repeated and contradicted, three workers at once",
+        in_small_run: true,
+        run: |stage| Box::pin(jobs::repeated(stage)),
+    },
+    Experiment {
+        name: "E14",
+        fault: "SIGTERM under load, workers rolling",
+        in_small_run: true,
+        run: |stage| Box::pin(kills::rolling(stage)),
+    },
+    Experiment {
+        name: "E15",
+        fault: "the workers' clock jumps by hours and days",
+        in_small_run: false,
+        run: |stage| Box::pin(long::clock(stage)),
+    },
+    Experiment {
+        name: "E16",
+        fault: "a backlog without an end, urgent jobs",
+        in_small_run: false,
+        run: |stage| Box::pin(long::backlog(stage)),
+    },
+    Experiment {
+        name: "E17",
+        fault: "events that no queue takes",
+        in_small_run: true,
+        run: |stage| Box::pin(broker::deaf(stage)),
+    },
+    Experiment {
+        name: "E18",
+        fault: "connections closed and permissions revoked by an administrator",
+        in_small_run: true,
+        run: |stage| Box::pin(broker::administered(stage)),
+    },
+    Experiment {
+        name: "E19",
+        fault: "kills, a killed broker and repeats on RabbitMQ 4.0 and 4.3",
+        in_small_run: false,
+        run: |stage| Box::pin(versions::others(stage)),
+    },
+    Experiment {
+        name: "E21",
+        fault: "a bit of everything, for minutes",
+        in_small_run: false,
+        run: |stage| Box::pin(long::soak(stage)),
+    },
+    Experiment {
+        name: "E22",
+        fault: "workers on one spool killed at random",
+        in_small_run: true,
+        run: |stage| Box::pin(spool::raced(stage)),
+    },
+];

@@ -1,0 +1,297 @@
+//! Nothing is lost: the experiments. Faults of every kind are made while jobs are worked on, by
+//! the real program with a real broker and a real store, and a judge who knows what was sent
+//! compares it with what has become of it.
+//!
+//! ```sh
+//! cargo test --test faults                       # the small run, as in `make test`
+//! make faults                                    # the full run; writes target/faults/results.md
+//! make faults SEED=7 ONLY=E4                     # one of it, with a seed
+//! ```
+//!
+//! Read `judge.rs` first, then `bench.rs`, then the experiments.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start helpers of their own"
+)]
+
+mod archive;
+mod bench;
+mod broken;
+mod experiments;
+mod judge;
+mod letters;
+mod model;
+mod node;
+mod process;
+mod proofs;
+mod proxy;
+mod sender;
+mod shelf;
+mod support;
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use futures_util::FutureExt as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use self::bench::Outcome;
+use self::experiments::{EXPERIMENTS, Experiment};
+use self::judge::Kind;
+use self::node::Node;
+use self::support::repository;
+
+/// The port of the node that the experiments share, and may kill.
+const PORT: u16 = 5890;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The experiments to run, as E4; all when none is named
+    only: Vec<String>,
+    /// The full run, in the sizes of the published table
+    #[arg(long)]
+    full: bool,
+    /// What the choices of faults and jobs are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long E21 lasts
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Names the experiments and runs none
+    #[arg(long)]
+    list: bool,
+    /// To be one of the workers that are wrong on purpose
+    #[arg(long, hide = true)]
+    broken: Option<broken::Fault>,
+}
+
+/// What an experiment is told.
+#[derive(Clone)]
+pub struct Stage {
+    name: &'static str,
+    full: bool,
+    seed: u64,
+    minutes: u64,
+    node: Arc<Node>,
+}
+
+impl Stage {
+    /// A size: of the small run, or of the full one.
+    pub fn pick<T>(&self, small: T, full: T) -> T {
+        if self.full { full } else { small }
+    }
+
+    /// The random numbers of this experiment: the same for the same seed.
+    pub fn rng(&self) -> StdRng {
+        let drawn = banshi::digest::sha256(format!("{} {}", self.seed, self.name).as_bytes());
+        let seed = u64::from_str_radix(&drawn[..16], 16).expect("a digest is hexadecimal");
+        StdRng::seed_from_u64(seed)
+    }
+
+    /// How long the soak lasts.
+    pub fn soak(&self) -> Duration {
+        Duration::from_secs(60 * self.minutes)
+    }
+
+    /// What everything random is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The node that the experiments share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The same in the sizes of the small run, on another node.
+    pub fn smaller_on(&self, node: Arc<Node>) -> Stage {
+        Stage {
+            full: false,
+            node,
+            ..self.clone()
+        }
+    }
+
+    /// The command that runs this experiment again.
+    fn again(&self) -> String {
+        match self.full {
+            true => format!("make faults SEED={} ONLY={}", self.seed, self.name),
+            false => format!(
+                "cargo test --locked --test faults -- --seed {} {}",
+                self.seed, self.name
+            ),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if let Some(fault) = arguments.broken {
+        runtime.block_on(broken::work(fault));
+        return ExitCode::SUCCESS;
+    }
+    let chosen: Vec<&Experiment> = EXPERIMENTS
+        .iter()
+        .filter(|experiment| arguments.full || experiment.in_small_run)
+        .filter(|experiment| {
+            arguments.only.is_empty() || arguments.only.iter().any(|name| name == experiment.name)
+        })
+        .collect();
+    if arguments.list || chosen.is_empty() {
+        for experiment in &chosen {
+            println!("{}: {}", experiment.name, experiment.fault);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var("AMQP_URL").is_ok() && !Node::can_be_had() {
+        // Somebody tests against a broker of their own, which is not ours to kill.
+        println!("not run: the experiments kill brokers, and RabbitMQ is not installed here");
+        return ExitCode::SUCCESS;
+    }
+    let passed = runtime.block_on(run(&arguments, &chosen));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs the experiments one after another; whether every promise was kept.
+async fn run(arguments: &Arguments, chosen: &[&Experiment]) -> bool {
+    match proofs::hold() {
+        Ok(count) => println!("the judge objects to each of {count} things that can be wrong"),
+        Err(why) => {
+            println!("the judge is wrong: {why}");
+            return false;
+        }
+    }
+    let node = Arc::new(Node::start(PORT).await);
+    let mut table = Table::new(arguments);
+    for experiment in chosen {
+        let stage = Stage {
+            name: experiment.name,
+            full: arguments.full,
+            seed: arguments.seed,
+            minutes: arguments.minutes,
+            node: Arc::clone(&node),
+        };
+        println!("{}: {}", experiment.name, experiment.fault);
+        let ran = AssertUnwindSafe((experiment.run)(stage.clone()))
+            .catch_unwind()
+            .await;
+        if ran.is_err() {
+            node.renew().await;
+        }
+        table.add(experiment, &stage, ran.ok());
+    }
+    table.end()
+}
+
+/// The results, printed as they come and written as Markdown at the end.
+struct Table {
+    rows: Vec<String>,
+    path: std::path::PathBuf,
+    full: bool,
+    passed: bool,
+}
+
+const HEAD: &str = "| | fault | jobs | faults injected | completed | rejected | failed | events repeated | lost | wrong bytes | stranded | conflicting | other | seconds | seed |\n|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+
+impl Table {
+    fn new(arguments: &Arguments) -> Table {
+        let name = if arguments.full {
+            "results.md"
+        } else {
+            "small.md"
+        };
+        Table {
+            rows: Vec::new(),
+            path: repository("target/faults").join(name),
+            full: arguments.full,
+            passed: true,
+        }
+    }
+
+    /// Adds how an experiment ended; none when it could not be carried out.
+    fn add(&mut self, experiment: &Experiment, stage: &Stage, outcome: Option<Outcome>) {
+        let Some(outcome) = outcome else {
+            self.passed = false;
+            println!(
+                "    FAILED: the experiment could not be carried out (above); again:\n    {}",
+                stage.again()
+            );
+            return;
+        };
+        let verdict = &outcome.verdict;
+        let faults: Vec<String> = outcome
+            .faults
+            .iter()
+            .map(|(kind, count)| format!("{kind} × {count}"))
+            .collect();
+        let broken = |kind| verdict.count(kind);
+        let row = format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            experiment.name,
+            experiment.fault,
+            outcome.size,
+            faults.join(", "),
+            verdict.completed,
+            verdict.rejected,
+            verdict.failed,
+            verdict.repeats,
+            broken(Kind::Lost),
+            broken(Kind::WrongBytes),
+            broken(Kind::Stranded),
+            broken(Kind::Conflicting),
+            broken(Kind::Disorder),
+            outcome.seconds,
+            stage.seed,
+        );
+        println!("    {row}");
+        for note in &outcome.notes {
+            println!("    {note}");
+        }
+        self.rows.push(row);
+        if verdict.violations.is_empty() {
+            return;
+        }
+        self.passed = false;
+        for violation in verdict.violations.iter().take(20) {
+            println!("    VIOLATION {violation}");
+        }
+        println!(
+            "    {} violations; again:\n    {}",
+            verdict.violations.len(),
+            stage.again()
+        );
+        if let Some(kept) = &outcome.kept {
+            println!("    logs and store are kept in {}", kept.display());
+        }
+    }
+
+    fn end(self) -> bool {
+        let text = format!("{HEAD}\n{}\n", self.rows.join("\n"));
+        write(&self.path, &text);
+        let run = if self.full { "full" } else { "small" };
+        let how = if self.passed { "kept" } else { "BROKEN" };
+        println!(
+            "the {run} run: every promise {how}; the table is in {}",
+            self.path.display()
+        );
+        self.passed
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    let folder = path.parent().expect("it has one");
+    std::fs::create_dir_all(folder).expect("a folder");
+    std::fs::write(path, text).expect("a file");
+}

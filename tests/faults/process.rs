@@ -1,0 +1,159 @@
+//! Workers, as processes that can be killed.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Longer than `worker.drain_timeout`.
+const LEAVING: Duration = Duration::from_secs(60);
+
+/// A running worker.
+pub struct Worker {
+    child: Child,
+    log: PathBuf,
+    ended: bool,
+}
+
+impl Worker {
+    /// Starts a program that logs into a file.
+    pub fn start(mut command: Command, log: PathBuf) -> Worker {
+        let file = std::fs::File::create(&log).expect("a log");
+        let errors = file.try_clone().expect("a log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .expect("it starts");
+        Worker {
+            child,
+            log,
+            ended: false,
+        }
+    }
+
+    /// Waits until it takes jobs in.
+    pub async fn ready(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !self.log().contains("connected: jobs can come in") {
+            let ended = self.child.try_wait().expect("it can be waited for");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "a worker does not get ready: {ended:?}\n{}",
+                self.log()
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// SIGKILL: no warning, no clean-up.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it was running");
+        self.child.wait().expect("it is gone");
+        self.ended = true;
+    }
+
+    /// Another signal.
+    pub fn signal(&self, signal: &str) {
+        send(signal, self.child.id());
+    }
+
+    /// SIGTERM, and its exit code once it has left. None when it did not leave, or not by itself.
+    pub async fn leave(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.left().await
+    }
+
+    /// Its exit code once it has left.
+    pub async fn left(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + LEAVING;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                self.ended = true;
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                self.kill();
+                return None;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether it runs.
+    pub fn lives(&mut self) -> bool {
+        !self.ended && self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
+    /// Its typesetters' process ids.
+    pub fn typesetters(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        // A child belongs to the thread that made it.
+        let mut found: Vec<u32> = parse(&children.unwrap_or_default());
+        let threads = std::fs::read_dir(format!("/proc/{id}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            found.extend(parse(&children.unwrap_or_default()));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Its resident memory in KiB, its open files and its threads.
+    pub fn usage(&self) -> Option<Usage> {
+        let id = self.child.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        Some(Usage {
+            memory: field("VmRSS:")?,
+            threads: field("Threads:")?,
+            files: std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64,
+        })
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log")
+    }
+}
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Resident memory, KiB.
+    pub memory: u64,
+    pub threads: u64,
+    /// Open files.
+    pub files: u64,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.lives() {
+            self.kill();
+        }
+    }
+}
+
+/// Sends a signal to a process; one that has just ended needs none.
+pub fn send(signal: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args([format!("-{signal}"), process.to_string()])
+        .stderr(Stdio::null())
+        .status();
+    sent.expect("kill is there");
+}
+
+fn parse(children: &str) -> Vec<u32> {
+    children
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
