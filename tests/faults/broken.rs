@@ -57,7 +57,7 @@ pub async fn work(fault: Fault) {
     };
     // Nothing comes by the urgent lane here.
     let (_urgent, mut consumer) = (consume("urgent").await, consume("bulk").await);
-    println!("connected: jobs can come in");
+    println!("broken: jobs can come in");
 
     let mut term = signal(SignalKind::terminate()).expect("a signal");
     loop {

@@ -61,7 +61,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How long E21 lasts
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     minutes: u64,
     /// Names the experiments and runs none
     #[arg(long)]

@@ -37,7 +37,7 @@ impl Worker {
     /// Waits until it takes jobs in.
     pub async fn ready(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !self.log().contains("connected: jobs can come in") {
+        while !self.log().contains(": jobs can come in") {
             let ended = self.child.try_wait().expect("it can be waited for");
             assert!(
                 ended.is_none() && Instant::now() < deadline,

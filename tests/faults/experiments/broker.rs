@@ -14,7 +14,7 @@ use crate::process::send;
 /// E4: the broker's node is killed and started again on its data, while senders send.
 pub async fn killed(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e4", stage.pick(150, 3000), &mut bench.rng);
+    let letters = mixed("e4", stage.pick(120, 1000), &mut bench.rng);
     let (jobs, kills) = (letters.len(), stage.pick(2, 6));
     bench.work(2).await;
     let sending = bench.sending(letters, Duration::from_millis(5));
@@ -33,7 +33,7 @@ pub async fn killed(stage: Stage) -> Outcome {
 /// E8: the broker takes no messages because its memory, and then its disk, is said to be full.
 pub async fn alarmed(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e8", stage.pick(240, 2000), &mut bench.rng);
+    let letters = mixed("e8", stage.pick(240, 600), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     bench.send(letters).await;
@@ -168,7 +168,7 @@ pub async fn deaf(stage: Stage) -> Outcome {
 pub async fn clustered(stage: Stage) -> Outcome {
     let nodes = Node::cluster().await;
     let mut bench = Bench::on(&stage, &nodes[0]).await;
-    let letters = mixed("e5", stage.pick(150, 1500), &mut bench.rng);
+    let letters = mixed("e5", stage.pick(150, 600), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     let sending = bench.sending(letters, Duration::from_millis(2));

@@ -16,7 +16,7 @@ use crate::support::jobs::bad;
 pub async fn hostile(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     let mut letters: Vec<Letter> = Vec::new();
-    for number in 0..stage.pick(40, 2000) {
+    for number in 0..stage.pick(40, 500) {
         letters.push(Letter::good(&report(&format!("e11-{number}"), "正常。")));
     }
     for kind in bad() {
@@ -81,7 +81,7 @@ fn more_hostile() -> Vec<(Vec<u8>, &'static str)> {
 pub async fn poison(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     bench.set("RENDER__DEADLINE", "4");
-    let mut letters = mixed("e12", stage.pick(60, 500), &mut bench.rng);
+    let mut letters = mixed("e12", stage.pick(60, 300), &mut bench.rng);
     let text = "政府信息公开工作依法推进。".repeat(6);
     for number in 0..stage.pick(1, 5) {
         let mut job = report(&format!("e12-endless-{number}"), "");
@@ -110,7 +110,7 @@ pub async fn poison(stage: Stage) -> Outcome {
 pub async fn repeated(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     let mut letters = Vec::new();
-    for number in 0..stage.pick(60, 1000) {
+    for number in 0..stage.pick(40, 500) {
         let id = format!("e13-{number}");
         let letter = Letter::good(&report(&id, "一次。"));
         for _ in 0..bench.rng.random_range(0..4) {

@@ -13,7 +13,7 @@ use crate::process::send;
 /// E1: no fault at all, so that whatever the others show is the faults' doing.
 pub async fn none(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e1", stage.pick(60, 5000), &mut bench.rng);
+    let letters = mixed("e1", stage.pick(60, 2000), &mut bench.rng);
     bench.work(2).await;
     bench.send(letters).await;
     bench.finish().await
@@ -23,7 +23,7 @@ pub async fn none(stage: Stage) -> Outcome {
 /// seconds.
 pub async fn at_random(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e2", stage.pick(300, 5000), &mut bench.rng);
+    let letters = mixed("e2", stage.pick(200, 2000), &mut bench.rng);
     let (jobs, kills) = (letters.len(), stage.pick(6, 40));
     bench.work(2).await;
     bench.send(letters).await;
@@ -51,7 +51,7 @@ pub async fn at_random(stage: Stage) -> Outcome {
 /// E14: one of three workers after another is asked to leave under load, and replaced.
 pub async fn rolling(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
-    let letters = mixed("e14", stage.pick(200, 3000), &mut bench.rng);
+    let letters = mixed("e14", stage.pick(120, 1000), &mut bench.rng);
     let (jobs, rounds) = (letters.len(), stage.pick(4, 20));
     bench.work(3).await;
     bench.send(letters).await;

@@ -62,7 +62,7 @@ pub async fn backlog(stage: Stage) -> Outcome {
     bench.send(letters.collect()).await;
     bench.work(1).await;
     let (mut waits, mut usages) = (Vec::new(), Vec::new());
-    for number in 0..stage.pick(5, 120) {
+    for number in 0..stage.pick(5, 60) {
         let letter = Letter::good(&report(&format!("e16-urgent-{number}"), "急件。")).urgent();
         let id = letter.sent.ends.completed.clone();
         let since = Instant::now();

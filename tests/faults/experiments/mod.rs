@@ -83,13 +83,13 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "E7",
         fault: "the network to the broker reset, cut within messages, slow and narrow",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(network::rough(stage)),
     },
     Experiment {
         name: "E8",
         fault: "the broker out of memory, then of disk",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(broker::alarmed(stage)),
     },
     Experiment {
@@ -113,7 +113,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "E12",
         fault: "reports that take too long, typesetters that stop",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(jobs::poison(stage)),
     },
     Experiment {
@@ -143,13 +143,13 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "E17",
         fault: "events that no queue takes",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(broker::deaf(stage)),
     },
     Experiment {
         name: "E18",
         fault: "connections closed and permissions revoked by an administrator",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(broker::administered(stage)),
     },
     Experiment {

@@ -16,7 +16,7 @@ pub async fn in_every_order(stage: Stage) -> Outcome {
     let mut total = Verdict::default();
     let (mut steps, mut runs, mut notes) = (0, 0, Vec::new());
     let first = stage.seed() * 1_000_000;
-    while steps < stage.pick(1_000_000, 10_000_000) {
+    while steps < stage.pick(200_000, 3_000_000) {
         let (verdict, taken) = run(first + runs, ROUGH, Flaw::None);
         total.completed += verdict.completed;
         total.rejected += verdict.rejected;

@@ -17,7 +17,7 @@ pub async fn silent(stage: Stage) -> Outcome {
     let proxy = Proxy::to(bench.node().port()).await;
     bench.through(proxy.port());
     bench.set("QUEUE__HEARTBEAT", "1");
-    let letters = mixed("e6", stage.pick(150, 2000), &mut bench.rng);
+    let letters = mixed("e6", stage.pick(120, 600), &mut bench.rng);
     let seconds: &[u64] = stage.pick(&[4], &[5, 15, 60]);
     let (jobs, total) = (letters.len(), 3 * seconds.len());
     bench.work(2).await;
@@ -54,7 +54,7 @@ pub async fn rough(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     let proxy = Proxy::to(bench.node().port()).await;
     bench.through(proxy.port());
-    let letters = mixed("e7", stage.pick(150, 2000), &mut bench.rng);
+    let letters = mixed("e7", stage.pick(150, 600), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     bench.send(letters).await;

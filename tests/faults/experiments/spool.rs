@@ -123,7 +123,7 @@ pub async fn raced(stage: Stage) -> Outcome {
         folder: tempfile::tempdir().expect("a temporary folder"),
     };
     std::fs::create_dir_all(spool.path("spool/jobs")).expect("a folder");
-    let letters = mixed("e22", stage.pick(200, 2000), &mut rng);
+    let letters = mixed("e22", stage.pick(150, 1000), &mut rng);
     for (number, letter) in letters.iter().enumerate() {
         spool.send(number, letter);
     }

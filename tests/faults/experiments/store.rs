@@ -26,7 +26,7 @@ pub async fn failing(stage: Stage) -> Outcome {
     bench.set("STORE__TIMEOUT", "2");
     // The longest wait between attempts is five minutes.
     bench.patience(Duration::from_secs(400));
-    let letters = mixed("e9", stage.pick(120, 1000), &mut bench.rng);
+    let letters = mixed("e9", stage.pick(80, 400), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     bench.send(letters).await;
