@@ -44,6 +44,8 @@ fn again(test: &str, part: &str) -> Command {
     command
         .args([&test, "--exact", "--nocapture", "--test-threads=1"])
         .env(PART, part)
+        // As the pool starts a typesetter.
+        .env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1")
         .stdout(Stdio::piped());
     command
 }
