@@ -117,9 +117,7 @@ async fn accept(listener: TcpListener, target: u16, shared: Arc<Shared>) {
             client.set_zero_linger().expect("a socket");
             continue;
         };
-        let cut = weather
-            .cut_after
-            .map_or(u64::MAX, |range| rand::random_range(range));
+        let cut = weather.cut_after.map_or(u64::MAX, rand::random_range);
         tokio::spawn(carry(client, server, cut, Arc::clone(&shared)));
     }
 }
