@@ -73,6 +73,10 @@ fmt: ## formats the Rust code and the templates
 	cargo fmt
 	typstyle --inplace typst-templates
 
+.PHONY: dist
+dist: ## the binary that is shipped, target/dist/banshi; takes many minutes
+	cargo build --locked --profile dist
+
 .PHONY: bench
 bench: ## what a report costs: engine, pool, whole worker, start, memory (docs/performance.md)
 	$(INSTALL) bench

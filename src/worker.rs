@@ -10,7 +10,7 @@
 //! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
 //! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
 //! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
-//! it is out for every job, which uses up none and shuts the [`gate`] until the part is back.
+//! it is out for every job, which uses up none and shuts the gate until the part is back.
 
 mod gate;
 mod in_hand;

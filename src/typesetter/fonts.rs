@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use typst::foundations::Bytes;
 use typst::layout::Abs;
@@ -201,7 +202,7 @@ impl Fonts {
         })
     }
 
-    /// What [`Fonts::sha256`] is, by reading every face.
+    /// What [`Fonts::sha256`] is, by reading every face, as many at once as there are threads.
     fn read(&self) -> String {
         // The faces of a collection stand in one file, and one after another.
         let mut files = self
@@ -211,9 +212,9 @@ impl Fonts {
             .collect::<Vec<_>>();
         files.dedup_by_key(|(path, _)| *path);
         let lines = files
-            .into_iter()
+            .par_iter()
             .map(|(_, font)| digest::sha256(font.data()) + "\n");
-        digest::sha256(lines.collect::<String>().as_bytes())
+        digest::sha256(lines.collect::<Vec<_>>().concat().as_bytes())
     }
 
     /// The families that draw only what no other has: those of the role `fallback` alone.

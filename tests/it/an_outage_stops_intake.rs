@@ -58,10 +58,11 @@ async fn goes_and_comes_back(
         .until("jobs come in again", async |_| is_ready(&admin))
         .await;
     deployment
-        .until("all are stored", async |it| {
+        // Of those that were stored already, the event waits.
+        .until("all are stored, and none waits", async |it| {
             let store = it.store();
             let manifests = store.iter().filter(|key| key.ends_with(".json"));
-            manifests.count() == JOBS
+            manifests.count() == JOBS && it.waiting().await == 0
         })
         .await;
     assert_eq!(worker.stop(), Some(0));

@@ -44,6 +44,8 @@ fn again(test: &str, part: &str) -> Command {
     command
         .args([&test, "--exact", "--nocapture", "--test-threads=1"])
         .env(PART, part)
+        // As the pool starts a typesetter.
+        .env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1")
         .stdout(Stdio::piped());
     command
 }
@@ -230,6 +232,22 @@ async fn every_thread_of_a_typesetter_is_confined() {
         let seconds: u64 = limit("Max cpu time").0.parse().unwrap();
         assert!((12..30).contains(&seconds), "{seconds} s");
     }
+    pool.close().await;
+}
+
+/// The kernel counts what may be written to, used or not. An allocator that takes more in advance
+/// than the limit leaves a thread no stack, and whatever it has in advance is not limited.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_typesetter_has_most_of_its_memory_before_it() {
+    let children = Children::new();
+    let mut settings = defaults();
+    settings.render.threads = 1;
+    let pool = Pool::start(&settings, children.program()).await.unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", children.pids()[0])).unwrap();
+    let taken = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let taken = taken.unwrap().trim().strip_suffix(" kB").unwrap();
+    let (taken, limit) = (taken.parse::<u64>().unwrap(), settings.render.memory << 10);
+    assert!(taken < limit / 2, "{taken} of {limit} kB");
     pool.close().await;
 }
 

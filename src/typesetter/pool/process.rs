@@ -87,10 +87,11 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.kill_on_drop(true);
-        // mimalloc would take a gigabyte of address space at once, all of it writable, which is more
-        // than `render.memory`: the first thread to need a stack of its own would find no memory.
-        // Like this it takes what it uses, and the limit counts that.
-        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+        // mimalloc would take a gigabyte of address space in advance, which is more than
+        // `render.memory`: the first thread to need a stack of its own would find no memory, and
+        // a report that needs too much would end in a fault that says nothing. Like this it asks
+        // the kernel for what it uses, and hears when there is no more.
+        command.env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1");
         #[cfg(unix)]
         {
             // A terminal's Ctrl-C goes to the worker alone, which lets its children finish.
