@@ -14,7 +14,7 @@ pub async fn full(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     let store = bench.store();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=64m", "banshi-faults"])
+        .args(["-t", "tmpfs", "-o", "size=128m", "banshi-faults"])
         .arg(&store)
         .status();
     assert!(
@@ -23,14 +23,16 @@ pub async fn full(stage: Stage) -> Outcome {
     );
     let _mount = Mount(store.clone());
     let ballast = store.join(".ballast");
-    let letters = mixed("e10", stage.pick(60, 300), &mut bench.rng);
+    let letters = mixed("e10", stage.pick(60, 200), &mut bench.rng);
     let jobs = letters.len();
+    // The longest wait between attempts is five minutes.
+    bench.patience(Duration::from_secs(400));
     bench.work(2).await;
     bench.send(letters).await;
     for round in 1..=stage.pick(1, 3) {
         bench.until_heard(jobs * round / stage.pick(3, 6)).await;
         // Fills what is left to the last byte.
-        drop(std::fs::write(&ballast, vec![0; 64 << 20]));
+        drop(std::fs::write(&ballast, vec![0; 128 << 20]));
         bench.fault("disk full");
         sleep(Duration::from_secs(stage.pick(4, 20))).await;
         std::fs::remove_file(&ballast).expect("it was there");
