@@ -394,6 +394,8 @@ async fn large(deployment: Deployment) {
         list.get_envs()
             .filter_map(|(name, value)| Some((name, value?))),
     );
+    // The allocator would have its room in advance.
+    limited.env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1");
     limited.current_dir(list.get_current_dir().expect("its folder"));
     let output = limited.output().expect("it starts");
     succeeded(&output);

@@ -698,6 +698,28 @@ async fn an_id_cannot_lead_out_of_the_folder() {
     }
 }
 
+/// Once it is among the jobs a worker can bury it again before the replay is over: what is among the
+/// dead must not be removed then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_replayed_is_among_the_jobs_only_when_it_has_left_the_dead() {
+    let spool = Spool::new();
+    let mut client = spool.client().await;
+    let (dead, jobs) = (spool.path("dead/again.json"), spool.path("jobs/again.json"));
+    fs::write(&dead, "again").unwrap();
+    for _ in 0..20 {
+        let watched = std::thread::spawn({
+            let (dead, jobs) = (dead.clone(), jobs.clone());
+            move || {
+                while !jobs.exists() {}
+                !dead.exists()
+            }
+        });
+        client.walk_dead(|_| Verdict::Replay).await.unwrap();
+        assert!(watched.join().unwrap(), "it was in both");
+        fs::rename(&jobs, &dead).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_dead_are_kept_replayed_or_dropped_as_told() {
     let spool = Spool::new();

@@ -26,6 +26,7 @@ async fn until_the_urgent_one_is_done(urgent_typesetters: &str) -> Vec<String> {
     let deployment = Deployment::amqp()
         .await
         .with("RENDER__URGENT", urgent_typesetters)
+        .with("QUEUE__PREFETCH", &PREFETCH.to_string())
         .with("RENDER__MAX_PAGES", "500")
         .with("RENDER__DEADLINE", "600");
     let long = job("long", 300);

@@ -1,7 +1,7 @@
 //! The sender's and the operator's side of a spool: jobs in, and the dead.
 //!
-//! Takes jobs and verdicts, gives dead jobs. Never removes a dead job that is to be replayed
-//! before it is among the jobs. If we crash here, it is in both.
+//! Takes jobs and verdicts, gives dead jobs. Never has a dead job in two places, so that none is
+//! taken for its own copy. If we crash here, whoever opens the spool next gives back what we held.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::folders::{DEAD, Home, JOBS, is_job, link_once, read_job, remove};
-use super::ticket::{REASON, safe_name};
+use super::ticket::{REASON, Ticket, safe_name};
 use super::{blocking, open};
 use crate::disk;
 use crate::problem::{Outage, Part};
@@ -129,17 +129,32 @@ fn read_dead(home: &Home, name: &str) -> Result<Option<DeadJob>, Outage> {
     }))
 }
 
-/// Removes a dead job, and before that puts it back among the jobs if it is to be replayed.
+/// Removes a dead job, or moves it back among the jobs.
+///
+/// It is moved, not copied and removed: as soon as it is among the jobs a worker may have it and
+/// bury it again, and what stands among the dead then is not ours to remove.
 fn exhume(home: &Home, name: &str, replay: bool) -> Result<(), Outage> {
     let dead = home.folder(DEAD);
     let file = dead.join(format!("{name}.json"));
+    let reason = dead.join(format!("{name}{REASON}.json"));
     let work = || {
         if replay {
-            link_once(&file, &home.folder(JOBS), name)?;
+            let ticket = Ticket::fresh(format!("{name}.json").as_ref(), home.token());
+            let held = home.dir.join(ticket.to_string());
+            match fs::rename(&file, &held) {
+                Ok(()) => {}
+                // Somebody else was faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            disk::sync_dir(&home.dir)?;
+            remove(&reason)?;
+            home.put_back(&held, ticket)?;
+        } else {
+            // The reason last: without its job it is nothing, and the job is then not half dead.
+            remove(&file)?;
+            remove(&reason)?;
         }
-        // The reason last: without its job it is nothing, and the job is then not half dead.
-        remove(&file)?;
-        remove(&dead.join(format!("{name}{REASON}.json")))?;
         disk::sync_dir(&dead)
     };
     let what = if replay { "replay" } else { "drop" };
