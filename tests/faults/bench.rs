@@ -42,6 +42,8 @@ const ON_THE_WAY: [&str; 6] = [
 const LANES: [&str; 2] = ["jobs.urgent", "jobs.bulk"];
 /// How long nothing may happen before the experiment is judged as it stands.
 const PATIENCE: Duration = Duration::from_secs(75);
+/// The longest wait between two attempts, in which nothing need happen.
+const LONGEST_WAIT: Duration = Duration::from_secs(330);
 /// How long a consumer may outlive its worker.
 const CONSUMERS: Duration = Duration::from_secs(30);
 /// Messages in a queue that is not there: never none.
@@ -366,18 +368,25 @@ impl Bench {
                 .iter()
                 .filter(|letter| !letter.sent.ends.any_in(&ended));
             let open: Vec<&Letter> = open.collect();
-            let mut waiting = 0;
+            let (mut waiting, mut between_attempts) = (0, 0);
             let line = self.node.line().await;
             for queue in ON_THE_WAY {
-                waiting += ready(&line, &self.name(queue)).await;
+                let ready = ready(&line, &self.name(queue)).await;
+                waiting += ready;
+                if queue.starts_with("retry.") {
+                    between_attempts += ready;
+                }
             }
+            progress.patience = match between_attempts {
+                0 => self.patience,
+                _ => self.patience + LONGEST_WAIT,
+            };
             if open.is_empty() && waiting == 0 {
                 let queues = self.node.queues(&self.prefix).await;
                 if ON_THE_WAY.iter().all(|name| is_empty(queues.get(*name))) {
                     return;
                 }
             }
-            // A job that waits for its next attempt in a broker's queue is no stand-still.
             if !progress.hopeful((ended.len(), self.heard(), waiting)) {
                 let some: Vec<&str> = open
                     .iter()

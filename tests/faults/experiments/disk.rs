@@ -25,8 +25,6 @@ pub async fn full(stage: Stage) -> Outcome {
     let ballast = store.join(".ballast");
     let letters = mixed("e10", stage.pick(60, 200), &mut bench.rng);
     let jobs = letters.len();
-    // The longest wait between attempts is five minutes.
-    bench.patience(Duration::from_secs(400));
     bench.work(2).await;
     bench.send(letters).await;
     for round in 1..=stage.pick(1, 3) {

@@ -32,7 +32,7 @@ pub async fn clock(stage: Stage) -> Outcome {
             .env("LD_PRELOAD", FAKETIME)
             .env("FAKETIME_TIMESTAMP_FILE", &jumps)
             .env("FAKETIME_CACHE_DURATION", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            .env("DONT_FAKE_MONOTONIC", "1");
         let mut worker = bench.start(command);
         worker.ready().await;
         bench.workers().push(worker);

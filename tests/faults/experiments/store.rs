@@ -24,8 +24,6 @@ pub async fn failing(stage: Stage) -> Outcome {
     let wire = Wire::to(&format!("127.0.0.1:{}", network.port()));
     let mut bench = Bench::with_bucket(&stage, &server, wire.address()).await;
     bench.set("STORE__TIMEOUT", "2");
-    // The longest wait between attempts is five minutes.
-    bench.patience(Duration::from_secs(400));
     let letters = mixed("e9", stage.pick(80, 400), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
