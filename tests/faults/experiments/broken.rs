@@ -31,6 +31,7 @@ pub async fn seen(stage: Stage) -> Outcome {
             .notes
             .push(format!("{fault:?}: the judge sees {lost} lost"));
         outcome.size += wrong.size;
+        outcome.seconds += wrong.seconds;
         for (kind, count) in wrong.faults {
             *outcome.faults.entry(kind).or_default() += count;
         }

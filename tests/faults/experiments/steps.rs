@@ -190,13 +190,14 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     if row == Row::RetryNotAcknowledged {
         std::fs::remove_file(&in_the_way).expect("it was in the way");
     }
-    // The kill came after the end: there may be nothing left to do.
-    let over = !in_time && brought_home(&bench.workers()[0].log(), &job_id);
+    // A race can be lost altogether: the job is done, and nothing is left for the next worker.
+    let is_race = matches!(row, Row::Staged | Row::PdfOnly);
+    let done = is_race && brought_home(&bench.workers()[0].log(), &job_id);
     let fresh = bench.worker();
     bench.workers()[0] = fresh;
     bench.workers()[0].ready().await;
     let since = Instant::now();
-    while !over && !brought_home(&bench.workers()[0].log(), &job_id) {
+    while !done && !brought_home(&bench.workers()[0].log(), &job_id) {
         assert!(since.elapsed() < SOON, "{job_id} does not come to its end");
         sleep(Duration::from_millis(20)).await;
     }
