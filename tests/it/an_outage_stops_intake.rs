@@ -1,6 +1,8 @@
 //! What every job needs and is out (the store, the typesetters) costs no job an attempt: readiness
 //! goes, jobs stay where they are, and when it is back they are done.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::rabbitmq_keeps_its_promises::{PASS, Proxy, RESET};
@@ -57,22 +59,23 @@ async fn goes_and_comes_back(
     deployment
         .until("jobs come in again", async |_| is_ready(&admin))
         .await;
+    let mut events = BTreeMap::new();
     deployment
-        // Of those that were stored already, the event waits.
-        .until("all are stored, and none waits", async |it| {
-            let store = it.store();
-            let manifests = store.iter().filter(|key| key.ends_with(".json"));
-            manifests.count() == JOBS && it.waiting().await == 0
+        .until("all are told of", async |it| {
+            let told = it.events().await.into_iter();
+            events.extend(told.map(|event| (event["id"].to_string(), event)));
+            events.len() == JOBS
         })
         .await;
     assert_eq!(worker.stop(), Some(0));
-    let events = deployment.events().await;
-    assert_eq!(events.len(), JOBS);
     assert!(
         events
-            .iter()
+            .values()
             .all(|event| event["type"] == json!("report.completed"))
     );
+    let store = deployment.store();
+    let manifests = store.iter().filter(|key| key.ends_with(".json"));
+    assert_eq!(manifests.count(), JOBS);
     assert!(deployment.dead().await.is_empty());
     assert_eq!(deployment.left().await, Vec::<String>::new());
     deployment.remove().await;
