@@ -33,6 +33,7 @@ pub async fn killed(stage: Stage) -> Outcome {
 /// E8: the broker takes no messages because its memory, and then its disk, is said to be full.
 pub async fn alarmed(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
+    bench.set("QUEUE__PREFETCH", "2");
     let letters = mixed("e8", stage.pick(240, 600), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
@@ -61,7 +62,7 @@ pub async fn alarmed(stage: Stage) -> Outcome {
         bench.node().ctl(&calm).await;
     }
     let mut outcome = bench.finish().await;
-    // Two workers with one typesetter each, which hold two jobs a lane.
+    // Two workers, each with two jobs of the lane.
     outcome
         .notes
         .push(format!("jobs held during the alarms: {held:?}"));
