@@ -385,10 +385,10 @@ async fn large(deployment: Deployment) {
     }
     deployment.work_until_idle();
 
-    // With a third of that for all its data and stacks (setrlimit(2), RLIMIT_DATA).
+    // With less than that for all its data and stacks (setrlimit(2), RLIMIT_DATA).
     let mut limited = std::process::Command::new("sh");
     let list = deployment.banshi(&["dead", "list"]);
-    limited.args(["-c", "ulimit -d 50000 && exec \"$@\"", "sh"]);
+    limited.args(["-c", "ulimit -d 120000 && exec \"$@\"", "sh"]);
     limited.arg(list.get_program()).args(list.get_args());
     limited.envs(
         list.get_envs()
