@@ -155,9 +155,11 @@ pub async fn deaf(stage: Stage) -> Outcome {
         .await;
     bench.fault("event queue full");
     sleep(Duration::from_secs(stage.pick(8, 20))).await;
-    bench.node().ctl(&["clear_policy", &name]).await;
+    // Read first: on RabbitMQ 3.10 a channel that a full quorum queue has refused hears that there
+    // is room only from the queue as it empties, and no longer when the limit is gone.
     bench.deafen(false);
     bench.until_heard(jobs / 2).await;
+    bench.node().ctl(&["clear_policy", &name]).await;
     bench.unbind_events().await;
     bench.fault("events unroutable");
     sleep(Duration::from_secs(stage.pick(3, 20))).await;
