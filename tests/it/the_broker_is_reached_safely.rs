@@ -121,7 +121,15 @@ async fn refused(settings: &config::Queue) -> String {
     let sender = Client::open(settings).await.unwrap_err().chain();
     // But for the time, which an expired certificate is told with.
     let what = |said: &str| said.split(": verification time").next().map(str::to_owned);
-    assert_eq!(what(&said), what(&sender));
+    // The broker's alert can be lost with the connection: a worker tries again, a sender says so.
+    let lost = match settings.tls.identity() {
+        Some(_) if said.contains("refuses our certificate") => "It may refuse our certificate",
+        None if said.contains("wants to see a certificate") => "It may want to see a certificate",
+        _ => "",
+    };
+    if lost.is_empty() || !sender.contains(lost) {
+        assert_eq!(what(&said), what(&sender));
+    }
     println!("{said}\n");
     said
 }

@@ -640,28 +640,33 @@ async fn no_answer_is_lost_or_mixed_up_while_typesetters_are_killed() {
     let reports = (0..40)
         .map(|n| Manuscript {
             ident: format!("report-{n}"),
-            ..slow(200)
+            // Not one like the other, or the engine knows it already.
+            ..slow(200 + n)
         })
         .collect::<Vec<_>>();
     let answered = AtomicUsize::new(0);
     let kills = async {
+        let mut struck = 0;
         for kill in 1..=6 {
             // After some more answers, so that there is one that is at work, and not just starting.
             while answered.load(Ordering::Relaxed) < kill * 5 {
                 wait(0.05).await;
             }
             if let Some(oldest) = children.living().first() {
+                // It may have gone in the meantime.
                 let killed = Command::new("kill").args(["-9", oldest]).status();
-                assert!(killed.unwrap().success());
+                struck += usize::from(killed.unwrap().success());
             }
         }
+        struck
     };
     let answers = futures_util::future::join_all(reports.iter().map(async |one| {
         let answer = pool.typeset(one).await;
         answered.fetch_add(1, Ordering::Relaxed);
         answer
     }));
-    let (answers, ()) = tokio::join!(answers, kills);
+    let (answers, struck) = tokio::join!(answers, kills);
+    assert!(struck >= 4, "{struck} of six");
     let mut unlucky = 0;
     for (report, answer) in reports.iter().zip(answers) {
         match answer {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use lapin::uri::{AMQPUri, SASLMechanism};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
@@ -155,13 +155,17 @@ impl Broker {
                 ),
                 error,
             )),
-            _ => Fault::Passing(outage(
-                format!(
-                    "cannot reach RabbitMQ at {self}. Start it, or check queue.url \
-                     (BANSHI__QUEUE__URL); \"spool:DIR\" needs no broker"
-                ),
-                error,
-            )),
+            _ => {
+                let start = "Start it, or check queue.url (BANSHI__QUEUE__URL); \"spool:DIR\" \
+                             needs no broker";
+                let secure = self.uri.scheme == AMQPScheme::AMQPS;
+                let fix = secure.then(|| tls::suspicion(&error, &self.tls)).flatten();
+                let fix = fix.as_deref().unwrap_or(start);
+                Fault::Passing(outage(
+                    format!("cannot reach RabbitMQ at {self}. {fix}"),
+                    error,
+                ))
+            }
         }
     }
 

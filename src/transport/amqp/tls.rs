@@ -5,6 +5,7 @@
 //! said to anybody.
 
 use std::error::Error as _;
+use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
 use std::path::Path;
 
 use lapin::ErrorKind;
@@ -129,6 +130,27 @@ pub(super) fn meaning(error: &lapin::Error, settings: &config::Tls) -> Option<St
             "this port does not speak TLS; amqps:// usually has port 5671".to_owned()
         }
         _ => return None,
+    })
+}
+
+/// What may lie behind a connection that ended in the middle of the handshake: by TLS 1.3 a broker
+/// that does not accept our certificate hears from us before its alert is read, and the alert can
+/// be lost with the connection.
+pub(super) fn suspicion(error: &lapin::Error, settings: &config::Tls) -> Option<String> {
+    let ErrorKind::IOError(error) = error.kind() else {
+        return None;
+    };
+    let (ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) = error.kind() else {
+        return None;
+    };
+    Some(match settings.identity() {
+        Some((path, _)) => format!(
+            "It may refuse our certificate {}; its log says why",
+            path.display()
+        ),
+        None => "It may want to see a certificate; name one in queue.tls.certificate, and its \
+                 key in queue.tls.key"
+            .to_owned(),
     })
 }
 
