@@ -128,8 +128,7 @@ impl Handle {
         put(&mut headers, BURIED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
-        self.session
-            .publish(&self.name("dlx"), "dead", &delivery.body, properties)
+        self.insist(&self.name("dlx"), "dead", &delivery.body, properties)
             .await
     }
 
@@ -194,9 +193,40 @@ impl Handle {
         let properties = properties.with_headers(headers);
         // The lane's key stays with the message, and brings it back to its lane.
         let key = delivery.lane.as_str();
-        self.session
-            .publish(&exchange, key, &delivery.body, properties)
+        self.insist(&exchange, key, &delivery.body, properties)
             .await
+    }
+
+    /// Publishes a copy of the job, as often as the broker refuses it: whoever may not write holds
+    /// what is in hand and so takes in no more. Given back, the job would come again at once, until
+    /// its deliveries are used up and it is buried with nobody told.
+    ///
+    /// # Errors
+    /// When the session has ended, and with it the delivery.
+    async fn insist(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<(), Outage> {
+        let mut tries = 0;
+        loop {
+            let sent = self
+                .session
+                .publish(exchange, key, body, properties.clone());
+            let outage = match sent.await {
+                Err(outage) if self.session.is_up() => outage,
+                ended => return ended,
+            };
+            if tries == 0 {
+                warn!(error = %outage.chain(), "the job is held until the broker takes it");
+            }
+            tokio::select! {
+                why = self.session.ended() => return Err(Outage::new(Part::Transport, why)),
+                () = tokio::time::sleep(backoff(tries)) => tries += 1,
+            }
+        }
     }
 
     /// Gives the job back untouched. From 4.3 that is not counted as a delivery; before it is.

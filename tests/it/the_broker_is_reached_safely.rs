@@ -13,13 +13,13 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use banshi::config;
-use banshi::transport::{Client, Intake, Lane, State};
+use banshi::transport::{Client, Intake, Lane, Reason, State};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::{sleep, timeout};
 
 use crate::support::authority::{Authority, Identity};
-use crate::support::bench::{Bench, SOON, event, finish, next, nothing_comes, until, up};
+use crate::support::bench::{Bench, SOON, dead, event, finish, next, nothing_comes, until, up};
 use crate::support::node::Node;
 use crate::support::{BANSHI, repository};
 
@@ -287,6 +287,51 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
     nothing_comes(&mut intake).await;
     assert_eq!(intake.pending().await.unwrap(), 0);
     intake.close().await;
+}
+
+/// Given back, it would come again at once, until the broker has had enough of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for job in ["waits", "dies"] {
+        client.send(job, b"{}", Lane::Bulk).await.unwrap();
+    }
+    let (waits, dies) = (next(&mut intake).await, next(&mut intake).await);
+    let told = dies.publish(&event("dies")).await.unwrap();
+
+    node.ctl(&["set_permissions", "guest", ".*", "^none$", ".*"]);
+    let waiting = tokio::spawn(waits.postpone());
+    let reason = Reason {
+        code: "E-JSON".to_owned(),
+        message: "no JSON".to_owned(),
+        event: "report.rejected",
+    };
+    let dying =
+        tokio::spawn(async move { dies.bury(told, &reason).await.map(|buried| (dies, buried)) });
+    sleep(Duration::from_secs(5)).await;
+    assert!(!waiting.is_finished() && !dying.is_finished());
+    nothing_comes(&mut intake).await;
+
+    node.ctl(&["set_permissions", "guest", ".*", ".*", ".*"]);
+    timeout(SOON, waiting)
+        .await
+        .expect("in time")
+        .unwrap()
+        .unwrap();
+    let buried = timeout(SOON, dying).await.expect("in time");
+    let (dies, buried) = buried.unwrap().unwrap();
+    dies.ack(buried).await.unwrap();
+    let waits = next(&mut intake).await;
+    assert_eq!(waits.message_id.as_deref(), Some("waits"));
+    assert_eq!(waits.attempt, 1);
+    finish(waits, "waits").await;
+    let dead = dead(&mut client).await;
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    assert_eq!(dead[0].id, "dies");
 }
 
 #[tokio::test(flavor = "multi_thread")]
