@@ -15,7 +15,7 @@ S3 := tests/tools/s3
 INSTALL := tests/tools/install
 # what `make test` hands to cargo: make test TESTS='--test it amqp'
 TESTS :=
-# what `make bench` and `make bench-peers` build with: dist is what is shipped, and takes minutes to build
+# what `make bench` and `make bench-peers` build with: dist is what is shipped, and takes half an hour to build
 PROFILE := dist
 # the options of benches/pipeline: make bench PROFILE=release BENCH='pool --rounds 3', make bench BENCH='memory --memory 100000'
 BENCH :=
@@ -74,8 +74,8 @@ fmt: ## formats the Rust code and the templates
 	typstyle --inplace typst-templates
 
 .PHONY: dist
-dist: ## the binary that is shipped, target/dist/banshi; takes many minutes
-	cargo build --locked --profile dist
+dist: ## the binary that is shipped, target/dist/banshi, optimised by profile; takes half an hour
+	deploy/dist
 
 .PHONY: bench
 bench: ## what a report costs: engine, pool, whole worker, start, memory (docs/performance.md)
@@ -96,7 +96,7 @@ gallery: ## draws docs/gallery and docs/page.png anew
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers
-	cargo bench --locked --profile $(PROFILE) --bench peers -- $(PEERS)
+	$(if $(filter dist,$(PROFILE)),deploy/dist) cargo bench --locked --profile $(PROFILE) --bench peers -- $(PEERS)
 
 .PHONY: simulate
 simulate: ## how long reports wait in January, and how many workers that takes: the table of docs/scaling.md
