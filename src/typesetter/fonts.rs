@@ -8,10 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::Mmap;
-use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use typst::foundations::Bytes;
 use typst::layout::Abs;
@@ -61,7 +60,7 @@ pub struct Fonts {
     roles: Vec<Role>,
     drawable: Bits,
     fingerprint: String,
-    digest: OnceLock<String>,
+    sha256: String,
 }
 
 /// A face and the file that it is in.
@@ -111,25 +110,24 @@ impl Fonts {
             }
         }
         let book = FontBook::from_fonts(faces.iter().map(|face| &face.font));
-        let mut roles = cast(&settings.roles, &book, &faces, &folders)?;
-        let chains = roles
-            .iter()
-            .map(|role| chain(role, &roles, &book, &faces))
-            .collect::<Vec<_>>();
-        roles
-            .iter_mut()
-            .zip(chains)
-            .for_each(|(role, chain)| role.chain = chain);
+        let fingerprint = fingerprint(&faces);
+        // At the same time, because both read every face to its end: the engine has a hash of its
+        // own, for its caches.
+        let (sha256, roles) = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| digest(&fingerprint, &faces));
+            let roles = chained(&settings.roles, &book, &faces, &folders);
+            (reading.join().expect("reading mapped files"), roles)
+        });
+        let roles = roles?;
         let drawable = drawable(&roles, &book);
         let book = LazyHash::new(book);
-        let fingerprint = fingerprint(&faces);
         Ok(Fonts {
             faces,
             book,
             roles,
             drawable,
             fingerprint,
-            digest: OnceLock::new(),
+            sha256,
         })
     }
 
@@ -189,32 +187,9 @@ impl Fonts {
     }
 
     /// SHA-256 over the digests of all faces in their order, each a line of lower-case
-    /// hexadecimal. Reads every face to its end the first time that this process, or the one that
-    /// started it, meets these files.
+    /// hexadecimal.
     pub fn sha256(&self) -> &str {
-        self.digest.get_or_init(|| {
-            if let Some(digest) = known().remove(&self.fingerprint) {
-                return digest;
-            }
-            let digest = self.read();
-            know([(self.fingerprint.clone(), digest.clone())].into());
-            digest
-        })
-    }
-
-    /// What [`Fonts::sha256`] is, by reading every face, as many at once as there are threads.
-    fn read(&self) -> String {
-        // The faces of a collection stand in one file, and one after another.
-        let mut files = self
-            .faces
-            .iter()
-            .map(|Face { path, font }| (path, font))
-            .collect::<Vec<_>>();
-        files.dedup_by_key(|(path, _)| *path);
-        let lines = files
-            .par_iter()
-            .map(|(_, font)| digest::sha256(font.data()) + "\n");
-        digest::sha256(lines.collect::<Vec<_>>().concat().as_bytes())
+        &self.sha256
     }
 
     /// The families that draw only what no other has: those of the role `fallback` alone.
@@ -280,6 +255,23 @@ pub(super) fn known() -> BTreeMap<String, String> {
 pub(super) fn know(digests: BTreeMap<String, String>) {
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     read.extend(digests);
+}
+
+/// What [`Fonts::sha256`] is. Reads every face to its end the first time that this process, or the
+/// one that started it, meets these files.
+fn digest(fingerprint: &str, faces: &[Face]) -> String {
+    if let Some(digest) = known().remove(fingerprint) {
+        return digest;
+    }
+    // The faces of a collection stand in one file, and one after another.
+    let mut files = faces.iter().collect::<Vec<_>>();
+    files.dedup_by_key(|face| &face.path);
+    let lines = files
+        .into_iter()
+        .map(|face| digest::sha256(face.font.data()) + "\n");
+    let digest = digest::sha256(lines.collect::<String>().as_bytes());
+    know([(fingerprint.to_owned(), digest.clone())].into());
+    digest
 }
 
 /// Characters that come in with text from elsewhere, draw nothing, and are left out of page and
@@ -418,6 +410,25 @@ fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
         return Err(Outage::new(Part::Fonts, text));
     }
     Ok(())
+}
+
+/// The roles with their chains.
+fn chained(
+    roles: &config::Roles,
+    book: &FontBook,
+    faces: &[Face],
+    folders: &[PathBuf],
+) -> Result<Vec<Role>, Outage> {
+    let mut roles = cast(roles, book, faces, folders)?;
+    let chains = roles
+        .iter()
+        .map(|role| chain(role, &roles, book, faces))
+        .collect::<Vec<_>>();
+    roles
+        .iter_mut()
+        .zip(chains)
+        .for_each(|(role, chain)| role.chain = chain);
+    Ok(roles)
 }
 
 /// The families of each role that are there, the first one first. Without chains yet: a chain has
