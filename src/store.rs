@@ -356,6 +356,12 @@ impl Store {
         let kept = kept.filter(|kept| kept != pdf);
         if let Some(kept) = &kept {
             if let Some(theirs) = self.find(key).await? {
+                if self.overwrites() {
+                    // It may yet be overwritten; and its writer may have died before it put its PDF
+                    // back, which we have.
+                    let stored = self.settled(key, &manifest.job).await?;
+                    return self.reconcile(key, stored, pdf).await;
+                }
                 return self.agree(key, theirs, &manifest.job, kept);
             }
             // No manifest: the PDF of a worker that was killed before it could commit, or of one

@@ -403,7 +403,14 @@ async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() 
     place.write(&pdf_of("a"), &pdf("two", "us")).await;
     let job = manifest("a", "one").job;
     assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
-    assert_outage(put(&store, "a", "one", "us").await, "restore it");
+    let again = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(again, first);
+    assert_stored_once(&place, &again, "a", "one").await;
+
+    place.write(&pdf_of("a"), &pdf("two", "us")).await;
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    assert_outage(put(&store, "a", "one", "a later build").await, "restore it");
+
     place.remove(&pdf_of("a")).await;
     assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
     let again = put(&store, "a", "one", "us").await.unwrap();
