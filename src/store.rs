@@ -354,19 +354,28 @@ impl Store {
         let (pdf_path, path) = (self.pdf(key), self.manifest(key));
         let kept = self.keep(&pdf_path, pdf, PDF).await?;
         let kept = kept.filter(|kept| kept != pdf);
+        let mut pdf = pdf;
         if let Some(kept) = &kept {
             if let Some(theirs) = self.find(key).await? {
+                if self.overwrites() {
+                    // It may yet be overwritten; and its writer may have died before it put its PDF
+                    // back, which we have.
+                    let stored = self.settled(key, &manifest.job).await?;
+                    return self.reconcile(key, stored, pdf).await;
+                }
                 return self.agree(key, theirs, &manifest.job, kept);
             }
             // No manifest: the PDF of a worker that was killed before it could commit, or of one
             // that is about to. The PDF's first /ID is made from the job's digest and outlives a
             // change of fonts or engine. The same id: the same job, set by another build. Its PDF
             // was first and stays, and whoever writes the manifest writes of that one.
-            if !same_document(kept, pdf) {
+            if same_document(kept, pdf) {
+                pdf = kept;
+            } else if !self.overwrites() {
                 return Err(Rejection::from(conflict(&manifest.job_id)).into());
             }
+            // Of another job, where it may be overwritten yet: it decides nothing, the manifest does.
         }
-        let pdf = kept.as_deref().unwrap_or(pdf);
         manifest.uri = self.uri(&path);
         manifest.artifact.uri = self.uri(&pdf_path);
         manifest.artifact.sha256 = sha256(pdf);

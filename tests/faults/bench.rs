@@ -23,7 +23,7 @@ use crate::archive::Archive;
 use crate::judge::{Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node};
-use crate::process::Worker;
+use crate::process::{READY, Worker};
 use crate::sender::publish;
 use crate::shelf::Shelf;
 use crate::support::deployment::remove_topology;
@@ -325,6 +325,17 @@ impl Bench {
             publish(&url, &exchange, &letters, pause).await;
             letters
         })
+    }
+
+    /// What the workers have logged that were or are ready, killed ones included.
+    pub fn logs(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.folder.path()).expect("a folder");
+        files
+            .map(|file| file.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .map(|path| std::fs::read_to_string(path).expect("a log"))
+            .filter(|log| log.contains(READY))
+            .collect()
     }
 
     /// Waits until all is sent.

@@ -19,6 +19,7 @@ mod archive;
 mod bench;
 mod broken;
 mod experiments;
+mod garage;
 mod judge;
 mod letters;
 mod model;

@@ -9,6 +9,9 @@ use tokio::time::{Instant, sleep};
 /// Longer than `worker.drain_timeout`.
 const LEAVING: Duration = Duration::from_secs(60);
 
+/// What a worker logs when it takes jobs in.
+pub const READY: &str = ": jobs can come in";
+
 /// A running worker.
 pub struct Worker {
     child: Child,
@@ -37,7 +40,7 @@ impl Worker {
     /// Waits until it takes jobs in.
     pub async fn ready(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !self.log().contains(": jobs can come in") {
+        while !self.log().contains(READY) {
             let ended = self.child.try_wait().expect("it can be waited for");
             assert!(
                 ended.is_none() && Instant::now() < deadline,

@@ -245,9 +245,11 @@ async fn a_server_that_overwrites_is_found_out_and_used_only_where_that_is_allow
     store.ready().await.unwrap();
     // An object put past the condition shows which rule is used: this server would have
     // overwritten it.
-    place.write(&pdf_of("a"), &pdf("two", "us")).await;
-    assert_conflict(put(&store, "a", "one", "us").await, "a");
-    assert_eq!(place.read(&pdf_of("a")).await, Some(pdf("two", "us")));
+    let before = pdf("one", "an earlier build");
+    place.write(&pdf_of("a"), &before).await;
+    let adopted = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(adopted.manifest().artifact.sha256, sha256(&before));
+    assert_eq!(place.read(&pdf_of("a")).await, Some(before));
 }
 
 #[tokio::test]
@@ -394,6 +396,21 @@ async fn at_a_server_that_overwrites_a_late_pdf_of_another_job_is_replaced_and_t
     assert_stored_once(&early, &told, "a", "one").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn at_a_server_that_overwrites_a_pdf_without_a_manifest_refuses_nobody() {
+    let (wire, _late, late_store, early, early_store) = late_and_early().await;
+    wire.harm_to("PUT", ".pdf", 1, LATE);
+    let mut late = JoinSet::new();
+    late.spawn(async move { put(&late_store, "a", "one", "us").await });
+    until_it_is_on_its_way(&wire).await;
+    // As a worker leaves it that dies before its manifest. The late one puts its own over it, and is
+    // not to tell of a job that was refused here.
+    early.write(&pdf_of("a"), &pdf("two", "us")).await;
+    let told = put(&early_store, "a", "one", "us").await.unwrap();
+    assert_eq!(late.join_all().await.remove(0).unwrap(), told);
+    assert_stored_once(&early, &told, "a", "one").await;
+}
+
 #[tokio::test]
 async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() {
     let place = lax(1);
@@ -403,7 +420,14 @@ async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() 
     place.write(&pdf_of("a"), &pdf("two", "us")).await;
     let job = manifest("a", "one").job;
     assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
-    assert_outage(put(&store, "a", "one", "us").await, "restore it");
+    let again = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(again, first);
+    assert_stored_once(&place, &again, "a", "one").await;
+
+    place.write(&pdf_of("a"), &pdf("two", "us")).await;
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    assert_outage(put(&store, "a", "one", "a later build").await, "restore it");
+
     place.remove(&pdf_of("a")).await;
     assert_eq!(store.recall(&key("a"), &job).await.unwrap(), None);
     let again = put(&store, "a", "one", "us").await.unwrap();

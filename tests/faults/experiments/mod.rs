@@ -170,4 +170,10 @@ pub const EXPERIMENTS: &[Experiment] = &[
         in_small_run: true,
         run: |stage| Box::pin(spool::raced(stage)),
     },
+    Experiment {
+        name: "E23",
+        fault: "jobs repeated and contradicted at Garage, which overwrites; it and workers killed",
+        in_small_run: false,
+        run: |stage| Box::pin(store::overwriting(stage)),
+    },
 ];

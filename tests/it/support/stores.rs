@@ -36,7 +36,8 @@ pub struct Server {
 }
 
 impl Server {
-    fn parse(url: &str) -> Option<Server> {
+    /// From its URL.
+    pub fn parse(url: &str) -> Option<Server> {
         let (scheme, rest) = url.split_once("://")?;
         let (credentials, rest) = rest.split_once('@')?;
         let (key, secret) = credentials.split_once(':')?;
