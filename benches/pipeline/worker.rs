@@ -50,23 +50,24 @@ pub fn measure(options: &Options, reports: &mut Reports) {
         return;
     };
     let runtime = runtime();
-    disk(options.rounds);
-    ready(&broker, &runtime, options, reports);
+    let disk = Disk::new();
+    sync(&disk, options.rounds);
+    ready(&disk, &broker, &runtime, options, reports);
     let mut sizes = vec![cores()];
     if cores() > 1 {
         sizes.push(cores() - 1);
     }
     for size in sizes {
-        compare(size, &broker, &runtime, options, reports);
+        compare(size, &disk, &broker, &runtime, options, reports);
     }
 }
 
 /// How long this disk takes to keep a file.
-fn disk(rounds: usize) {
-    let folder = folder();
+fn sync(disk: &Disk, rounds: usize) {
+    let folder = disk.folder();
     let write = |number: usize| {
         let began = Instant::now();
-        let path = folder.path().join(number.to_string());
+        let path = folder.join(number.to_string());
         let mut file = std::fs::File::create_new(path).expect("a file");
         file.write_all(&vec![1; FILE]).expect("written");
         file.sync_all().expect("synced");
@@ -82,14 +83,20 @@ fn disk(rounds: usize) {
 }
 
 /// How long a worker takes from nothing to its first report.
-fn ready(broker: &Broker, runtime: &Runtime, options: &Options, reports: &mut Reports) {
+fn ready(
+    disk: &Disk,
+    broker: &Broker,
+    runtime: &Runtime,
+    options: &Options,
+    reports: &mut Reports,
+) {
     let (mut warm, mut done) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         broker.send(runtime, reports, reports.next..reports.next + 1);
         reports.next += 1;
-        let folder = folder();
+        let folder = disk.folder();
         let began = Instant::now();
-        let mut worker = Worker::start(broker, cores(), folder.path());
+        let mut worker = Worker::start(broker, cores(), &folder);
         worker.until("ready");
         warm.push(began.elapsed().as_secs_f64() * 1e3);
         worker.until("completed");
@@ -119,6 +126,7 @@ fn ready(broker: &Broker, runtime: &Runtime, options: &Options, reports: &mut Re
 /// Typesetters alone and a worker with as many of them, in turn, on the same reports.
 fn compare(
     size: usize,
+    disk: &Disk,
     broker: &Broker,
     runtime: &Runtime,
     options: &Options,
@@ -138,7 +146,7 @@ fn compare(
         children.stop(runtime);
 
         broker.send(runtime, reports, numbers);
-        whole.push(drain(size, broker, options.reports));
+        whole.push(drain(size, disk, broker, options.reports));
     }
     let figures = |figure: fn(&Round) -> f64| whole.iter().map(figure).collect::<Vec<_>>();
     let rates = figures(|round| round.rate);
@@ -195,9 +203,8 @@ fn compare(
 }
 
 /// Lets a worker empty the queue, which holds [`FIRST`] jobs and so many more.
-fn drain(size: usize, broker: &Broker, reports: u64) -> Round {
-    let folder = folder();
-    let mut worker = Worker::start(broker, size, folder.path());
+fn drain(size: usize, disk: &Disk, broker: &Broker, reports: u64) -> Round {
+    let mut worker = Worker::start(broker, size, &disk.folder());
     for _ in 1..FIRST {
         worker.until("completed");
     }
@@ -329,8 +336,19 @@ impl Drop for Worker {
 }
 
 /// A folder on the disk that the build is on: a temporary folder may be in memory, which syncs
-/// nothing.
-fn folder() -> tempfile::TempDir {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    tempfile::tempdir_in(target).expect("a temporary folder")
+/// nothing. What is in it stays until all is measured: ext4 looks long for a place for a new file
+/// when many were removed within the last seconds, which no store's are.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Disk {
+        let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        Disk(tempfile::tempdir_in(target).expect("a temporary folder"))
+    }
+
+    /// A new folder.
+    fn folder(&self) -> PathBuf {
+        let folder = tempfile::tempdir_in(self.0.path());
+        folder.expect("a temporary folder").keep()
+    }
 }

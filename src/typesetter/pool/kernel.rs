@@ -1,11 +1,27 @@
 //! What the kernel knows of a child, and what it is told to hold a child to.
 //!
-//! Takes a process id. The child has no part in it, so that one that was taken over can neither
-//! lie nor free itself. Linux only: elsewhere nothing is known and nothing held.
+//! Takes a process id, or the pipe to it. The child has no part in it, so that one that was taken
+//! over can neither lie nor free itself. Linux only: elsewhere nothing is known and nothing held.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+/// What a pipe is to hold, in bytes: a report's PDF, and the most that the kernel gives to anybody.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1 << 20;
+
+/// Lets a pipe hold a whole PDF, so that a child needn't wait until the worker has come to read it.
+/// Where the user's pipes have too much already, it stays as it is, and is only slower.
+#[cfg(target_os = "linux")]
+pub(super) fn widen(pipe: &impl std::os::fd::AsFd) {
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(pipe, PIPE) {
+        tracing::debug!(%error, "a pipe stays small");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn widen<T>(_: &T) {}
 
 /// The memory that a process has for itself, in bytes: what is resident and not shared, as the
 /// faces are.

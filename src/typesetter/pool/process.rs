@@ -106,6 +106,7 @@ impl Child {
         ) else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
+        kernel::widen(&replies);
         let errors = shared.tasks.spawn(listen(number, errors));
         let replies = BufReader::new(replies);
         Ok(Child {
