@@ -140,6 +140,10 @@ async fn a_broker_that_goes_and_comes_back_meanwhile_changes_nothing() {
     deployment
         .until("both are stored", async |it| it.store().len() == 4)
         .await;
+    // A job whose acknowledgement the broker's going has cut off waits a second time.
+    deployment
+        .until("nothing is left", async |it| it.left().await.is_empty())
+        .await;
     assert_eq!(worker.stop(), Some(0));
     assert!(deployment.dead().await.is_empty());
     assert_eq!(deployment.left().await, Vec::<String>::new());
