@@ -161,7 +161,10 @@ def redraw(name: str):
         segments = thin(contour)
         pen.moveTo(rounded(segments[0][0]))
         for _, control, end in segments if segments[-1][1] else segments[:-1]:
-            pen.qCurveTo(rounded(control), rounded(end)) if control else pen.lineTo(rounded(end))
+            if control:
+                pen.qCurveTo(rounded(control), rounded(end))
+            else:
+                pen.lineTo(rounded(end))
         pen.closePath()
     return pen.glyph(dropImpliedOnCurves=True)
 
