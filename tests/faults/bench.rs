@@ -26,7 +26,7 @@ use crate::node::{Line, Node};
 use crate::process::{READY, Worker};
 use crate::sender::publish;
 use crate::shelf::Shelf;
-use crate::support::deployment::remove_topology;
+use crate::support::deployment::{WRITE_DOWN_QUEUES, remove_topology};
 use crate::support::stores::Server;
 use crate::support::{BANSHI, repository};
 
@@ -185,6 +185,7 @@ impl Bench {
             None => Shelf::Folder(store),
         };
         let archive = Archive::open(node, &prefix, shelf.clone()).await;
+        node.ctl(&["eval", WRITE_DOWN_QUEUES]).await;
         Bench {
             folder: Folder(Some(folder)),
             node: Arc::clone(node),

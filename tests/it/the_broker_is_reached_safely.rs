@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::authority::{Authority, Identity};
 use crate::support::bench::{Bench, SOON, dead, event, finish, next, nothing_comes, until, up};
+use crate::support::deployment::WRITE_DOWN_QUEUES;
 use crate::support::node::Node;
 use crate::support::{BANSHI, repository};
 
@@ -268,8 +269,7 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
     let held = next(&mut intake).await;
     drop((client, bench));
 
-    // RabbitMQ 3.10 loses a stream for good if it is killed within seconds of its creation.
-    sleep(Duration::from_secs(20)).await;
+    node.ctl(&["eval", WRITE_DOWN_QUEUES]);
     node.kill();
     until(&intake, |state| matches!(state, State::Down(_))).await;
     let late = held.publish(&event("late")).await.unwrap_err();
