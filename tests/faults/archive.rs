@@ -12,10 +12,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::judge::Said;
-use crate::node::{Line, Node, connect};
+use crate::node::{ANSWER, Line, Node, connect};
 use crate::shelf::Shelf;
 
 /// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
@@ -131,15 +131,16 @@ async fn hear(
 }
 
 async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Said>>) {
-    let limited = line.channel.basic_qos(100, BasicQosOptions::default());
-    if limited.await.is_err() {
-        return;
-    }
-    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = line
-        .channel
-        .basic_consume(queue.into(), "archive".into(), options, none);
-    let Ok(mut consumer) = consumer.await else {
+    let consuming = async {
+        let limit = BasicQosOptions::default();
+        line.channel.basic_qos(100, limit).await?;
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = line
+            .channel
+            .basic_consume(queue.into(), "archive".into(), options, none);
+        consumer.await
+    };
+    let Ok(Ok(mut consumer)) = timeout(ANSWER, consuming).await else {
         return;
     };
     while let Some(Ok(delivery)) = consumer.next().await {

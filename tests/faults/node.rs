@@ -10,10 +10,13 @@ use std::time::Duration;
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::judge::Depth;
 use crate::support::repository;
+
+/// How long a node may take to answer. lapin waits for ever.
+pub const ANSWER: Duration = Duration::from_secs(20);
 
 /// A node.
 pub struct Node {
@@ -204,13 +207,20 @@ fn tool_path() -> PathBuf {
     repository("tests/tools/broker")
 }
 
-/// Connects once.
-pub async fn connect(url: &str) -> lapin::Result<Line> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(Default::default()).await?;
-    Ok(Line {
-        channel,
-        _connection: connection,
-    })
+/// Connects once, and does not wait for ever: a connection to a node that is killed, or is just
+/// starting, may never be answered.
+pub async fn connect(url: &str) -> Result<Line, String> {
+    let connecting = async {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(Default::default()).await?;
+        Ok::<_, lapin::Error>(Line {
+            channel,
+            _connection: connection,
+        })
+    };
+    match timeout(ANSWER, connecting).await {
+        Ok(connected) => connected.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer".to_owned()),
+    }
 }

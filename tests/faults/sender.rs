@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::letters::Letter;
-use crate::node::connect;
+use crate::node::{ANSWER, connect};
 
 /// Publishes on their way at once.
 const WINDOW: usize = 100;
@@ -53,13 +53,13 @@ async fn publish_once<'a>(
                 &letter.body,
                 properties,
             );
-            confirms.push(tokio::time::timeout(Duration::from_secs(20), sent).await);
+            confirms.push(timeout(ANSWER, sent).await);
         }
         let mut left = Vec::new();
         for (letter, sent) in batch.iter().zip(confirms) {
             let confirmed = match sent {
                 Ok(Ok(confirm)) => {
-                    let answer = tokio::time::timeout(Duration::from_secs(20), confirm).await;
+                    let answer = timeout(ANSWER, confirm).await;
                     matches!(answer, Ok(Ok(Confirmation::Ack(None))))
                 }
                 _ => false,

@@ -450,11 +450,12 @@ impl Deployment {
     }
 }
 
-/// For `rabbitmqctl eval`, before a node is killed: every node writes down which log is which
-/// queue's. RabbitMQ keeps that in a DETS table (Ra's `names.dets`), which is written once nobody
-/// has asked it for half a second; a node killed before that comes up without its new queues, or
-/// without what was in them.
-pub const WRITE_DOWN_QUEUES: &str = "[rpc:multicall(dets, sync, [Table]) || Table <- dets:all()].";
+/// For `rabbitmqctl eval`, before a node is killed: every node writes down what it knows of its
+/// queues. Mnesia has the queues and bindings; a DETS table (Ra's `names.dets`) has which log is
+/// which queue's, and is written once nobody has asked it for half a second. A node that is killed
+/// before that comes up without its new queues, or without what was in them.
+pub const WRITE_DOWN_QUEUES: &str = "rpc:multicall(mnesia, sync_log, []), \
+     [rpc:multicall(dets, sync, [Table]) || Table <- dets:all()].";
 
 /// Removes what banshi declares under a prefix, and the test's own queues.
 pub async fn remove_topology(channel: &Channel, prefix: &str, own: &[&str]) {
