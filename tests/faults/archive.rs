@@ -145,12 +145,8 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Sa
     };
     while let Some(Ok(delivery)) = consumer.next().await {
         note(&delivery.data, delivery.redelivered, shelf, heard).await;
-        if delivery
-            .acker
-            .ack(BasicAckOptions::default())
-            .await
-            .is_err()
-        {
+        let acknowledged = delivery.acker.ack(BasicAckOptions::default());
+        if !matches!(timeout(ANSWER, acknowledged).await, Ok(Ok(true))) {
             return;
         }
     }
