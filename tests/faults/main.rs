@@ -201,7 +201,8 @@ struct Table {
     rows: Vec<String>,
     path: std::path::PathBuf,
     full: bool,
-    passed: bool,
+    /// What is wrong, a line for each experiment: said last, where it is seen.
+    broken: Vec<String>,
 }
 
 const HEAD: &str = "| | fault | jobs | faults injected | completed | rejected | failed | events repeated | lost | wrong bytes | stranded | conflicting | other | seconds | seed |\n|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
@@ -217,18 +218,16 @@ impl Table {
             rows: Vec::new(),
             path: repository("target/faults").join(name),
             full: arguments.full,
-            passed: true,
+            broken: Vec::new(),
         }
     }
 
     /// Adds how an experiment ended; none when it could not be carried out.
     fn add(&mut self, experiment: &Experiment, stage: &Stage, outcome: Option<Outcome>) {
         let Some(outcome) = outcome else {
-            self.passed = false;
-            println!(
-                "    FAILED: the experiment could not be carried out (above); again:\n    {}",
-                stage.again()
-            );
+            let why = "the experiment could not be carried out (above)";
+            println!("    FAILED: {why}; again:\n    {}", stage.again());
+            self.broken.push(format!("{}: {why}", experiment.name));
             return;
         };
         let verdict = &outcome.verdict;
@@ -264,7 +263,12 @@ impl Table {
         if verdict.violations.is_empty() {
             return;
         }
-        self.passed = false;
+        self.broken.push(format!(
+            "{}: {} violations, the first {}",
+            experiment.name,
+            verdict.violations.len(),
+            verdict.violations[0]
+        ));
         for violation in verdict.violations.iter().take(20) {
             println!("    VIOLATION {violation}");
         }
@@ -282,12 +286,18 @@ impl Table {
         let text = format!("{HEAD}\n{}\n", self.rows.join("\n"));
         write(&self.path, &text);
         let run = if self.full { "full" } else { "small" };
-        let how = if self.passed { "kept" } else { "BROKEN" };
+        let how = match self.broken.is_empty() {
+            true => "every promise kept",
+            false => "promises BROKEN",
+        };
         println!(
-            "the {run} run: every promise {how}; the table is in {}",
+            "the {run} run: {how}; the table is in {}",
             self.path.display()
         );
-        self.passed
+        for line in &self.broken {
+            println!("    {line}");
+        }
+        self.broken.is_empty()
     }
 }
 
