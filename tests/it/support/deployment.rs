@@ -453,7 +453,7 @@ impl Deployment {
 /// For `rabbitmqctl eval`, before a node is killed: every node writes down what it knows of its
 /// queues. Mnesia has the queues and bindings; a DETS table (Ra's `names.dets`) has which log is
 /// which queue's, and is written once nobody has asked it for half a second. A node that is killed
-/// before that comes up without its new queues, or without what was in them.
+/// before that can come up with new queues that are out of reach.
 pub const WRITE_DOWN_QUEUES: &str = "rpc:multicall(mnesia, sync_log, []), \
      [rpc:multicall(dets, sync, [Table]) || Table <- dets:all()].";
 
