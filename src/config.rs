@@ -64,6 +64,8 @@ pub struct Queue {
     pub prefetch: u16,
     /// Seconds between heartbeats.
     pub heartbeat: u16,
+    /// Seconds that a job may be held unacknowledged.
+    pub lease: u64,
     /// `[queue.tls]`
     pub tls: Tls,
 }
@@ -295,6 +297,8 @@ pub struct Worker {
     pub drain_timeout: u64,
     /// Times that a job is tried while something outside it fails.
     pub attempts: u32,
+    /// Seconds without a settled job, while jobs are in hand, after which the worker is not ready.
+    pub stuck: u64,
 }
 
 /// What events say of their origin.
@@ -479,6 +483,10 @@ impl Settings {
             "store.settle: want at least 1 second",
         );
         need(
+            self.queue.lease >= 60,
+            "queue.lease: want at least 60 seconds, and less than the broker's consumer_timeout",
+        );
+        need(
             !self.queue.prefix.is_empty(),
             "queue.prefix: must not be empty",
         );
@@ -504,6 +512,10 @@ impl Settings {
         );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
+        need(
+            self.worker.stuck > 0,
+            "worker.stuck: want at least 1 second",
+        );
         need(
             !self.events.source.is_empty(),
             "events.source: must not be empty",

@@ -42,9 +42,24 @@ pub struct Identity {
     pub job_id: Option<String>,
     /// The template's name without its edition, when it is one.
     pub template_name: Option<String>,
+    /// Where its result would be stored, as far as the job says it in a form that can be stored.
+    pub key: Option<Box<ResultKey>>,
     /// The SHA-256 of the job's canonical JSON (RFC 8785), or of its bytes when it is no JSON.
     /// Two jobs with one `job_id` are the same job when this is the same.
     pub sha256: String,
+}
+
+/// What the place of a job's result is made from, of a job that may be rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultKey {
+    /// `name/edition`, of a template that this build need not have.
+    pub template: String,
+    /// `data.year`.
+    pub year: u16,
+    /// `job_id`.
+    pub job_id: String,
+    /// Bytes of the job's canonical JSON.
+    pub bytes: u64,
 }
 
 /// A job that can never succeed as it is.
@@ -74,6 +89,7 @@ pub fn read(
             let identity = Identity {
                 job_id: None,
                 template_name: None,
+                key: None,
                 sha256,
             };
             return Err(Refusal {
@@ -86,6 +102,7 @@ pub fn read(
     let mut identity = Identity {
         job_id: None,
         template_name: None,
+        key: result_key(&node, canonical.len() as u64).map(Box::new),
         sha256: digest::sha256(canonical.as_bytes()),
     };
 
@@ -222,6 +239,33 @@ fn read_job(
     Some((template, report, prior, on_violation, data.canonical()))
 }
 
+/// Where the result of a job would be, had it been accepted, by this build or another.
+fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
+    let year = match node.get("data")?.get("year")? {
+        Node::Number(year) => u16::try_from(year.as_u64()?).ok()?,
+        _ => return None,
+    };
+    let job_id = node.get("job_id")?.as_str().filter(|id| is_id(id))?;
+    let template = node.get("template")?.as_str()?;
+    // Both become folders, as the id becomes a file.
+    let (name, edition) = template.split_once('/')?;
+    (is_id(name) && is_id(edition)).then(|| ResultKey {
+        template: template.to_owned(),
+        year,
+        job_id: job_id.to_owned(),
+        bytes,
+    })
+}
+
+/// Whether a text can be a `job_id`, and a file's name.
+fn is_id(id: &str) -> bool {
+    id.len() <= 128
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
 /// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
 /// name, so nothing else will do.
 fn read_id(
@@ -230,14 +274,7 @@ fn read_id(
     message_id: Option<&str>,
     problems: &mut Problems,
 ) -> Option<String> {
-    let fits = |id: &str| {
-        id.len() <= 128
-            && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && id
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    };
-    let Some(id) = node.as_str().filter(|id| fits(id)) else {
+    let Some(id) = node.as_str().filter(|id| is_id(id)) else {
         let en = "1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter or digit";
         wrong(
             problems,

@@ -28,6 +28,7 @@ pub mod attachment;
 pub mod digest;
 pub mod disk;
 pub mod problem;
+pub mod timing;
 
 // 2: the report, 3: the job around it.
 pub mod report;

@@ -33,6 +33,8 @@ pub mod metric {
     pub const INFLIGHT: &str = "banshi_inflight";
     /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
     pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
+    /// Seconds since a job was last settled, while jobs are in hand; 0 with none in hand.
+    pub const UNSETTLED: &str = "banshi_unsettled_seconds";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
 }

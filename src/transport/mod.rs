@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use crate::config;
 use crate::event::Event;
 use crate::problem::Outage;
+use crate::timing::Deadline;
 
 /// The waits between attempts. The last one repeats.
 pub const RETRY_WAITS: [(&str, Duration); 3] = [
@@ -58,10 +59,11 @@ impl fmt::Display for Lane {
 }
 
 /// Proof that an event, and with it whatever else had to be said, is safe with the broker or on
-/// the disk. Only a transport makes one; an acknowledgement takes it.
+/// the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy that
+/// `reply_to` asks for.
 #[derive(Debug)]
 #[must_use = "a confirmed event is there to acknowledge its job"]
-pub struct Confirmed(());
+pub struct Confirmed(Option<amqp::Reply>);
 
 /// Why a job ends in the dead queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Delivery {
     pub reply_to: Option<String>,
     /// The W3C trace context.
     pub traceparent: Option<String>,
+    /// When it must have been settled or sent to wait (`queue.lease`).
+    pub deadline: Deadline,
     handle: Handle,
 }
 
@@ -105,17 +109,20 @@ enum Handle {
 
 impl Delivery {
     /// Publishes an event about this job and waits until it is safe. A copy goes to whoever
-    /// `reply_to` names; that copy is best effort.
+    /// `reply_to` names, after the acknowledgement; that copy is best effort.
     ///
     /// # Errors
     /// When the event may not be safe. The delivery is then to be dropped: it comes again, and
     /// the event with it, under the same id.
     pub async fn publish(&self, event: &Event) -> Result<Confirmed, Outage> {
-        match &self.handle {
+        let reply = match &self.handle {
             Handle::Amqp(handle) => handle.publish(self, event).await?,
-            Handle::Spool(handle) => handle.publish(event).await?,
-        }
-        Ok(Confirmed(()))
+            Handle::Spool(handle) => {
+                handle.publish(event).await?;
+                None
+            }
+        };
+        Ok(Confirmed(reply))
     }
 
     /// Puts the job, as it was sent, into the dead queue, and waits until it is safe there.
@@ -134,10 +141,23 @@ impl Delivery {
     ///
     /// # Errors
     /// When the acknowledgement may not have arrived: the job may come again, harmlessly.
-    pub async fn ack(self, _: Confirmed) -> Result<(), Outage> {
+    pub async fn ack(self, confirmed: Confirmed) -> Result<(), Outage> {
         match self.handle {
-            Handle::Amqp(handle) => handle.ack().await,
-            Handle::Spool(handle) => handle.ack().await,
+            Handle::Amqp(handle) => handle.ack().await?,
+            Handle::Spool(handle) => handle.ack().await?,
+        }
+        if let Confirmed(Some(reply)) = confirmed {
+            reply.offer().await;
+        }
+        Ok(())
+    }
+
+    /// Whether the job is still ours. When its session has ended the broker has it again, and what
+    /// is begun for it now is done twice.
+    pub fn is_live(&self) -> bool {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.is_live(),
+            Handle::Spool(_) => true,
         }
     }
 
@@ -150,7 +170,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.retry(&self).await?,
             Handle::Spool(handle) => handle.retry(self.attempt).await?,
         }
-        self.ack(Confirmed(())).await
+        self.ack(Confirmed(None)).await
     }
 
     /// Sends the job to wait outside this process without using up an attempt: what it needs is
@@ -163,7 +183,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.postpone(&self).await?,
             Handle::Spool(handle) => handle.postpone().await?,
         }
-        self.ack(Confirmed(())).await
+        self.ack(Confirmed(None)).await
     }
 
     /// Gives the job back untouched, for another worker.

@@ -725,6 +725,83 @@ async fn a_deleted_queue_is_declared_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_jobs_end_needs_and_is_missing_is_declared_again_on_the_spot() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(4).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    for gone in ["dead", "retry.5s", "events.log"] {
+        let queue = bench.name(gone);
+        let deleted = bench
+            .channel
+            .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+    }
+    for _ in 0..3 {
+        bench
+            .publish("bulk", b"{}", BasicProperties::default())
+            .await;
+    }
+    finish(next(&mut intake).await, "completed").await;
+    next(&mut intake).await.retry().await.unwrap();
+    let rejected = next(&mut intake).await;
+    let published = rejected.publish(&event("rejected")).await.unwrap();
+    let reason = Reason {
+        code: "E-SCHEMA".to_owned(),
+        message: "no".to_owned(),
+        event: "report.rejected",
+    };
+    let kept = rejected.bury(published, &reason).await.unwrap();
+    rejected.ack(kept).await.unwrap();
+    bench.ready_is("events.log", 2).await;
+    bench.ready_is("dead", 1).await;
+    let again = next(&mut intake).await;
+    assert_eq!(again.attempt, 2);
+    finish(again, "retried").await;
+    assert!(!state.has_changed().unwrap(), "the session was not to end");
+    intake.close().await;
+    bench.end().await;
+}
+
+/// The one that may have ended it comes alone, and is counted alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_session_that_died_young_jobs_come_one_at_a_time_until_one_is_settled() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::new(PASS).await;
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        ..bench.settings.clone()
+    };
+    let mut intake = up(Intake::open(&settings, 4).await.unwrap()).await;
+    for _ in 0..6 {
+        bench
+            .publish("bulk", b"{}", BasicProperties::default())
+            .await;
+    }
+    let in_hand = [next(&mut intake).await, next(&mut intake).await];
+    proxy.set(RESET);
+    until(&intake, |state| *state != State::Up).await;
+    assert!(in_hand.iter().all(|delivery| !delivery.is_live()));
+    drop(in_hand);
+    proxy.set(PASS);
+    let alone = next(&mut intake).await;
+    nothing_comes(&mut intake).await;
+    finish(alone, "alone").await;
+    let mut together = Vec::new();
+    for _ in 0..4 {
+        together.push(next(&mut intake).await);
+    }
+    nothing_comes(&mut intake).await;
+    for delivery in together {
+        finish(delivery, "together").await;
+    }
+    finish(next(&mut intake).await, "last").await;
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.bulk").await, 0);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_dead_queue_is_kept_replayed_and_dropped() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(10).await;
@@ -901,6 +978,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     let settings = config::Queue {
         url: proxy.url.clone(),
         heartbeat: 1,
+        lease: 1200,
         ..bench.settings.clone()
     };
     let mut intake = up(Intake::open(&settings, 8).await.unwrap()).await;

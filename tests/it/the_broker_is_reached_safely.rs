@@ -103,6 +103,7 @@ impl Guarded {
             topology: config::Topology::Declare,
             prefetch: 0,
             heartbeat: 10,
+            lease: 1200,
             tls: config::Tls {
                 ca: self.file("authority.pem"),
                 certificate,
@@ -250,6 +251,7 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
         topology: config::Topology::Declare,
         prefetch: 0,
         heartbeat: 10,
+        lease: 1200,
         tls: config::Tls::default(),
     };
     let mut intake = Intake::open(&settings, 3).await.unwrap();

@@ -122,6 +122,7 @@ fn event(body: &[u8]) -> Event {
     let identity = Identity {
         job_id: None,
         template_name: None,
+        key: None,
         sha256: sha256(body),
     };
     Event::rejected(

@@ -15,18 +15,11 @@ use super::tls;
 use super::topology::{Topology, Unfit};
 use crate::config;
 use crate::problem::{Outage, Part};
+use crate::timing::{ANSWER, CLOSE, CONNECT, PREPARE};
 
 /// Who we are, to the broker and in `app_id`.
 pub(super) const PRODUCT: &str = concat!("banshi/", env!("CARGO_PKG_VERSION"));
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long topology and consumers may take, which in a cluster is an election or two.
-pub(super) const PREPARE: Duration = Duration::from_secs(60);
-/// How long a confirm, an acknowledgement or an answer may take. lapin waits for ever.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
-/// How long a connection may take to be closed.
-pub(super) const CLOSE: Duration = Duration::from_secs(5);
 /// The longest prefix: the broker's names have at most 255 bytes, and the prefix is not all.
 const PREFIX: usize = 200;
 
@@ -53,6 +46,8 @@ pub(super) struct Broker {
     uri: AMQPUri,
     tls: config::Tls,
     mode: config::Topology,
+    /// How long a job may be held.
+    pub(super) lease: Duration,
     /// The names.
     pub(super) topology: Topology,
 }
@@ -85,6 +80,7 @@ impl Broker {
             uri,
             tls: settings.tls.clone(),
             mode: settings.topology,
+            lease: Duration::from_secs(settings.lease),
             topology: Topology::new(&settings.prefix),
         })
     }

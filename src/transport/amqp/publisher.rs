@@ -13,21 +13,26 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::broker::{ANSWER, close, is_missing, outage};
-use super::properties::short;
+use super::broker::{close, is_missing, outage};
+use super::properties::{persistent, short};
 use crate::problem::{Outage, Part};
+use crate::timing::{ANSWER, SIGN_OF_LIFE};
 
 /// Publishes in flight, each on a channel of its own. A job more waits for one to end.
 const CHANNELS: usize = 64;
 
+/// The key of what is published to find out whether an exchange would take a message.
+const PROBE: &str = "banshi.probe";
+
 /// A message that is not known to be safe.
 #[derive(Debug)]
 pub(super) enum Unsafe {
-    /// The broker says that it has not taken it. The channel or at least the session is well.
+    /// The broker has not taken it, or does not say within reason that it has, and answers
+    /// otherwise: the session is well.
     Refused(Outage),
-    /// Something that must stand is gone.
+    /// The exchange, or a queue behind it, is not there.
     Missing(Outage),
-    /// Nobody knows.
+    /// Nobody knows, and the connection is not to be trusted.
     Unknown(Outage),
 }
 
@@ -78,25 +83,52 @@ impl Publisher {
         body: &[u8],
         properties: BasicProperties,
     ) -> Result<(), Unsafe> {
+        // mandatory: what no queue is bound for comes back, and is not silently dropped
+        // (RabbitMQ, "Publishers", "Unroutable Message Handling").
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let confirmation = self.send(exchange, key, options, body, properties).await?;
+        let place = place(exchange, key);
+        let refused = |why: String| Err(Unsafe::Refused(Outage::new(Part::Transport, why)));
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(returned)) => {
+                let said = &returned.reply_text;
+                let why = format!("{place}: no queue is bound for this message ({said})");
+                Err(Unsafe::Missing(Outage::new(Part::Transport, why)))
+            }
+            Confirmation::Nack(_) => refused(format!(
+                "{place}: a queue is full and takes no more messages"
+            )),
+            // A channel that lost its confirm mode. It is not used again.
+            Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
+        }
+    }
+
+    /// Publishes and waits for the broker's answer, whatever it is.
+    async fn send(
+        &self,
+        exchange: &str,
+        key: &str,
+        options: BasicPublishOptions,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<Confirmation, Unsafe> {
         let Ok(_permit) = self.permits.acquire().await else {
             let why = "the connection to the broker was closed";
             return Err(Unsafe::Unknown(Outage::new(Part::Transport, why)));
         };
         let mut in_flight = pin!(async {
             let channel = self.channel().await?;
-            // mandatory: what no queue is bound for comes back, and is not silently dropped
-            // (RabbitMQ, "Publishers", "Unroutable Message Handling").
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..Default::default()
-            };
             let (exchange, key) = (short(exchange), short(key));
             let sent = channel
                 .basic_publish(exchange, key, options, body, properties)
                 .await?;
             Ok::<_, lapin::Error>((channel, sent.await?))
         });
-        let place = format!("exchange {exchange:?}, key {key:?}");
+        let place = place(exchange, key);
         let second = Duration::from_secs(1);
         let mut left = ANSWER;
         let (channel, confirmation) = loop {
@@ -105,30 +137,54 @@ impl Publisher {
                 Ok(Err(error)) => return Err(refused(&place, error)),
                 Err(_) if self.connection.status().blocked() && self.patient => left = ANSWER,
                 Err(_) if left > second => left -= second,
-                Err(_) => return Err(Unsafe::Unknown(self.unconfirmed(&place))),
+                // The channel goes with what is in flight on it, and nothing else.
+                Err(_) => return Err(self.silence(&place).await),
             }
         };
-        let refused = |why: String| Err(Unsafe::Refused(Outage::new(Part::Transport, why)));
-        match confirmation {
-            Confirmation::Ack(None) => {
-                self.idle().push(channel);
-                Ok(())
-            }
-            Confirmation::Ack(Some(returned)) => {
-                self.idle().push(channel);
-                let said = &returned.reply_text;
-                refused(format!(
-                    "{place}: no queue is bound for this message ({said})"
-                ))
-            }
-            Confirmation::Nack(_) => {
-                self.idle().push(channel);
-                refused(format!(
-                    "{place}: a queue is full and takes no more messages"
-                ))
-            }
-            // A channel that lost its confirm mode. It is not used again.
-            Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
+        if !matches!(confirmation, Confirmation::NotRequested) {
+            self.idle().push(channel);
+        }
+        Ok(confirmation)
+    }
+
+    /// What a missing confirm means: of one queue, if the broker answers otherwise, or of the
+    /// connection.
+    async fn silence(&self, place: &str) -> Unsafe {
+        match timeout(SIGN_OF_LIFE, self.connection.create_channel()).await {
+            Ok(Ok(_)) => Unsafe::Refused(self.unconfirmed(place)),
+            _ => Unsafe::Unknown(self.unconfirmed(place)),
+        }
+    }
+
+    /// Publishes an empty message that no queue takes, and waits until the broker has answered in
+    /// any way: one that takes no messages at all (an alarm) does not answer, for as long as that
+    /// lasts.
+    ///
+    /// # Errors
+    /// When it does not answer, and no alarm is the reason.
+    pub(super) async fn sound(&self, exchange: &str, key: &str) -> Result<(), Outage> {
+        // Not mandatory: what no queue takes is dropped, and confirmed.
+        let options = BasicPublishOptions::default();
+        match self.send(exchange, key, options, b"", persistent()).await {
+            Ok(_) | Err(Unsafe::Refused(_) | Unsafe::Missing(_)) => Ok(()),
+            Err(Unsafe::Unknown(outage)) => Err(outage),
+        }
+    }
+
+    /// Whether an exchange would take a message of ours: it is there and we may write to it. What
+    /// is published to find out has an `expiration` that is none, at which the broker looks after
+    /// it has looked at both, and which it refuses.
+    ///
+    /// # Errors
+    /// The broker's words, when it would not.
+    pub(super) async fn would_take(&self, exchange: &str) -> Result<(), Outage> {
+        let options = BasicPublishOptions::default();
+        let properties = persistent().with_expiration(short("none"));
+        match self.send(exchange, PROBE, options, b"", properties).await {
+            Err(Unsafe::Refused(outage)) if outage.chain().contains("invalid expiration") => Ok(()),
+            Err(failure) => Err(failure.into()),
+            // A broker that takes it has dropped or expired it.
+            Ok(_) => Ok(()),
         }
     }
 
@@ -177,6 +233,10 @@ impl Publisher {
         self.idle().clear();
         close(&self.connection).await;
     }
+}
+
+fn place(exchange: &str, key: &str) -> String {
+    format!("exchange {exchange:?}, key {key:?}")
 }
 
 /// What the error of a publish means.

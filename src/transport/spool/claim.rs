@@ -20,6 +20,7 @@ use super::ticket::{Ticket, millis, unix_millis};
 use super::{Handle, LOOK};
 use crate::disk;
 use crate::problem::{Outage, Part};
+use crate::timing::Deadline;
 use crate::transport::{self, Delivery, Lane, retry_wait};
 
 /// How long a file that cannot be taken is left alone.
@@ -139,6 +140,7 @@ impl Found {
             correlation_id: None,
             reply_to: None,
             traceparent: None,
+            deadline: Deadline::NONE,
             handle: transport::Handle::Spool(Handle {
                 claim: Arc::new(claim),
                 _permit: permit,

@@ -42,6 +42,7 @@ impl Bench {
             topology: config::Topology::Declare,
             prefetch: 0,
             heartbeat: 10,
+            lease: 1200,
             tls: config::Tls::default(),
         };
         Bench {
