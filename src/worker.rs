@@ -309,7 +309,7 @@ impl Road {
                         .increment(1);
                     info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
                 }
-                Ok(None) => info!("its session has ended: the broker has it again"),
+                Ok(None) => info!("the job is given back: its session has ended before its turn came"),
                 Err(outage) => {
                     warn!(error = %outage.chain(), "the job is given back: its end could not be told");
                 }

@@ -305,7 +305,6 @@ impl Handle {
 /// rejected, which every version counts towards the delivery limit: it may be the job's doing.
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.session.let_go();
         if self.acker.usable() {
             // The first poll hands the rejection to lapin's own task; there is nothing to wait for.
             let options = BasicRejectOptions { requeue: true };

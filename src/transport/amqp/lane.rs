@@ -26,6 +26,8 @@ pub(super) struct Inlet {
     /// Unacknowledged jobs at [`Pace::Full`].
     prefetch: u16,
     consumer: Registered,
+    /// Consumers registered so far.
+    registered: u32,
 }
 
 /// Whether the lane has a consumer.
@@ -56,6 +58,7 @@ impl Inlet {
             channel,
             prefetch,
             consumer: Registered::No,
+            registered: 0,
         }
     }
 
@@ -114,6 +117,13 @@ impl Inlet {
             Pace::One => 1,
             Pace::Full => self.prefetch,
         };
+        // A tag of its own each time: a quorum queue takes a consumer of the same tag for the one
+        // that was cancelled, with the jobs that one has in hand.
+        let tag = match self.registered {
+            0 => format!("banshi.{}", self.lane),
+            again => format!("banshi.{}.{again}", self.lane),
+        };
+        self.registered += 1;
         let registered = async {
             // For each consumer, and before it: the broker keeps back what is over this number
             // of unacknowledged jobs (RabbitMQ, "Consumer Prefetch").
@@ -121,7 +131,7 @@ impl Inlet {
             self.channel.basic_qos(prefetch, options).await?;
             let consume = self.channel.basic_consume(
                 short(&queue),
-                short(&format!("banshi.{}", self.lane)),
+                short(&tag),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );

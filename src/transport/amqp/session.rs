@@ -79,7 +79,7 @@ pub(super) struct Session {
     doubted: AtomicBool,
     /// The lane of the last job that was acknowledged.
     settled: watch::Sender<Option<Lane>>,
-    /// Jobs handed out and not yet let go of.
+    /// Jobs handed out and not settled.
     jobs: AtomicUsize,
 }
 
@@ -366,18 +366,14 @@ impl Session {
         self.jobs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a job was let go of, settled or not.
-    pub(super) fn let_go(&self) {
-        self.jobs.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Whether jobs are in hand.
+    /// Whether jobs are in hand, or were when it ended.
     pub(super) fn has_jobs(&self) -> bool {
         self.jobs.load(Ordering::Relaxed) > 0
     }
 
     /// Notes that a job of a lane was acknowledged.
     pub(super) fn settled(&self, lane: Lane) {
+        self.jobs.fetch_sub(1, Ordering::Relaxed);
         self.settled.send_if_modified(|last| {
             let other = *last != Some(lane);
             *last = Some(lane);
