@@ -439,18 +439,25 @@ async fn an_alarm_of_the_broker_stops_intake_and_holds_events_back_but_no_acknow
 
     node.ctl(&["set_vm_memory_high_watermark", "0.6"]);
     until(&intake, |state| *state == State::Up).await;
-    // Only the one that was in hand was counted. The late one was sent all the same.
-    let mut left = BTreeSet::new();
+    // Only the one that was in hand was counted, and on 4.x what was on its way to a consumer that
+    // was just being replaced. The late one was sent all the same.
+    let (mut left, mut counted) = (BTreeSet::new(), BTreeSet::new());
     while let Ok(delivery) = timeout(Duration::from_secs(2), intake.next()).await {
         let delivery = delivery.unwrap().unwrap();
         let id = delivery.message_id.clone().unwrap();
-        assert_eq!(delivery.redelivered, id == "job-1", "{id}");
+        if delivery.redelivered {
+            counted.insert(id.clone());
+        }
         left.insert(id);
         finish(delivery, "rest").await;
     }
     for job in ["job-1", "job-2", "job-3", "job-4", "job-5"] {
         assert!(left.contains(job), "{left:?}");
     }
+    assert!(
+        counted.contains("job-1") && counted.len() <= 2,
+        "{counted:?}"
+    );
     client.close().await;
     intake.close().await;
 }
