@@ -115,7 +115,7 @@ pub struct Store {
     pub conditional_put: ConditionalPut,
     /// Seconds after which, at such a server, what is there is taken for what stays there.
     pub settle: u64,
-    /// Seconds that one request to an S3 server may take.
+    /// Seconds that one request to an S3 server, or one use of a folder, may take.
     pub timeout: u64,
     /// The `AWS_*` variables: credentials, region, endpoint. In no file of settings.
     #[serde(skip)]

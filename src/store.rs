@@ -27,8 +27,10 @@ mod folder;
 mod manifest;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use metrics::gauge;
@@ -93,20 +95,20 @@ impl Stored {
     }
 }
 
-/// A folder or a bucket.
-#[derive(Debug)]
+/// A folder or a bucket. Clones are the same store.
+#[derive(Debug, Clone)]
 pub struct Store {
-    objects: Box<dyn ObjectStore>,
+    objects: Arc<dyn ObjectStore>,
     place: Place,
     shards: usize,
     shard_digits: usize,
     conditional_put: ConditionalPut,
     settle: Duration,
     /// Whether this store was seen to overwrite what was to be put only if it is absent.
-    overwrites: AtomicBool,
+    overwrites: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     Folder(Folder),
     Bucket {
@@ -132,7 +134,7 @@ impl Store {
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
         let (objects, place) = if let Some(dir) = url.strip_prefix("file:") {
-            open_folder(dir)?
+            open_folder(dir, settings)?
         } else if let Some(rest) = url.strip_prefix("s3://") {
             open_bucket(rest, settings)?
         } else {
@@ -146,7 +148,7 @@ impl Store {
             shard_digits: settings.shard_digits(),
             conditional_put: settings.conditional_put,
             settle: Duration::from_secs(settings.settle),
-            overwrites: AtomicBool::new(false),
+            overwrites: Arc::default(),
         })
     }
 
@@ -257,10 +259,16 @@ impl Store {
     /// # Errors
     /// When it does not, with what to do.
     pub async fn probe(&self) -> Result<(), Outage> {
-        if let Place::Folder(folder) = &self.place {
-            self.blocking(MARKER, folder.room()).await?;
-        }
-        self.ready().await
+        let Place::Folder(folder) = &self.place else {
+            return self.ready().await;
+        };
+        let folder = folder.on_trial();
+        self.blocking(MARKER, &folder, folder.room()).await?;
+        let trial = Store {
+            place: Place::Folder(folder),
+            ..self.clone()
+        };
+        trial.ready().await
     }
 
     /// Says in the metrics whether the store keeps the condition on puts. A worker asks for it once
@@ -532,30 +540,32 @@ impl Store {
         let mut options = PutOptions::from(mode);
         match &self.place {
             // A disk has no place for media types, and object_store refuses them there.
-            Place::Folder(folder) => self.blocking(path, folder.make(path)).await?,
+            Place::Folder(folder) => self.blocking(path, folder, folder.make(path)).await?,
             Place::Bucket { .. } => {
                 options.attributes = Attributes::from_iter([(Attribute::ContentType, media_type)]);
             }
         }
         let payload = PutPayload::from(bytes.to_vec());
-        let location = self.location(path);
-        let put = self.objects.put_opts(&location, payload, options).await;
-        Ok(put.map(drop))
+        let (objects, location) = (Arc::clone(&self.objects), self.location(path));
+        let put = async move {
+            let put = objects.put_opts(&location, payload, options).await;
+            put.map(drop)
+        };
+        self.answered("put", path, put).await
     }
 
     /// The bytes of an object, if it is there; and if so, it stays there.
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Outage> {
-        let answer = match self.objects.get(&self.location(path)).await {
-            Ok(object) => object.bytes().await,
-            Err(error) => Err(error),
-        };
+        let (objects, location) = (Arc::clone(&self.objects), self.location(path));
+        let read = async move { objects.get(&location).await?.bytes().await };
+        let answer = self.answered("read", path, read).await?;
         let bytes = match answer.map_err(|error| self.sort("read", path, error)) {
             Ok(bytes) => bytes,
             Err(Answer::NotFound(_)) => return Ok(None),
             Err(answer) => return Err(answer.into_outage(self, "read", path)),
         };
         if let Place::Folder(folder) = &self.place {
-            self.blocking(path, folder.settle(path)).await?;
+            self.blocking(path, folder, folder.settle(path)).await?;
         }
         Ok(Some(bytes.into()))
     }
@@ -575,17 +585,35 @@ impl Store {
         )
     }
 
+    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has none.
+    async fn answered<T: Send + 'static>(
+        &self,
+        verb: &str,
+        path: &str,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Outage> {
+        match &self.place {
+            Place::Folder(folder) => folder
+                .within_async(call)
+                .await
+                .map_err(|error| self.disk_outage(verb, path, error)),
+            Place::Bucket { .. } => Ok(call.await),
+        }
+    }
+
     /// Runs a disk's part of the work where it holds nobody up.
     async fn blocking(
         &self,
         path: &str,
+        folder: &Folder,
         work: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
-        let done = match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(error) => Err(io::Error::other(error)),
-        };
-        done.map_err(|error| disk::outage(Part::Store, "keep", Path::new(&self.uri(path)), error))
+        let done = folder.within(work).await;
+        done.map_err(|error| self.disk_outage("keep", path, error))
+    }
+
+    fn disk_outage(&self, verb: &str, path: &str, error: io::Error) -> Outage {
+        disk::outage(Part::Store, verb, Path::new(&self.uri(path)), error)
     }
 
     fn location(&self, path: &str) -> object_store::path::Path {
@@ -599,7 +627,10 @@ impl Store {
     }
 }
 
-fn open_folder(dir: &str) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+fn open_folder(
+    dir: &str,
+    settings: &config::Store,
+) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
     let dir = match dir.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -609,23 +640,40 @@ fn open_folder(dir: &str) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
         }
         None => dir,
     };
-    let dir = Path::new(if dir.is_empty() { "." } else { dir });
+    let dir = PathBuf::from(if dir.is_empty() { "." } else { dir });
+    let timeout = Duration::from_secs(settings.timeout);
+    // A thread that hangs with its disk is left behind: this is done once, before there is work.
+    let (done, entered) = mpsc::channel();
+    let enter = {
+        let dir = dir.clone();
+        move || done.send(enter_folder(&dir, timeout)).is_ok()
+    };
+    let outage = |error| disk::outage(Part::Store, "open the store", &dir, error);
+    let thread = std::thread::Builder::new().name("store".to_owned());
+    thread.spawn(enter).map_err(outage)?;
+    entered.recv_timeout(timeout).unwrap_or_else(|_| {
+        let message = format!("no answer within {} s", timeout.as_secs());
+        Err(outage(io::Error::new(io::ErrorKind::TimedOut, message)))
+    })
+}
+
+fn enter_folder(dir: &Path, timeout: Duration) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
     disk::make_root(dir).map_err(outage)?;
     let root = dir.canonicalize().map_err(outage)?;
-    let folder = Folder::enter(&root).map_err(outage)?;
+    let folder = Folder::enter(&root, timeout).map_err(outage)?;
     let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
         let message = format!("cannot open the store {}", root.display());
         Outage::because(Part::Store, message, error)
     })?;
-    let objects = Box::new(objects.with_fsync(true));
+    let objects = Arc::new(objects.with_fsync(true));
     Ok((objects, Place::Folder(folder)))
 }
 
 fn open_bucket(
     rest: &str,
     settings: &config::Store,
-) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
         let message = format!("store.url \"s3://{rest}\": want s3://bucket/prefix");
@@ -636,7 +684,7 @@ fn open_bucket(
         let message = format!("store.url \"s3://{rest}\": wrong prefix");
         Outage::because(Part::Store, message, error)
     })?;
-    let objects = Box::new(bucket::open(bucket, settings)?);
+    let objects = Arc::new(bucket::open(bucket, settings)?);
     let place = Place::Bucket {
         bucket: bucket.to_owned(),
         prefix,

@@ -1,7 +1,7 @@
 //! A store on a disk: what a folder needs beyond `object_store`.
 //!
 //! Takes the paths of objects, gives folders in which they last. Never removes a staged file that
-//! a living process could still link. If we crash here, the kernel lets go of our lock, and the
+//! a living process could still link, and never waits for a disk for ever. If we crash here, the kernel lets go of our lock, and the
 //! next process sweeps what we left.
 //!
 //! # What `object_store` does on a disk
@@ -15,12 +15,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::MARKER;
-use crate::disk;
+use crate::disk::{self, Calls};
 
 /// The file in a folder that every process holds a shared lock on while it uses the folder.
 const ALIVE: &str = ".banshi-lock";
@@ -28,14 +30,27 @@ const ALIVE: &str = ".banshi-lock";
 /// Bytes that must fit onto a disk that is not full: more than most reports have.
 const ROOM: usize = 1 << 20;
 
-/// What a folder needs beyond `object_store`; see the module's head.
-#[derive(Debug)]
+/// Calls at once. More would make no disk faster; and so many threads a disk that hangs may hold.
+const CALLS: usize = 64;
+
+/// How long a disk may take to show that it does not hang, when a call has just found that it does.
+const SUSPECT: Duration = Duration::from_secs(2);
+
+/// What a folder needs beyond `object_store`; see the module's head. Clones are the same folder.
+#[derive(Debug, Clone)]
 pub(super) struct Folder {
     pub(super) root: PathBuf,
     /// The folders that are known to outlast a power cut.
     made: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// The shared lock that says that somebody uses this folder.
-    _alive: File,
+    _alive: Arc<File>,
+    /// How long a call is waited for.
+    timeout: Duration,
+    calls: Calls,
+    /// The calls of trials: one at a time, or each trial of a disk that hangs would leave a thread.
+    trials: Calls,
+    /// Whether a call was given up since the last trial.
+    hangs: Arc<AtomicBool>,
 }
 
 impl Folder {
@@ -47,7 +62,7 @@ impl Folder {
     /// file. So every process holds a shared lock, which the kernel lets go when it dies, and
     /// only who can have it exclusively sweeps. Otherwise the leftovers wait: they cost space
     /// and nothing else.
-    pub(super) fn enter(root: &Path) -> io::Result<Folder> {
+    pub(super) fn enter(root: &Path, timeout: Duration) -> io::Result<Folder> {
         let alive = File::options()
             .read(true)
             .write(true)
@@ -75,8 +90,58 @@ impl Folder {
         Ok(Folder {
             root: root.to_owned(),
             made: Arc::default(),
-            _alive: alive,
+            _alive: Arc::new(alive),
+            timeout,
+            calls: Calls::new(CALLS),
+            trials: Calls::new(1),
+            hangs: Arc::default(),
         })
+    }
+
+    /// The same folder for finding out whether it answers. The first to ask after a call was given
+    /// up learns it soon, so that intake stops soon; whoever asks again has the time of every call.
+    pub(super) fn on_trial(&self) -> Folder {
+        let timeout = match self.hangs.swap(false, Ordering::Relaxed) {
+            true => self.timeout.min(SUSPECT),
+            false => self.timeout,
+        };
+        Folder {
+            timeout,
+            calls: self.trials.clone(),
+            hangs: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Does work that blocks where it holds nobody up, and waits for it as long as a call may take.
+    ///
+    /// # Errors
+    /// That of the work; [`ErrorKind::TimedOut`] when it may yet be done.
+    pub(super) async fn within<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        self.note(self.calls.within(self.timeout, work).await)
+    }
+
+    /// As [`Folder::within`], for the calls of `object_store`, which find their threads themselves.
+    ///
+    /// # Errors
+    /// Only those of the waiting.
+    pub(super) async fn within_async<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        self.note(self.calls.within_async(self.timeout, work).await)
+    }
+
+    fn note<T>(&self, answer: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &answer
+            && error.kind() == ErrorKind::TimedOut
+        {
+            self.hangs.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// Makes the folder of an object, once. Where an administrator removes it later, `object_store`

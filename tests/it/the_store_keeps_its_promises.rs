@@ -16,6 +16,7 @@ use banshi::store::{
     Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id,
 };
 
+use crate::support::hang::{Hang, threads};
 use crate::support::settings;
 use crate::support::side_by_side;
 use crate::support::stores::{Place, Server};
@@ -615,13 +616,18 @@ fn content(number: usize) -> String {
     format!("content {number} ").repeat(20_000)
 }
 
-fn child(dir: &Path, start: usize) -> Child {
-    let name = "child_that_keeps_reports";
+/// A test of this module in a process of its own, one that is `#[ignore]`d otherwise.
+fn alone(name: &str) -> Command {
     let name = module_path!()
         .split_once("::")
         .map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--ignored", "--nocapture"])
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &name, "--ignored", "--nocapture"]);
+    command
+}
+
+fn child(dir: &Path, start: usize) -> Child {
+    let mut child = alone("child_that_keeps_reports")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -672,4 +678,104 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
     let left = files(dir.path());
     assert_eq!(left.len(), 2 * next, "{left:?}");
     println!("{next} jobs, {between} killed between PDF and manifest, {staged} staged files swept");
+}
+
+/// Seconds that a call may take in the next test.
+const TIMEOUT: u64 = 1;
+
+#[test]
+fn a_folder_that_hangs_is_an_outage_in_time_and_holds_few_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    // As the process will see it, which resolves its store's folder.
+    let store = dir.path().canonicalize().unwrap().join("store");
+    let hang = Hang::below(&store);
+    let mut child = alone("child_whose_store_hangs")
+        .envs(hang.variables())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = child.stdin.take().unwrap();
+    let mut says = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut wait_for = |what: &str| {
+        let mut said = Vec::new();
+        for line in &mut says {
+            let line = line.unwrap();
+            if line.ends_with(what) {
+                return;
+            }
+            said.push(line);
+        }
+        panic!("it never said {what:?}: {said:#?}");
+    };
+    writeln!(told, "{}", store.display()).unwrap();
+    wait_for("it is ready");
+    hang.begin();
+    writeln!(told).unwrap();
+    wait_for("it has found out");
+    hang.end();
+    wait_for("all is done");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Not a test of its own: the process of the last one, which has a disk that hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "run by a_folder_that_hangs_is_an_outage_in_time_and_holds_few_threads"]
+async fn child_whose_store_hangs() {
+    let mut lines = std::io::stdin().lock().lines();
+    let Some(Ok(dir)) = lines.next() else { return };
+    let settings = config::Store {
+        timeout: TIMEOUT,
+        ..at(&format!("file:{dir}"))
+    };
+    let store = Arc::new(Store::open(&settings).unwrap());
+    store.ready().await.unwrap();
+    put(&store, "before", "one", "us").await.map(drop).unwrap();
+    println!("it is ready");
+
+    lines.next().unwrap().unwrap();
+    let before = threads(std::process::id());
+    let job_ids: Vec<_> = (0..300).map(|number| format!("job-{number}")).collect();
+    let one_put = |job_id: &String| {
+        let (store, job_id) = (Arc::clone(&store), job_id.clone());
+        async move {
+            let started = Instant::now();
+            (put(&store, &job_id, "one", "us").await, started.elapsed())
+        }
+    };
+    let soon = Duration::from_secs(TIMEOUT) + Duration::from_secs(3);
+    for _ in 0..3 {
+        for (result, elapsed) in side_by_side(job_ids.iter().map(one_put)).await {
+            assert_outage(result, "it does not answer: look whether the disk");
+            assert!(elapsed < soon, "after {elapsed:?}");
+        }
+    }
+    let recalled = store.recall(&key("before"), &manifest("before", "one").job);
+    assert_outage(recalled.await, "does not answer");
+    let opened = Instant::now();
+    let outage = Store::open(&settings).unwrap_err();
+    assert!(outage.message.contains("does not answer"), "{outage}");
+    assert!(opened.elapsed() < soon, "{:?}", opened.elapsed());
+    let held = threads(std::process::id());
+    assert!(held <= before + 70, "{before} threads became {held}");
+    for _ in 0..5 {
+        let started = Instant::now();
+        let outage = store.probe().await.unwrap_err();
+        assert!(outage.message.contains("does not answer"), "{outage}");
+        assert!(started.elapsed() < soon, "{:?}", started.elapsed());
+    }
+    let after = threads(std::process::id());
+    assert!(after <= held + 1, "each trial leaves a thread: {after}");
+    println!("it has found out");
+
+    let started = Instant::now();
+    while store.probe().await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it is back");
+    }
+    for (result, _) in side_by_side(job_ids.iter().map(one_put)).await {
+        result.map(drop).unwrap();
+    }
+    let left = files(Path::new(&dir));
+    assert_eq!(left.len(), 2 * (job_ids.len() + 1), "{left:?}");
+    println!("all is done");
 }
