@@ -109,6 +109,8 @@ pub enum Topology {
 pub struct Store {
     /// `file:DIR` or `s3://bucket/prefix`.
     pub url: String,
+    /// Whether what is not a store yet becomes one.
+    pub create: Create,
     /// Leading folders that results are spread over: 0 (none), 16, 256 or 4096.
     pub shards: usize,
     /// Whether an S3 server that ignores the condition on puts may be used.
@@ -130,6 +132,18 @@ impl Store {
             shards => shards.ilog(16) as usize,
         }
     }
+}
+
+/// Whether a folder or a prefix that has no `.banshi-ready` in it becomes a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// But for a folder at an absolute path: that may be a disk that is not mounted.
+    Auto,
+    /// Wherever it is.
+    Always,
+    /// Only by `banshi store init`.
+    Never,
 }
 
 /// What to do with an S3 server that ignores `If-None-Match: *`, and so overwrites.

@@ -38,12 +38,12 @@ use object_store::local::LocalFileSystem;
 use object_store::{
     Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::errors::Answer;
 use self::folder::Folder;
 pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
-use crate::config::{self, ConditionalPut};
+use crate::config::{self, ConditionalPut, Create};
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
@@ -106,6 +106,9 @@ pub struct Store {
     settle: Duration,
     /// Whether this store was seen to overwrite what was to be put only if it is absent.
     overwrites: Arc<AtomicBool>,
+    /// Whether this may become a store, if it is none yet. A folder that was one may not again: its
+    /// disk has gone.
+    may_begin: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -125,18 +128,20 @@ enum Put {
 }
 
 impl Store {
-    /// Opens the store of the settings. A folder is made when it is missing, and what killed
-    /// processes left half written in it is swept; a bucket is not asked anything yet, that is
-    /// [`Store::ready`]'s task.
+    /// Opens the store of the settings. A folder is made when it is missing and may be (`store.create`),
+    /// and what killed processes left half written in it is swept; a bucket is not asked anything yet,
+    /// that is [`Store::ready`]'s task.
     ///
     /// # Errors
-    /// A folder that cannot be made or locked, an address or `AWS_*` variable that makes no sense.
+    /// A folder that is no store and may not become one, cannot be made or locked, or does not answer;
+    /// an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
-        let (objects, place) = if let Some(dir) = url.strip_prefix("file:") {
+        let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
             open_folder(dir, settings)?
         } else if let Some(rest) = url.strip_prefix("s3://") {
-            open_bucket(rest, settings)?
+            let (objects, place) = open_bucket(rest, settings)?;
+            (objects, place, settings.create != Create::Never)
         } else {
             let message = format!("store.url {url:?}: want file:DIR or s3://bucket/prefix");
             return Err(Outage::new(Part::Store, message));
@@ -149,7 +154,16 @@ impl Store {
             conditional_put: settings.conditional_put,
             settle: Duration::from_secs(settings.settle),
             overwrites: Arc::default(),
+            may_begin: Arc::new(AtomicBool::new(may_begin)),
         })
+    }
+
+    /// Where it is, for people.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => folder.root.display().to_string(),
+            Place::Bucket { .. } => self.uri(""),
+        }
     }
 
     /// The path of a job's PDF.
@@ -189,8 +203,19 @@ impl Store {
     /// asked again and again whether a store that was out is back.
     ///
     /// # Errors
-    /// When it does not, with what to do.
+    /// When it does not, or is not there, with what to do.
     pub async fn ready(&self) -> Result<(), Outage> {
+        if self.begin().await? {
+            info!("began a new store: {}", self.address());
+        }
+        Ok(())
+    }
+
+    /// As [`Store::ready`], and says whether the store was begun just now.
+    ///
+    /// # Errors
+    /// As [`Store::ready`].
+    pub async fn begin(&self) -> Result<bool, Outage> {
         let note = format!(
             "banshi checks with this object that the store takes an object, and never overwrites one.\n\
              store.shards = {}\n",
@@ -199,8 +224,10 @@ impl Store {
         // One that is there already says what the layout is. Looked at before anything is put: at
         // a store that overwrites, what is put is no longer what was there.
         let there = self.read(MARKER).await?;
-        if let Some(there) = &there {
-            self.same_layout(there)?;
+        match &there {
+            Some(there) => self.same_layout(there)?,
+            None if self.may_begin.load(Ordering::Relaxed) => {}
+            None => return Err(no_store(&self.address())),
         }
         let mut keeps = false;
         for _ in 0..2 {
@@ -227,7 +254,11 @@ impl Store {
             // Another worker, with other settings, may have been first.
             self.same_layout(&self.read_existing(MARKER).await?)?;
         }
-        self.note_condition(keeps)
+        self.note_condition(keeps)?;
+        if matches!(self.place, Place::Folder(_)) {
+            self.may_begin.store(false, Ordering::Relaxed);
+        }
+        Ok(there.is_none())
     }
 
     fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
@@ -630,7 +661,7 @@ impl Store {
 fn open_folder(
     dir: &str,
     settings: &config::Store,
-) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
+) -> Result<(Arc<dyn ObjectStore>, Place, bool), Outage> {
     // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
     let dir = match dir.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -641,25 +672,40 @@ fn open_folder(
         None => dir,
     };
     let dir = PathBuf::from(if dir.is_empty() { "." } else { dir });
+    let may_begin = match settings.create {
+        Create::Auto => dir.is_relative(),
+        Create::Always => true,
+        Create::Never => false,
+    };
     let timeout = Duration::from_secs(settings.timeout);
     // A thread that hangs with its disk is left behind: this is done once, before there is work.
     let (done, entered) = mpsc::channel();
     let enter = {
         let dir = dir.clone();
-        move || done.send(enter_folder(&dir, timeout)).is_ok()
+        move || done.send(enter_folder(&dir, may_begin, timeout)).is_ok()
     };
     let outage = |error| disk::outage(Part::Store, "open the store", &dir, error);
     let thread = std::thread::Builder::new().name("store".to_owned());
     thread.spawn(enter).map_err(outage)?;
-    entered.recv_timeout(timeout).unwrap_or_else(|_| {
+    let (objects, place) = entered.recv_timeout(timeout).unwrap_or_else(|_| {
         let message = format!("no answer within {} s", timeout.as_secs());
         Err(outage(io::Error::new(io::ErrorKind::TimedOut, message)))
-    })
+    })?;
+    Ok((objects, place, may_begin))
 }
 
-fn enter_folder(dir: &Path, timeout: Duration) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
+fn enter_folder(
+    dir: &Path,
+    may_begin: bool,
+    timeout: Duration,
+) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
-    disk::make_root(dir).map_err(outage)?;
+    if !Folder::is_store(dir).map_err(outage)? {
+        if !may_begin {
+            return Err(no_store(&dir.display().to_string()));
+        }
+        disk::make_root(dir).map_err(outage)?;
+    }
     let root = dir.canonicalize().map_err(outage)?;
     let folder = Folder::enter(&root, timeout).map_err(outage)?;
     let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
@@ -668,6 +714,13 @@ fn enter_folder(dir: &Path, timeout: Duration) -> Result<(Arc<dyn ObjectStore>, 
     })?;
     let objects = Arc::new(objects.with_fsync(true));
     Ok((objects, Place::Folder(folder)))
+}
+
+fn no_store(place: &str) -> Outage {
+    let message = format!(
+        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new store: banshi store init"
+    );
+    Outage::new(Part::Store, message)
 }
 
 fn open_bucket(

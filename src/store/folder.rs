@@ -12,13 +12,20 @@
 //! a target that is *already there* may have been linked by a process that has not come to sync
 //! the folder (or never will), so whoever believes in it syncs the folder first; likewise a
 //! parent folder that somebody else is just making; and a killed process leaves its `NAME#1`.
+//!
+//! # A mount that goes
+//!
+//! Where a disk was mounted there is a folder still, mostly an empty one, and what is put there is
+//! hidden when the disk is back. So before each put it is seen that the folder is the one that was
+//! opened, or another with a marker in it: the store, mounted again.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::MARKER;
@@ -40,10 +47,7 @@ const SUSPECT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     pub(super) root: PathBuf,
-    /// The folders that are known to outlast a power cut.
-    made: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// The shared lock that says that somebody uses this folder.
-    _alive: Arc<File>,
+    home: Arc<Mutex<Home>>,
     /// How long a call is waited for.
     timeout: Duration,
     calls: Calls,
@@ -53,7 +57,22 @@ pub(super) struct Folder {
     hangs: Arc<AtomicBool>,
 }
 
+/// What is known of the folder that stands at the root now.
+#[derive(Debug)]
+struct Home {
+    id: (u64, u64),
+    /// The folders in it that are known to outlast a power cut.
+    made: BTreeSet<PathBuf>,
+    /// The shared lock that says that somebody uses this folder.
+    _alive: File,
+}
+
 impl Folder {
+    /// Whether there is a store in a folder.
+    pub(super) fn is_store(root: &Path) -> io::Result<bool> {
+        root.join(MARKER).try_exists()
+    }
+
     /// Sweeps what killed processes left, if nobody else uses the folder, and says that we do.
     ///
     /// A staged file is certainly stale only when no process is left that could still link it.
@@ -63,12 +82,7 @@ impl Folder {
     /// only who can have it exclusively sweeps. Otherwise the leftovers wait: they cost space
     /// and nothing else.
     pub(super) fn enter(root: &Path, timeout: Duration) -> io::Result<Folder> {
-        let alive = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(root.join(ALIVE))?;
+        let alive = open_alive(root)?;
         match alive.try_lock() {
             Ok(()) => {
                 match sweep(root) {
@@ -89,8 +103,11 @@ impl Folder {
         alive.lock_shared()?;
         Ok(Folder {
             root: root.to_owned(),
-            made: Arc::default(),
-            _alive: Arc::new(alive),
+            home: Arc::new(Mutex::new(Home {
+                id: id(root)?,
+                made: BTreeSet::new(),
+                _alive: alive,
+            })),
             timeout,
             calls: Calls::new(CALLS),
             trials: Calls::new(1),
@@ -144,23 +161,18 @@ impl Folder {
         answer
     }
 
-    /// Makes the folder of an object, once. Where an administrator removes it later, `object_store`
-    /// makes it again.
+    /// Makes the folder of an object, once, if the store is there. Where an administrator removes it
+    /// later, `object_store` makes it again.
     pub(super) fn make(
         &self,
         path: &str,
     ) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
-        let (dir, root, made) = (self.dir(path), self.root.clone(), Arc::clone(&self.made));
+        let (dir, root, home) = (self.dir(path), self.root.clone(), Arc::clone(&self.home));
         move || {
-            if !made
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&dir)
-            {
+            present(&root, &home)?;
+            if !lock(&home).made.contains(&dir) {
                 disk::make_dir(&dir, &root)?;
-                made.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(dir);
+                lock(&home).made.insert(dir);
             }
             Ok(())
         }
@@ -175,12 +187,15 @@ impl Folder {
         move || disk::sync_dir(&dir)
     }
 
-    /// Finds out whether a large report would fit, with a file that is swept like a staged one.
+    /// Finds out whether the store is there and a large report would fit, with a file that is swept
+    /// like a staged one.
     pub(super) fn room(&self) -> impl FnOnce() -> io::Result<()> + Send + 'static + use<> {
         let staged = self
             .root
             .join(format!("{MARKER}#{}", rand::random::<u64>()));
+        let (root, home) = (self.root.clone(), Arc::clone(&self.home));
         move || {
+            present(&root, &home)?;
             let written = disk::stage(&staged, &vec![0; ROOM]);
             disk::unstage(&staged, written)
         }
@@ -191,6 +206,50 @@ impl Folder {
         dir.pop();
         dir
     }
+}
+
+/// Sees that a folder is the one that was opened, or another with a store in it.
+fn present(root: &Path, home: &Mutex<Home>) -> io::Result<()> {
+    let id = id(root)?;
+    let mut home = lock(home);
+    if home.id == id {
+        return Ok(());
+    }
+    if !Folder::is_store(root)? {
+        let message = format!(
+            "another folder without a store (no {MARKER} in it) is now at {}: is it mounted?",
+            root.display()
+        );
+        return Err(io::Error::new(ErrorKind::NotFound, message));
+    }
+    let alive = open_alive(root)?;
+    alive.lock_shared()?;
+    *home = Home {
+        id,
+        made: BTreeSet::new(),
+        _alive: alive,
+    };
+    tracing::info!("the store was mounted again at {}", root.display());
+    Ok(())
+}
+
+/// Which folder stands at a path: its device and number.
+fn id(root: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(root)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn open_alive(root: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(root.join(ALIVE))
+}
+
+fn lock(home: &Mutex<Home>) -> MutexGuard<'_, Home> {
+    home.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes the staged files (`NAME#1`) below a folder, and counts them.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banshi::config;
+use banshi::config::{self, Create};
 use banshi::digest::sha256;
 use banshi::problem::{Code, Failure, Outage, Part};
 use banshi::store::{
@@ -21,10 +21,11 @@ use crate::support::settings;
 use crate::support::side_by_side;
 use crate::support::stores::{Place, Server};
 
-/// The settings of a store at an address.
+/// The settings of a store at an address, made there if it is missing.
 fn at(url: &str) -> config::Store {
     config::Store {
         url: url.to_owned(),
+        create: Create::Always,
         ..settings().store
     }
 }
@@ -497,6 +498,76 @@ async fn readiness_writes_and_never_twice() {
         outage.message.contains(dir.path().to_str().unwrap()),
         "{outage}"
     );
+}
+
+#[tokio::test]
+async fn a_folder_at_an_absolute_path_becomes_a_store_only_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = dir.path().join("full");
+    fs::create_dir_all(full.join("annual-report")).unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    for name in ["missing", "empty", "full"] {
+        let path = dir.path().join(name);
+        let there = path.exists().then(|| files(&path));
+        for create in [Create::Auto, Create::Never] {
+            let settings = config::Store {
+                create,
+                ..at(&format!("file:{}", path.display()))
+            };
+            let outage = Store::open(&settings).unwrap_err();
+            for says in [
+                format!("there is no store at {}", path.display()),
+                "is it mounted?".to_owned(),
+                "banshi store init".to_owned(),
+            ] {
+                assert!(outage.message.contains(&says), "{outage}");
+            }
+            assert_eq!(path.exists().then(|| files(&path)), there);
+            assert!(!path.join(".banshi-lock").exists());
+
+            // It was told once, and is found from then on.
+            let told = open(&path);
+            assert!(told.begin().await.unwrap());
+            assert!(!told.begin().await.unwrap());
+            Store::open(&settings).unwrap().ready().await.unwrap();
+            fs::remove_file(path.join(".banshi-ready")).unwrap();
+            fs::remove_file(path.join(".banshi-lock")).unwrap();
+            if there.is_none() {
+                fs::remove_dir(&path).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_while_it_is_used_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, away) = (dir.path().join("store"), dir.path().join("away"));
+    let store = open(&here);
+    store.ready().await.unwrap();
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+
+    fs::rename(&here, &away).unwrap();
+    assert_outage(put(&store, "b", "one", "us").await, "mount or make it");
+    assert!(!here.exists(), "it was made anew");
+    fs::create_dir(&here).unwrap();
+    let outage = store.probe().await.unwrap_err();
+    assert!(outage.chain().contains("is it mounted?"), "{outage}");
+    assert_outage(put(&store, "b", "one", "us").await, "mount or make it");
+    assert_eq!(fs::read_dir(&here).unwrap().count(), 0);
+
+    // As after a restore: the same store, in another folder of the same name.
+    fs::remove_dir(&here).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(&away).arg(&here).status();
+    assert!(copied.unwrap().success());
+    store.probe().await.unwrap();
+    put(&store, "b", "one", "us").await.map(drop).unwrap();
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+
+    fs::remove_file(here.join(".banshi-ready")).unwrap();
+    let outage = store.probe().await.unwrap_err();
+    assert!(outage.message.contains("there is no store at"), "{outage}");
+    assert!(!here.join(".banshi-ready").exists());
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Deployment {
         let store = format!("file:{}", folder.path().join("store").display());
         let common = [
             ("STORE__URL", store),
+            ("STORE__CREATE", "always".to_owned()),
             ("FONTS__DIR", repository("fonts").display().to_string()),
             ("ADMIN__LISTEN", String::new()),
             ("RENDER__MAX_PAGES", "40".to_owned()),
