@@ -357,7 +357,8 @@ impl Store {
         })
     }
 
-    /// What is already kept of this job: for a delivery that may have been worked on before.
+    /// What is already kept of this job: for a delivery that may have been worked on before. It takes
+    /// a job's identity alone, not its report, which need not be one that this build would accept.
     ///
     /// # Errors
     /// As [`Store::find`], and `E-CONFLICT` when the id was used with other content.

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use banshi::config::{self, Create};
 use banshi::digest::sha256;
+use banshi::event::Event;
 use banshi::problem::{Code, Failure, Outage, Part};
 use banshi::store::{
     Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id,
 };
+use serde_json::{Value, json};
 
 use crate::support::hang::{Hang, threads};
 use crate::support::settings;
@@ -189,6 +191,7 @@ everywhere![
     of_two_jobs_with_one_id_one_wins_and_the_other_is_told,
     a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault,
     a_broken_manifest_is_an_outage_and_not_the_jobs_fault,
+    a_later_versions_manifest_is_recalled_and_told_as_it_was,
     readiness_can_be_asked_again_and_again_and_leaves_one_object,
     shards_spread_the_results_and_are_found_again,
     a_store_begun_with_other_shards_is_refused_and_untouched,
@@ -377,6 +380,43 @@ async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault(place: Place) {
         store.recall(&key("a"), &manifest("a", "one").job).await,
         "a.json is no manifest",
     );
+}
+
+/// Of the job nothing is known but its identity: this build might not accept its report any more.
+async fn a_later_versions_manifest_is_recalled_and_told_as_it_was(place: Place) {
+    let store = place.ready().await;
+    let ours = put(&store, "a", "one", "us").await.unwrap();
+    let mut theirs = serde_json::to_value(ours.manifest()).unwrap();
+    let warnings = json!([
+        {"code": "W-LATER", "path": "/data", "message": "later", "message_zh": "以后", "weight": [1, 0.5]},
+        {"code": "W-LENGTH", "path": "/data/overview", "message": "long", "message_zh": "长", "since": "2.0"},
+        "of another form",
+    ]);
+    theirs["warnings"] = warnings.clone();
+    theirs["signature"] = json!({"by": "nobody yet"});
+    theirs["artifact"]["sealed"] = json!(true);
+    theirs["fonts"]["shaper"] = json!("later");
+    place
+        .write(&manifest_of("a"), theirs.to_string().as_bytes())
+        .await;
+
+    let job = Content {
+        sha256: sha256(b"one"),
+        bytes: 3,
+    };
+    let recalled = store.recall(&key("a"), &job).await.unwrap().unwrap();
+    let again = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(recalled, again);
+    let event = Event::completed(recalled.manifest());
+    let first = Event::completed(ours.manifest());
+    assert_eq!(event.id, first.id);
+    let mut told: Value = serde_json::from_slice(&event.body).unwrap();
+    assert_eq!(told["data"]["warnings"], warnings);
+    told["data"]["warnings"] = json!([]);
+    assert_eq!(told.to_string().into_bytes(), first.body);
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    let kept = place.read(&manifest_of("a")).await.unwrap();
+    assert_eq!(kept, theirs.to_string().into_bytes());
 }
 
 async fn readiness_can_be_asked_again_and_again_and_leaves_one_object(place: Place) {
