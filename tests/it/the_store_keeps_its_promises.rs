@@ -861,8 +861,9 @@ async fn child_whose_store_hangs() {
             assert!(elapsed < soon, "after {elapsed:?}");
         }
     }
-    let recalled = store.recall(&key("before"), &manifest("before", "one").job);
-    assert_outage(recalled.await, "does not answer");
+    let (before_key, before_job) = (key("before"), manifest("before", "one").job);
+    let recalled = store.recall(&before_key, &before_job).await;
+    assert_outage(recalled, "does not answer");
     let opened = Instant::now();
     let outage = Store::open(&settings).unwrap_err();
     assert!(outage.message.contains("does not answer"), "{outage}");
@@ -883,8 +884,12 @@ async fn child_whose_store_hangs() {
     while store.probe().await.is_err() {
         assert!(started.elapsed() < Duration::from_secs(60), "it is back");
     }
-    for (result, _) in side_by_side(job_ids.iter().map(one_put)).await {
-        result.map(drop).unwrap();
+    // On a busy machine one may take longer than its time, and is done again, as by a worker.
+    for job_id in &job_ids {
+        while let (Err(failure), _) = one_put(job_id).await {
+            assert!(matches!(failure, Failure::Outage(_)), "{failure}");
+            assert!(started.elapsed() < Duration::from_secs(120), "{failure}");
+        }
     }
     let left = files(Path::new(&dir));
     assert_eq!(left.len(), 2 * (job_ids.len() + 1), "{left:?}");
