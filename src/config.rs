@@ -111,13 +111,15 @@ pub enum Topology {
 pub struct Store {
     /// `file:DIR` or `s3://bucket/prefix`.
     pub url: String,
+    /// Whether what is not a store yet becomes one.
+    pub create: Create,
     /// Leading folders that results are spread over: 0 (none), 16, 256 or 4096.
     pub shards: usize,
     /// Whether an S3 server that ignores the condition on puts may be used.
     pub conditional_put: ConditionalPut,
     /// Seconds after which, at such a server, what is there is taken for what stays there.
     pub settle: u64,
-    /// Seconds that one request to an S3 server may take.
+    /// Seconds that one request to an S3 server, or one use of a folder, may take.
     pub timeout: u64,
     /// The `AWS_*` variables: credentials, region, endpoint. In no file of settings.
     #[serde(skip)]
@@ -132,6 +134,18 @@ impl Store {
             shards => shards.ilog(16) as usize,
         }
     }
+}
+
+/// Whether a folder or a prefix that has no `.banshi-ready` in it becomes a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// But for a folder at an absolute path: that may be a disk that is not mounted.
+    Auto,
+    /// Wherever it is.
+    Always,
+    /// Only by `banshi store init`.
+    Never,
 }
 
 /// What to do with an S3 server that ignores `If-None-Match: *`, and so overwrites.

@@ -457,7 +457,7 @@ impl Road {
                 sha256: self.fonts_sha256.clone(),
                 rare: pdf.rare.clone(),
             },
-            warnings: job.report.warnings().to_vec(),
+            warnings: Manifest::warnings(job.report.warnings()),
             engine: typesetter::ENGINE.to_owned(),
             product: crate::PRODUCT.to_owned(),
             source: self.settings.events.source.clone(),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::{Error, Exit, block_on};
-use crate::config::Settings;
+use crate::config::{Create, Settings};
 use crate::problem::{Outage, Part};
 use crate::transport::{Client, Lane};
 
@@ -60,6 +60,7 @@ pub fn demo(settings: &Settings) -> Result<Exit, Error> {
     let mut settings = settings.clone();
     settings.queue.url = format!("spool:{}", folder.join("spool").display());
     settings.store.url = format!("file:{}", folder.join("store").display());
+    settings.store.create = Create::Always;
     settings.admin.listen = String::new();
 
     let mut out = std::io::stdout();

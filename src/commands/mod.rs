@@ -5,6 +5,7 @@ mod dead;
 mod demo;
 mod queue;
 mod render;
+mod store;
 mod verify;
 mod worker;
 
@@ -87,6 +88,9 @@ enum Command {
     /// Look after the dead queue: what was rejected, failed, or killed its workers
     #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
     Dead(DeadArgs),
+    /// Make the store that workers put results into
+    #[command(after_help = "Example:\n  banshi store init")]
+    Store(StoreArgs),
     /// List the templates; print a template's JSON Schema or sample job
     #[command(
         after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
@@ -292,6 +296,21 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Make a new store where store.url says, unless there is one
+    #[command(
+        after_help = "Example:\n  runuser -u banshi -- banshi --config /etc/banshi/banshi.toml store init\n\nThe folder with its .banshi-ready. A worker doesn't make one at an absolute path: it may be a disk that\nisn't mounted. Done a second time, it changes nothing."
+    )]
+    Init,
+}
+
+#[derive(Debug, Args)]
 struct TemplatesArgs {
     /// The template
     #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
@@ -337,6 +356,7 @@ pub fn run() -> ExitCode {
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => dead::dead(&settings, &args.command),
+        Command::Store(args) => store::store(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),

@@ -170,6 +170,7 @@ impl Bench {
             ("QUEUE__URL", node.url()),
             ("QUEUE__PREFIX", prefix.clone()),
             ("STORE__URL", format!("file:{}", store.display())),
+            ("STORE__CREATE", "always".to_owned()),
             ("FONTS__DIR", repository("fonts").display().to_string()),
             ("ADMIN__LISTEN", String::new()),
             ("RENDER__MAX_PAGES", "40".to_owned()),

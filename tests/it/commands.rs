@@ -379,6 +379,7 @@ fn a_folder_of_templates_replaces_and_adds_without_a_build() {
             "BANSHI__STORE__URL",
             format!("file:{}", folder.path().join("store").display()),
         )
+        .env("BANSHI__STORE__CREATE", "always")
         .env("BANSHI__ADMIN__LISTEN", ""));
     assert_eq!(code, Some(3), "a broken template is found at start: {err}");
     assert!(

@@ -98,6 +98,7 @@ impl Deployment {
         let store = format!("file:{}", folder.path().join("store").display());
         let common = [
             ("STORE__URL", store),
+            ("STORE__CREATE", "always".to_owned()),
             ("FONTS__DIR", repository("fonts").display().to_string()),
             ("ADMIN__LISTEN", String::new()),
             ("RENDER__MAX_PAGES", "40".to_owned()),
@@ -118,6 +119,13 @@ impl Deployment {
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings
             .insert(format!("BANSHI__{key}"), value.to_owned());
+        self
+    }
+
+    /// The same deployment with variables that are no settings.
+    pub fn with_variables<const N: usize>(mut self, variables: [(&str, String); N]) -> Self {
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        self.settings.extend(variables);
         self
     }
 
@@ -542,6 +550,11 @@ impl Worker {
         let children: Vec<u32> = children.collect();
         assert!(!children.is_empty(), "{pid} has typesetters");
         signal(&children, name);
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged.
