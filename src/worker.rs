@@ -116,7 +116,7 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     let store = Store::open(&settings.store)?;
     store.ready().await?;
     let road = Road::new(settings, store, typesetters, reserved).await?;
-    let intake = Intake::open(&settings.queue, prefetch).await?;
+    let intake = Intake::open_within(&settings.queue, prefetch, settings.limits.job_bytes).await?;
     // A broker that is out is waited for: no reason for a service manager to start us again.
     telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
@@ -236,12 +236,19 @@ impl Road {
             counter!(metric::REDELIVERED).increment(1);
         }
         let message_id = delivery.message_id.as_deref();
-        let (identity, outcome) = match job::read(
-            &delivery.body,
-            message_id,
-            &self.settings.limits,
-            &self.editions,
-        ) {
+        let (limits, editions) = (&self.settings.limits, &self.editions);
+        let read = match delivery.unfit() {
+            None => job::read(&delivery.body, message_id, limits, editions),
+            Some(unfit) => {
+                let body = match &unfit.dropped {
+                    None => Ok(&delivery.body[..]),
+                    Some(sha256) => Err(&sha256[..]),
+                };
+                let problems = unfit.problems.clone();
+                Err(job::refuse(problems, body, message_id, limits, editions))
+            }
+        };
+        let (identity, outcome) = match read {
             Ok(job) => {
                 let span = info_span!("job", job.id = %job.id, template = %job.template);
                 let made = self.make(&job, lane, delivery.redelivered);
@@ -418,6 +425,10 @@ impl Road {
         let Some((delivery, said)) = self.say(delivery, event).await? else {
             return Ok("waiting");
         };
+        if delivery.unfit().is_some() {
+            delivery.dead_letter_original(said).await?;
+            return Ok(outcome);
+        }
         let buried = delivery.bury(said, reason).await?;
         delivery.ack(buried).await?;
         Ok(outcome)

@@ -7,6 +7,7 @@
 
 mod broker;
 mod client;
+mod guard;
 mod properties;
 mod publisher;
 mod session;
@@ -35,7 +36,7 @@ use self::properties::{
     number, persistent, put, short, text,
 };
 use self::session::{Flow, Incoming, Inlet, Session, Sign, consume};
-use super::{Delivery, Lane, Reason, State, retry_wait};
+use super::{Delivery, Lane, Reason, State, Unfit, retry_wait};
 use crate::config;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
@@ -53,6 +54,9 @@ pub struct Handle {
     session: Arc<Session>,
     acker: Acker,
     properties: Box<BasicProperties>,
+    /// What is wrong with the message, if anything is. We have not got it as it was sent then, and
+    /// make no copy of it.
+    pub(super) unfit: Option<Unfit>,
 }
 
 impl fmt::Debug for Handle {
@@ -93,9 +97,15 @@ impl Handle {
 
         let exchange = self.name("events");
         let (key, body) = (&event.routing_key, &event.body);
-        self.session
-            .publish(&exchange, key, body, properties.clone())
-            .await?;
+        if self.unfit.is_some() {
+            // It cannot be sent to wait outside: no copy can be made of it.
+            self.insist(&exchange, key, body, properties.clone())
+                .await?;
+        } else {
+            self.session
+                .publish(&exchange, key, body, properties.clone())
+                .await?;
+        }
 
         if let Some(reply_to) = &delivery.reply_to {
             // Never the default exchange, which reaches every queue by its name: a job must not
@@ -121,6 +131,7 @@ impl Handle {
     /// # Errors
     /// When it may not be safe there.
     pub async fn bury(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
+        self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
@@ -132,6 +143,16 @@ impl Handle {
             .await
     }
 
+    /// Has the broker put the message itself into the dead queue, as it was sent: it does when a
+    /// message is rejected (RabbitMQ, "Dead Lettering"), and a lane keeps it until that is done.
+    ///
+    /// # Errors
+    /// When the rejection may not have arrived: the job comes again.
+    pub async fn dead_letter_original(self) -> Result<(), Outage> {
+        let rejected = self.acker.reject(BasicRejectOptions { requeue: false });
+        self.settled("the rejection", rejected).await
+    }
+
     /// Acknowledges the job.
     ///
     /// # Errors
@@ -139,16 +160,21 @@ impl Handle {
     pub async fn ack(self) -> Result<(), Outage> {
         // By the delivery's own acker: a delivery tag means nothing on another channel, and
         // acknowledging one twice closes the channel (RabbitMQ, "Consumer Acknowledgements").
-        match answered(
-            "the acknowledgement",
-            self.acker.ack(BasicAckOptions::default()),
-        )
-        .await
-        {
+        let acked = self.acker.ack(BasicAckOptions::default());
+        self.settled("the acknowledgement", acked).await
+    }
+
+    /// Waits until what ends a delivery is written.
+    async fn settled(
+        &self,
+        what: &str,
+        answer: impl Future<Output = lapin::Result<bool>>,
+    ) -> Result<(), Outage> {
+        match answered(what, answer).await {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let why = "the job's channel had ended before its acknowledgement; it comes again";
-                self.session.end(why);
+                let why = format!("the job's channel had ended before {what}; it comes again");
+                self.session.end(why.as_str());
                 Err(Outage::new(Part::Transport, why))
             }
             Err(outage) => {
@@ -187,6 +213,7 @@ impl Handle {
         header: &str,
         number: i64,
     ) -> Result<(), Outage> {
+        self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         headers.insert(header.into(), AMQPValue::LongLongInt(number));
         let exchange = self.name(&format!("retry.{label}"));
@@ -232,6 +259,17 @@ impl Handle {
     /// Gives the job back untouched. From 4.3 that is not counted as a delivery; before it is.
     pub async fn release(self) {
         give_back(&self.acker).await;
+    }
+
+    /// Whether a copy of the message would be the message.
+    fn is_whole(&self) -> Result<(), Outage> {
+        match self.unfit {
+            Some(_) => Err(Outage::new(
+                Part::Transport,
+                "no copy of this message can be made; it comes again",
+            )),
+            None => Ok(()),
+        }
     }
 
     fn name(&self, rest: &str) -> String {
@@ -301,12 +339,16 @@ impl Current {
 }
 
 impl Intake {
-    /// Starts to connect, in the background.
+    /// Starts to connect, in the background. A body of more than `job_bytes` is not held.
     ///
     /// # Errors
     /// When the address is none.
-    pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
-        let broker = Arc::new(Broker::new(settings)?);
+    pub async fn open(
+        settings: &config::Queue,
+        prefetch: u16,
+        job_bytes: usize,
+    ) -> Result<Intake, Outage> {
+        let broker = Arc::new(Broker::new(settings, job_bytes)?);
         let (deliver, deliveries) = mpsc::channel(1);
         let (stops, stopping) = mpsc::channel(1);
         let (pause, paused) = watch::channel(None);
@@ -567,7 +609,9 @@ impl Supervisor {
             match next {
                 Some(Ok(message)) => {
                     if let Some(place) = place.take() {
-                        place.send(Ok(delivery(broker, session, lane, message)));
+                        let unfit = session.unfit(&inlet.channel, &message);
+                        let unfit = unfit.map(|unfit| unfit.told(broker.body));
+                        place.send(Ok(delivery(broker, session, lane, message, unfit)));
                     }
                 }
                 Some(Err(error)) => {
@@ -695,6 +739,7 @@ fn delivery(
     session: &Arc<Session>,
     lane: Lane,
     message: Message,
+    unfit: Option<Unfit>,
 ) -> Delivery {
     let Message {
         data,
@@ -723,6 +768,7 @@ fn delivery(
             session: Arc::clone(session),
             acker,
             properties: Box::new(properties),
+            unfit,
         }),
     }
 }

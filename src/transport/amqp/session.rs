@@ -16,6 +16,7 @@ use lapin::{BasicProperties, Channel, Connection, Consumer, ErrorKind, Event};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::guard::{Findings, Unfit};
 use super::broker::{Broker, CLOSE, Fault, PREPARE, answered, close, is_missing, outage, plain};
 use super::properties::short;
 use super::publisher::{Publisher, Unsafe};
@@ -53,6 +54,8 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
 /// Two connections, one to consume and one to publish, that live and die together.
 pub(super) struct Session {
     consume: Connection,
+    /// What is wrong with what came in.
+    findings: Findings,
     publisher: Publisher,
     /// The consumers' channels, on which acknowledgements go.
     lanes: Vec<Channel>,
@@ -140,9 +143,9 @@ impl Session {
         prefetch: u16,
         paused: bool,
     ) -> Result<(Session, Incoming), Fault> {
-        let consume = broker.connect("consume").await?;
+        let (consume, findings) = broker.connect("consume").await?;
         let publish = match broker.connect("publish").await {
-            Ok(publish) => publish,
+            Ok((publish, _)) => publish,
             Err(fault) => {
                 close(&consume).await;
                 return Err(fault);
@@ -156,6 +159,7 @@ impl Session {
         let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
         let mut session = Session {
             consume,
+            findings,
             publisher: Publisher::new(publish, true),
             lanes: Vec::new(),
             questions: tokio::sync::Mutex::default(),
@@ -298,6 +302,11 @@ impl Session {
         }
         *slot = Some(channel);
         Ok(ready)
+    }
+
+    /// What is wrong with a message that came in on a channel of ours, if anything is.
+    pub(super) fn unfit(&self, channel: &Channel, message: &Message) -> Option<Unfit> {
+        self.findings.take(channel.id(), message.delivery_tag)
     }
 
     /// Ends the session. Who owns it builds another one.

@@ -10,6 +10,7 @@ pub mod node;
 pub mod notes;
 pub mod pdf;
 pub mod picture;
+pub mod raw_amqp;
 pub mod stores;
 pub mod wire;
 

@@ -20,6 +20,15 @@ pub struct RawProperties {
     headers: Vec<u8>,
 }
 
+/// A message of a queue, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawMessage {
+    /// Flags and properties, as they stand in the content header.
+    pub properties: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
 /// What the broker says of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
@@ -185,6 +194,28 @@ impl RawAmqp {
                 _ => {}
             }
         }
+    }
+
+    /// Takes the next message out of a queue.
+    pub fn get(&mut self, queue: &str) -> Option<RawMessage> {
+        // no_ack
+        let get = [vec![0, 0], short(queue.as_bytes()), vec![1]];
+        self.method(1, 60, 70, &get.concat());
+        let (_, got) = self.read();
+        assert_eq!(got[1], 60, "an answer of the class basic");
+        if got[3] == 72 {
+            return None;
+        }
+        let (_, header) = self.read();
+        let size = u64::from_be_bytes(header[4..12].try_into().expect("eight bytes"));
+        let mut body = Vec::new();
+        while (body.len() as u64) < size {
+            body.extend(self.read().1);
+        }
+        Some(RawMessage {
+            properties: header[12..].to_vec(),
+            body,
+        })
     }
 
     /// Waits for a method, and gives its arguments.
