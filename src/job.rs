@@ -38,7 +38,7 @@ impl Job {
 /// What is known of a job, however broken it is: enough to say what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The `job_id`, when it could be read.
+    /// The `job_id`, when it could be read; of a job that is no JSON, a `message_id` that is one.
     pub job_id: Option<String>,
     /// The template's name without its edition, when it is one.
     pub template_name: Option<String>,
@@ -85,13 +85,7 @@ pub fn read(
     let node = match parse(bytes, limits) {
         Ok(node) => node,
         Err(rejection) => {
-            let sha256 = digest::sha256(bytes);
-            let identity = Identity {
-                job_id: None,
-                template_name: None,
-                key: None,
-                sha256,
-            };
+            let identity = unread(message_id, digest::sha256(bytes));
             return Err(Refusal {
                 identity,
                 rejection,
@@ -140,18 +134,59 @@ pub fn read(
     }
 }
 
+/// Refuses a job whose message is unfit, for these `problems` and for all that are found in its
+/// body. Of a body that is not in hand there is the SHA-256 instead.
+pub fn refuse(
+    mut problems: Vec<Problem>,
+    body: Result<&[u8], &str>,
+    message_id: Option<&str>,
+    limits: &Limits,
+    editions: &Editions,
+) -> Refusal {
+    let mut identity = match body {
+        Err(sha256) => unread(message_id, sha256.to_owned()),
+        Ok(bytes) => match read(bytes, message_id, limits, editions) {
+            Ok(job) => job.identity,
+            Err(refusal) => {
+                problems.extend(refusal.rejection.into_problems());
+                refusal.identity
+            }
+        },
+    };
+    if identity.job_id.is_none() {
+        identity.job_id = message_id.filter(|id| is_id(id)).map(str::to_owned);
+    }
+    Refusal {
+        identity,
+        rejection: Rejection::new(problems),
+    }
+}
+
+/// What is known of a job that cannot be read: its `message_id` would have had to be its `job_id`.
+fn unread(message_id: Option<&str>, sha256: String) -> Identity {
+    Identity {
+        job_id: message_id.filter(|id| is_id(id)).map(str::to_owned),
+        template_name: None,
+        key: None,
+        sha256,
+    }
+}
+
+/// That a job has more bytes than it may.
+pub fn too_large(bytes: u64, limit: usize) -> Problem {
+    Problem::new(
+        Code::Json,
+        "",
+        format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
+        format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
+    )
+    .with(limit, bytes)
+}
+
 /// The JSON of a job, within the limits.
 fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Rejection> {
     if bytes.len() > limits.job_bytes {
-        let (bytes, limit) = (bytes.len(), limits.job_bytes);
-        return Err(Problem::new(
-            Code::Json,
-            "",
-            format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
-            format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
-        )
-        .with(limit, bytes)
-        .into());
+        return Err(too_large(bytes.len() as u64, limits.job_bytes).into());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
@@ -257,7 +292,8 @@ fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
     })
 }
 
-/// Whether a text can be a `job_id`, and a file's name.
+/// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
+/// name, so nothing else will do.
 fn is_id(id: &str) -> bool {
     id.len() <= 128
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -266,8 +302,6 @@ fn is_id(id: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
-/// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
-/// name, so nothing else will do.
 fn read_id(
     node: &Node,
     place: &Place,

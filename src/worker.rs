@@ -111,7 +111,7 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     let store = Store::open(&settings.store)?;
     store.ready().await?;
     let road = Road::new(settings, store, typesetters, reserved).await?;
-    let intake = Intake::open(&settings.queue, prefetch).await?;
+    let intake = Intake::open_within(&settings.queue, prefetch, settings.limits.job_bytes).await?;
     // A broker that is out is waited for: no reason for a service manager to start us again.
     telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
@@ -279,12 +279,19 @@ impl Road {
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
         }
-        let read = job::read(
-            &delivery.body,
-            delivery.message_id.as_deref(),
-            &self.settings.limits,
-            &self.editions,
-        );
+        let message_id = delivery.message_id.as_deref();
+        let (limits, editions) = (&self.settings.limits, &self.editions);
+        let read = match delivery.unfit() {
+            None => job::read(&delivery.body, message_id, limits, editions),
+            Some(unfit) => {
+                let body = match &unfit.dropped {
+                    None => Ok(&delivery.body[..]),
+                    Some(sha256) => Err(&sha256[..]),
+                };
+                let problems = unfit.problems.clone();
+                Err(job::refuse(problems, body, message_id, limits, editions))
+            }
+        };
         let identity = match &read {
             Ok(job) => job.identity.clone(),
             Err(refusal) => refusal.identity.clone(),
@@ -349,6 +356,10 @@ impl Road {
             }
             Err(Stop::Failed(Failure::Outage(outage))) => {
                 self.retry(delivery, identity, &outage).await
+            }
+            // Nothing but its rejection can be done: no copy can be made of it that could wait.
+            Err(Stop::Failed(Failure::Rejected(rejection))) if delivery.unfit().is_some() => {
+                self.reject(delivery, identity, &rejection).await
             }
             Err(Stop::Failed(Failure::Rejected(rejection))) => {
                 match self.stored_already(identity).await {
@@ -538,6 +549,10 @@ impl Road {
         let Some((delivery, said)) = self.say(delivery, event).await? else {
             return Ok(Outcome::Waiting);
         };
+        if delivery.unfit().is_some() {
+            delivery.dead_letter_original(said).await?;
+            return Ok(outcome);
+        }
         let buried = delivery.bury(said, reason).await?;
         delivery.ack(buried).await?;
         Ok(outcome)

@@ -11,7 +11,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{DeadCommand, Error, Exit, Filter, Format, Selection, block_on};
 use crate::config::Settings;
-use crate::transport::{Client, DeadJob, Verdict};
+use crate::problem::{Outage, Part};
+use crate::transport::{AsSent, Client, DeadJob, Verdict};
 
 pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
     if let DeadCommand::Replay(selection) | DeadCommand::Drop(selection) = command
@@ -23,7 +24,8 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
         ));
     }
     block_on(async {
-        let mut client = Client::open(&settings.queue).await?;
+        let job_bytes = settings.limits.job_bytes;
+        let mut client = Client::open_within(&settings.queue, job_bytes).await?;
         let done = match command {
             DeadCommand::List { filter, format } => list(&mut client, filter, *format).await,
             DeadCommand::Show { ids, format } => show(&mut client, ids, *format).await,
@@ -65,12 +67,15 @@ async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(),
     let tell = |job: &DeadJob| match format {
         Format::Text => {
             eprintln!("{}  {}  {}", job.event, job.code, job.message);
+            if job.as_sent == AsSent::Nothing {
+                aside(&format!("the body of {} is too large to be shown", job.id));
+            }
             io::stdout().write_all(&job.body)
         }
         Format::Json => {
             let body = String::from_utf8_lossy(&job.body);
             print_json(&Line {
-                body: Some(&body),
+                body: (job.as_sent != AsSent::Nothing).then_some(&body),
                 ..Line::of(job)
             })
         }
@@ -84,6 +89,8 @@ async fn settle(
     verdict: Verdict,
     done: &str,
 ) -> Result<(), Error> {
+    let mut held = 0;
+    let replays = verdict == Verdict::Replay;
     let (verdict, done) = match selection.dry_run {
         true => (Verdict::Keep, format!("would be {done}:")),
         false => (verdict, done.to_owned()),
@@ -95,7 +102,32 @@ async fn settle(
             ..Line::of(job)
         }),
     };
-    walk(client, &selection.filter, verdict, tell).await
+    let mut whole = |job: &DeadJob| {
+        let whole = !replays || job.as_sent == AsSent::Whole;
+        if !whole {
+            held += 1;
+            aside(&format!(
+                "not replayed: {}: what would be sent is not what is here: {}",
+                job.id, job.message
+            ));
+        }
+        whole
+    };
+    walk_these(client, &selection.filter, verdict, &mut whole, tell).await?;
+    if held > 0 {
+        return Err(Error::Outage(Outage::new(
+            Part::Transport,
+            format!(
+                "not replayed, for no true copy of them can be made: {held}. Their senders have to                  send them again; banshi dead drop removes them"
+            ),
+        )));
+    }
+    Ok(())
+}
+
+/// A line on standard error. It may be closed.
+fn aside(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Walks through the dead queue, does what `verdict` says to each job that the filter lets
@@ -104,6 +136,17 @@ async fn walk(
     client: &mut Client,
     filter: &Filter,
     verdict: Verdict,
+    tell: impl FnMut(&DeadJob) -> io::Result<()>,
+) -> Result<(), Error> {
+    walk_these(client, filter, verdict, &mut |_| true, tell).await
+}
+
+/// The same for those of the jobs only for which `these` holds; the others stay and are not told of.
+async fn walk_these(
+    client: &mut Client,
+    filter: &Filter,
+    verdict: Verdict,
+    these: &mut impl FnMut(&DeadJob) -> bool,
     tell: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
     struct Walk<T> {
@@ -138,6 +181,9 @@ async fn walk(
         walk.matched = true;
         if filter.ids.contains(&job.id) {
             walk.seen.insert(job.id.clone());
+        }
+        if !these(job) {
+            return Verdict::Keep;
         }
         if verdict == Verdict::Keep {
             walk.tell(job);

@@ -10,6 +10,7 @@
 
 mod broker;
 mod client;
+mod guard;
 mod handle;
 mod lane;
 mod properties;
@@ -73,12 +74,16 @@ impl Current {
 }
 
 impl Intake {
-    /// Starts to connect, in the background.
+    /// Starts to connect, in the background. A body of more than `job_bytes` is not held.
     ///
     /// # Errors
     /// When the address is none.
-    pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
-        let broker = Arc::new(Broker::new(settings)?);
+    pub async fn open(
+        settings: &config::Queue,
+        prefetch: u16,
+        job_bytes: usize,
+    ) -> Result<Intake, Outage> {
+        let broker = Arc::new(Broker::new(settings, job_bytes)?);
         let (deliver, deliveries) = mpsc::channel(1);
         let (stops, stopping) = mpsc::channel(1);
         let (pause, paused) = watch::channel(None);

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::config;
 use crate::event::Event;
-use crate::problem::Outage;
+use crate::problem::{Outage, Part, Problem};
 use crate::timing::Deadline;
 
 /// The waits between attempts. The last one repeats.
@@ -76,6 +76,18 @@ pub struct Reason {
     pub event: &'static str,
 }
 
+/// The largest body that is held where no limit is named.
+pub const LARGEST: usize = 64 << 20;
+
+/// What is wrong with a message before its job is read: it could not be handed on as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// At least one.
+    pub problems: Vec<Problem>,
+    /// The SHA-256 of its body, where that is not in hand.
+    pub dropped: Option<String>,
+}
+
 /// A job in hand, not yet acknowledged. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Delivery {
@@ -135,6 +147,31 @@ impl Delivery {
             Handle::Spool(handle) => handle.bury(&self.body, reason).await?,
         }
         Ok(event)
+    }
+
+    /// What is wrong with its message, if anything is: such a job is refused, and
+    /// [`Delivery::dead_letter_original`] ends it.
+    pub fn unfit(&self) -> Option<&Unfit> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.unfit.as_ref(),
+            // A file is a body and nothing else.
+            Handle::Spool(_) => None,
+        }
+    }
+
+    /// Has the broker itself put the message into the dead queue and so takes leave of it: for one
+    /// of which we have no true copy.
+    ///
+    /// # Errors
+    /// When that may not have been heard: the job comes again.
+    pub async fn dead_letter_original(self, _: Confirmed) -> Result<(), Outage> {
+        match self.handle {
+            Handle::Amqp(handle) => handle.dead_letter_original().await,
+            Handle::Spool(_) => Err(Outage::new(
+                Part::Transport,
+                "a spool's jobs are buried as they are",
+            )),
+        }
     }
 
     /// Acknowledges the job: it is done, and the world knows.
@@ -220,11 +257,25 @@ impl Intake {
     /// # Errors
     /// What waiting cannot mend: a wrong address, a folder that cannot be made.
     pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
+        Intake::open_within(settings, prefetch, LARGEST).await
+    }
+
+    /// The same; a body of more than `job_bytes` is not held, and its job is unfit.
+    ///
+    /// # Errors
+    /// As [`Intake::open`].
+    pub async fn open_within(
+        settings: &config::Queue,
+        prefetch: u16,
+        job_bytes: usize,
+    ) -> Result<Intake, Outage> {
         match settings.url.strip_prefix("spool:") {
             Some(dir) => Ok(Intake::Spool(
                 spool::Intake::open(dir.as_ref(), prefetch).await?,
             )),
-            None => Ok(Intake::Amqp(amqp::Intake::open(settings, prefetch).await?)),
+            None => Ok(Intake::Amqp(
+                amqp::Intake::open(settings, prefetch, job_bytes).await?,
+            )),
         }
     }
 
@@ -287,6 +338,18 @@ impl Intake {
     }
 }
 
+/// How much of a dead job is in hand as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AsSent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its body. Its properties or headers cannot be read as they are.
+    Body,
+    /// Nothing: its body is larger than [`LARGEST`].
+    Nothing,
+}
+
 /// A job in the dead queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadJob {
@@ -302,8 +365,10 @@ pub struct DeadJob {
     pub lane: String,
     /// Since when it is here, when known.
     pub buried_at: Option<OffsetDateTime>,
-    /// The job's bytes, as sent.
+    /// The job's bytes, as sent, if they are in hand.
     pub body: Vec<u8>,
+    /// Whether they are. Only what is whole can be replayed.
+    pub as_sent: AsSent,
 }
 
 /// What is to be done with a job in the dead queue.
@@ -313,7 +378,8 @@ pub enum Verdict {
     Keep,
     /// It stays, and so do all after it: the walk ends.
     Stop,
-    /// It goes back to its lane, as it was sent; removed here when its copy is safe.
+    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is not
+    /// in hand as it was sent stays.
     Replay,
     /// It is removed.
     Drop,
@@ -334,9 +400,17 @@ impl Client {
     /// # Errors
     /// When the broker is not there or does not let us in, with the address and what to do.
     pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
+        Client::open_within(settings, LARGEST).await
+    }
+
+    /// The same, where a job may have `job_bytes`: a dead one that has more died of that.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_within(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
         match settings.url.strip_prefix("spool:") {
             Some(dir) => Ok(Client::Spool(spool::Client::open(dir.as_ref()).await?)),
-            None => Ok(Client::Amqp(amqp::Client::open(settings).await?)),
+            None => Ok(Client::Amqp(amqp::Client::open(settings, job_bytes).await?)),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::node::{Line, Node};
 use crate::process::{READY, Worker};
 use crate::sender::publish;
 use crate::shelf::Shelf;
-use crate::support::deployment::{WRITE_DOWN_QUEUES, remove_topology};
+use crate::support::deployment::{WRITE_DOWN_QUEUES, died_of, remove_topology};
 use crate::support::stores::Server;
 use crate::support::{BANSHI, repository};
 
@@ -689,6 +689,9 @@ async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
         let headers = delivery.properties.headers().clone().unwrap_or_default();
         let code = headers.inner().get("report_error_code");
         let code = code.and_then(|code| code.as_long_string().map(ToString::to_string));
+        // The broker's own hand, when a worker has rejected a message that it could not copy.
+        let rejected = || died_of(&headers).filter(|reason| reason == "rejected");
+        let code = code.or_else(|| rejected().map(|_| "E-JSON".to_owned()));
         dead.push(Dead {
             body: sha256(&delivery.data),
             code: code.unwrap_or_else(|| "none".to_owned()),

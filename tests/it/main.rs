@@ -33,5 +33,6 @@ mod the_file_is_archival;
 mod the_page_keeps_its_measures;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
+mod the_wire_is_guarded;
 mod typesetters_are_confined;
 mod urgent_passes_bulk;

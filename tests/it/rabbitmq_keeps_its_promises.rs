@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use banshi::config;
 use banshi::event;
-use banshi::transport::{Client, DeadJob, Intake, Lane, Reason, State, Verdict};
+use banshi::transport::{AsSent, Client, DeadJob, Intake, Lane, Reason, State, Verdict};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
@@ -323,6 +323,7 @@ async fn a_buried_job_keeps_its_body_and_properties() {
         lane: "urgent".to_owned(),
         buried_at: Some(since),
         body: b"not json".to_vec(),
+        as_sent: AsSent::Whole,
     };
     assert_eq!(jobs, [want]);
     client.close().await;

@@ -11,6 +11,7 @@ use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
+use super::guard::{self, Findings};
 use super::tls;
 use super::topology::{Topology, Unfit};
 use crate::config;
@@ -48,13 +49,15 @@ pub(super) struct Broker {
     mode: config::Topology,
     /// How long a job may be held.
     pub(super) lease: Duration,
+    /// The largest body that is held.
+    pub(super) body: usize,
     /// The names.
     pub(super) topology: Topology,
 }
 
 impl Broker {
-    /// Reads the address.
-    pub(super) fn new(settings: &config::Queue) -> Result<Broker, Outage> {
+    /// Reads the address. Bodies of more than `body` bytes are not held.
+    pub(super) fn new(settings: &config::Queue, body: usize) -> Result<Broker, Outage> {
         let wrong = |why: String| {
             let form = "want amqp://user:password@host:5672/vhost";
             Outage::new(
@@ -81,23 +84,22 @@ impl Broker {
             tls: settings.tls.clone(),
             mode: settings.topology,
             lease: Duration::from_secs(settings.lease),
+            body,
             topology: Topology::new(&settings.prefix),
         })
     }
 
-    /// Connects. `role` is in the connection's name, for whoever looks at the broker.
-    pub(super) async fn connect(&self, role: &str) -> Result<Connection, Fault> {
+    /// Connects, with the guard in between. `role` is in the connection's name, for whoever looks at
+    /// the broker.
+    pub(super) async fn connect(&self, role: &str) -> Result<(Connection, Findings), Fault> {
         let name = format!("{} {role}", PRODUCT);
         // No automatic recovery: after a restart of the broker it leaves consumers behind that
         // hold messages and that nobody reads.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let tls = tls::read(&self.tls).await.map_err(Fault::Lasting)?;
-        let connecting = async {
-            let runtime = lapin::runtime::default_runtime()?;
-            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime).await
-        };
+        let connecting = guard::connect(self.uri.clone(), properties, tls, self.body);
         match timeout(CONNECT, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
+            Ok(Ok(guarded)) => Ok(guarded),
             Ok(Err(error)) => Err(self.refusal(error)),
             Err(_) => Err(Fault::Passing(Outage::new(
                 Part::Transport,

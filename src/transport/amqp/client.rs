@@ -13,14 +13,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::broker::{Broker, PRODUCT, answered, close};
+use super::guard::{Findings, Unfit};
 use super::properties::{
     BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
 };
 use super::publisher::Publisher;
 use crate::config;
-use crate::digest;
-use crate::problem::{Outage, Part};
-use crate::transport::{DeadJob, Lane, Verdict};
+use crate::problem::{Code, Outage, Part};
+use crate::transport::{AsSent, DeadJob, LARGEST, Lane, Verdict};
+use crate::{digest, event, job};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
 const CRASHED: &str = "crashed";
@@ -34,6 +35,10 @@ const TOGETHER: usize = 16;
 pub struct Client {
     broker: Box<Broker>,
     publisher: Box<Publisher>,
+    /// What is wrong with what is looked at.
+    findings: Findings,
+    /// What a job may have.
+    job_bytes: usize,
 }
 
 impl Client {
@@ -42,9 +47,10 @@ impl Client {
     ///
     /// # Errors
     /// When the broker is not there, does not let us in, or is not as it must be.
-    pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
-        let broker = Box::new(Broker::new(settings)?);
-        let connection = broker.connect("client").await?;
+    pub async fn open(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
+        // What is in the dead queue may be larger than a job may be, and is to be seen all the same.
+        let broker = Box::new(Broker::new(settings, LARGEST)?);
+        let (connection, findings) = broker.connect("client").await?;
         if broker.declares()
             && let Err(fault) = broker.prepare(&connection).await
         {
@@ -55,6 +61,8 @@ impl Client {
         Ok(Client {
             broker,
             publisher: Box::new(Publisher::new(connection, false)),
+            findings,
+            job_bytes,
         })
     }
 
@@ -101,11 +109,19 @@ impl Client {
                 // Somebody else has taken the rest.
                 break;
             };
-            let message = message.delivery;
+            let mut message = message.delivery;
+            let unfit = self.findings.take(channel.id(), message.delivery_tag);
             // What is given back goes behind what was given back before. So after the end, too,
             // the rest is taken out, to go back together and in order.
-            let job = (!ended).then(|| self.dead_job(&message));
-            let mut verdict = job.as_ref().map_or(Verdict::Keep, &mut judge);
+            let job = (!ended).then(|| self.dead_job(&mut message, unfit.as_ref()));
+            let mut verdict = match &job {
+                Some(job) => judge(job),
+                None => Verdict::Keep,
+            };
+            if verdict == Verdict::Replay && unfit.is_some() {
+                // What would be sent is not what is here.
+                verdict = Verdict::Keep;
+            }
             if let (Some(job), Verdict::Replay) = (&job, verdict) {
                 walked = self.replay(job, &message.properties).await;
                 if walked.is_err() {
@@ -190,16 +206,27 @@ impl Client {
             .await?)
     }
 
-    /// What a message in the dead queue says of itself.
-    fn dead_job(&self, message: &Message) -> DeadJob {
+    /// What a message in the dead queue says of itself. Its body is taken out of it.
+    fn dead_job(&self, message: &mut Message, unfit: Option<&Unfit>) -> DeadJob {
+        let body = std::mem::take(&mut message.data);
+        let dropped = unfit.and_then(|unfit| unfit.dropped.as_ref());
+        let as_sent = match unfit {
+            None => AsSent::Whole,
+            Some(_) if dropped.is_some() => AsSent::Nothing,
+            Some(_) => AsSent::Body,
+        };
+        let bytes = dropped.map_or(body.len() as u64, |(_, bytes)| *bytes);
         let properties = &message.properties;
         let own = |name| header(properties, name).and_then(text);
         let id = properties
             .message_id()
             .as_ref()
             .map(|id| id.as_str().to_owned());
-        let id = id.unwrap_or_else(|| format!("sha256:{}", digest::sha256(&message.data)));
-        let body = message.data.clone();
+        let id = id.unwrap_or_else(|| {
+            let sha256 =
+                dropped.map_or_else(|| digest::sha256(&body), |(sha256, _)| sha256.clone());
+            format!("sha256:{sha256}")
+        });
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
@@ -213,6 +240,7 @@ impl Client {
                 lane,
                 buried_at,
                 body,
+                as_sent,
             };
         }
         // Without our headers it was the broker that gave it up. x-first-death-reason would be the
@@ -232,6 +260,21 @@ impl Client {
         let lane = Lane::ALL
             .into_iter()
             .find(|lane| queue == self.broker.topology.lane(*lane));
+        let buried_at = death.and_then(|death| death.inner().get("time"));
+        let buried_at = buried_at.and_then(seconds);
+        // Only a worker that cannot make a copy of a message has the broker bury it.
+        if code == "rejected" && lane.is_some() || unfit.is_some() && death.is_none() {
+            return DeadJob {
+                id,
+                code: Code::Json.to_string(),
+                message: self.refusal(unfit, bytes),
+                event: event::Kind::Rejected.as_str().to_owned(),
+                lane: lane.unwrap_or(Lane::Bulk).to_string(),
+                buried_at,
+                body,
+                as_sent,
+            };
+        }
         let message = match code.as_str() {
             "delivery_limit" => {
                 "its workers ended before it did, every time that it was delivered".to_owned()
@@ -239,15 +282,35 @@ impl Client {
             other => format!("the broker took it out of queue {queue:?}: {other}"),
         };
         let lane = lane.unwrap_or(Lane::Bulk).to_string();
-        let buried_at = death.and_then(|death| death.inner().get("time"));
         DeadJob {
             id,
             code,
             message,
             event: CRASHED.to_owned(),
             lane,
-            buried_at: buried_at.and_then(seconds),
+            buried_at,
             body,
+            as_sent,
+        }
+    }
+
+    /// Why a worker has refused a message that it could not copy: it is looked at in the same way.
+    fn refusal(&self, unfit: Option<&Unfit>, bytes: u64) -> String {
+        let mut problems = Vec::new();
+        if let Some(unfit) = unfit {
+            problems = unfit.problems(self.job_bytes);
+        }
+        if bytes > self.job_bytes as u64 && unfit.is_none_or(|unfit| unfit.dropped.is_none()) {
+            problems.push(job::too_large(bytes, self.job_bytes));
+        }
+        let more = match problems.len().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        match problems.first() {
+            Some(first) => format!("{}{more}", first.message),
+            None => "a worker refused the message itself, and by these settings it is fit:                      replay it"
+                .to_owned(),
         }
     }
 

@@ -28,7 +28,7 @@ use super::session::Session;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
 use crate::timing::{ANSWER, BACKOFF, Deadline, REFUSED, REPLY, backoff};
-use crate::transport::{self, Delivery, Lane, Reason, retry_wait};
+use crate::transport::{self, Delivery, Lane, Reason, Unfit, retry_wait};
 
 /// The transport's side of a delivery.
 pub struct Handle {
@@ -37,6 +37,9 @@ pub struct Handle {
     lane: Lane,
     acker: Acker,
     properties: Box<BasicProperties>,
+    /// What is wrong with the message, if anything is. We have not got it as it was sent then, and
+    /// make no copy of it.
+    pub(in crate::transport) unfit: Option<Unfit>,
 }
 
 impl fmt::Debug for Handle {
@@ -124,13 +127,14 @@ impl Handle {
         }
 
         let exchange = self.name("events");
-        self.put(
-            &exchange,
-            &event.routing_key,
-            &event.body,
-            properties.clone(),
-        )
-        .await?;
+        let (key, body) = (&event.routing_key, &event.body);
+        if self.unfit.is_some() {
+            // It cannot be sent to wait outside: no copy can be made of it.
+            self.insist(&exchange, key, body, properties.clone())
+                .await?;
+        } else {
+            self.put(&exchange, key, body, properties.clone()).await?;
+        }
         let reply = |reply_to: &String| Reply {
             session: Arc::clone(&self.session),
             // Never the default exchange, which reaches every queue by its name: a job must not
@@ -149,6 +153,7 @@ impl Handle {
     /// # Errors
     /// When it may not be safe there.
     pub async fn bury(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
+        self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
@@ -160,6 +165,16 @@ impl Handle {
             .await
     }
 
+    /// Has the broker put the message itself into the dead queue, as it was sent: it does when a
+    /// message is rejected (RabbitMQ, "Dead Lettering"), and a lane keeps it until that is done.
+    ///
+    /// # Errors
+    /// When the rejection may not have arrived: the job comes again.
+    pub async fn dead_letter_original(self) -> Result<(), Outage> {
+        let rejected = self.acker.reject(BasicRejectOptions { requeue: false });
+        self.settled("the rejection", rejected).await
+    }
+
     /// Acknowledges the job.
     ///
     /// # Errors
@@ -167,19 +182,24 @@ impl Handle {
     pub async fn ack(self) -> Result<(), Outage> {
         // By the delivery's own acker: a delivery tag means nothing on another channel, and
         // acknowledging one twice closes the channel (RabbitMQ, "Consumer Acknowledgements").
-        match answered(
-            "the acknowledgement",
-            self.acker.ack(BasicAckOptions::default()),
-        )
-        .await
-        {
+        let acked = self.acker.ack(BasicAckOptions::default());
+        self.settled("the acknowledgement", acked).await
+    }
+
+    /// Waits until what ends a delivery is written.
+    async fn settled(
+        &self,
+        what: &str,
+        answer: impl Future<Output = lapin::Result<bool>>,
+    ) -> Result<(), Outage> {
+        match answered(what, answer).await {
             Ok(true) => {
                 self.session.settled(self.lane);
                 Ok(())
             }
             Ok(false) => {
-                let why = "the job's channel had ended before its acknowledgement; it comes again";
-                self.session.end(why);
+                let why = format!("the job's channel had ended before {what}; it comes again");
+                self.session.end(why.as_str());
                 Err(Outage::new(Part::Transport, why))
             }
             Err(outage) => {
@@ -218,6 +238,7 @@ impl Handle {
         header: &str,
         number: i64,
     ) -> Result<(), Outage> {
+        self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         headers.insert(header.into(), AMQPValue::LongLongInt(number));
         let exchange = self.name(&format!("retry.{label}"));
@@ -296,6 +317,17 @@ impl Handle {
         self.session.is_up() && self.acker.usable()
     }
 
+    /// Whether a copy of the message would be the message.
+    fn is_whole(&self) -> Result<(), Outage> {
+        match self.unfit {
+            Some(_) => Err(Outage::new(
+                Part::Transport,
+                "no copy of this message can be made; it comes again",
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn name(&self, rest: &str) -> String {
         self.broker.topology.name(rest)
     }
@@ -332,6 +364,7 @@ pub(super) fn delivery(
     session: &Arc<Session>,
     lane: Lane,
     message: Message,
+    unfit: Option<Unfit>,
 ) -> Delivery {
     let Message {
         data,
@@ -363,6 +396,7 @@ pub(super) fn delivery(
             lane,
             acker,
             properties: Box::new(properties),
+            unfit,
         }),
     }
 }

@@ -5,7 +5,7 @@
 
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{ChannelId, FieldTable};
 use lapin::{Acker, Channel, Consumer, ErrorKind};
 use tokio::time::timeout;
 use tracing::debug;
@@ -60,6 +60,11 @@ impl Inlet {
             consumer: Registered::No,
             registered: 0,
         }
+    }
+
+    /// The number of its channel.
+    pub(super) fn channel(&self) -> ChannelId {
+        self.channel.id()
     }
 
     /// What comes next; waits for ever where there is no consumer. Cancel safe.

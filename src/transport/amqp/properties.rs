@@ -77,7 +77,8 @@ pub(super) fn copy(of: &BasicProperties) -> (BasicProperties, FieldTable) {
     (copy, headers)
 }
 
-fn is_the_brokers(header: &str) -> bool {
+/// Whether a header is one that the broker writes, which no copy has.
+pub(super) fn is_the_brokers(header: &str) -> bool {
     header.starts_with("x-first-death-")
         || header.starts_with("x-last-death-")
         || matches!(

@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::stream::{BoxStream, StreamExt, select};
+use lapin::message::Delivery as Message;
 use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{ChannelId, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, Event};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::broker::{Broker, Fault, answered, close, outage, plain};
+use super::guard::{Findings, Unfit};
 use super::lane::Inlet;
 use super::properties::short;
 use super::publisher::{Publisher, Unsafe};
@@ -63,6 +65,8 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
 /// Two connections, one to consume and one to publish, that live and die together.
 pub(super) struct Session {
     consume: Connection,
+    /// What is wrong with what came in.
+    findings: Findings,
     publisher: Publisher,
     /// The consumers' channels, on which acknowledgements go.
     lanes: Vec<Channel>,
@@ -142,9 +146,9 @@ impl fmt::Debug for Session {
 impl Session {
     /// Connects twice and prepares the topology. No jobs are asked for yet.
     pub(super) async fn open(broker: &Broker, prefetch: u16) -> Result<(Session, Incoming), Fault> {
-        let consume = broker.connect("consume").await?;
+        let (consume, findings) = broker.connect("consume").await?;
         let publish = match broker.connect("publish").await {
-            Ok(publish) => publish,
+            Ok((publish, _)) => publish,
             Err(fault) => {
                 close(&consume).await;
                 return Err(fault);
@@ -158,6 +162,7 @@ impl Session {
         let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
         let mut session = Session {
             consume,
+            findings,
             publisher: Publisher::new(publish, true),
             lanes: Vec::new(),
             questions: Mutex::default(),
@@ -384,6 +389,11 @@ impl Session {
     /// The lanes of which a job was acknowledged, as they change.
     pub(super) fn lanes_settled(&self) -> watch::Receiver<Option<Lane>> {
         self.settled.subscribe()
+    }
+
+    /// What is wrong with a message that came in on a channel of ours, if anything is.
+    pub(super) fn unfit(&self, channel: ChannelId, message: &Message) -> Option<Unfit> {
+        self.findings.take(channel, message.delivery_tag)
     }
 
     /// Ends the session. Who owns it builds another one.

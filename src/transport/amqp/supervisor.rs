@@ -196,7 +196,7 @@ impl Supervisor {
             } = &mut *incoming;
             // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
             // had before a delivery is taken, so that no more than one is ever between.
-            let (lane, came) = tokio::select! {
+            let (lane, channel, came) = tokio::select! {
                 biased;
                 stop = stopping.recv() => return Ended::Intake(stop),
                 why = session.ended() => return Ended::Session(why),
@@ -250,13 +250,15 @@ impl Supervisor {
                     }
                     Err(_) => return Ended::Intake(None),
                 },
-                came = urgent.next(), if place.is_some() => (urgent.lane, came),
-                came = bulk.next(), if place.is_some() => (bulk.lane, came),
+                came = urgent.next(), if place.is_some() => (urgent.lane, urgent.channel(), came),
+                came = bulk.next(), if place.is_some() => (bulk.lane, bulk.channel(), came),
             };
             match came {
                 Came::Job(message) => {
                     if let Some(place) = place.take() {
-                        place.send(Ok(delivery(shared, session, lane, *message)));
+                        let unfit = session.unfit(channel, &message);
+                        let unfit = unfit.map(|unfit| unfit.told(broker.body));
+                        place.send(Ok(delivery(shared, session, lane, *message, unfit)));
                     }
                 }
                 Came::Drained => {}

@@ -16,7 +16,7 @@ use super::ticket::{REASON, Ticket, safe_name};
 use super::{blocking, open};
 use crate::disk;
 use crate::problem::{Outage, Part};
-use crate::transport::{DeadJob, Lane, Verdict};
+use crate::transport::{AsSent, DeadJob, Lane, Verdict};
 
 /// The sender's and the operator's side.
 #[derive(Debug)]
@@ -119,6 +119,7 @@ fn read_dead(home: &Home, name: &str) -> Result<Option<DeadJob>, Outage> {
     let buried_at = fs::metadata(&why).and_then(|reason| reason.modified());
     let text = |field: &str| reason[field].as_str().unwrap_or("unknown").to_owned();
     Ok(Some(DeadJob {
+        as_sent: AsSent::Whole,
         id: name.to_owned(),
         code: text("code"),
         message: text("message"),

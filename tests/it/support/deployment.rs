@@ -326,8 +326,14 @@ impl Deployment {
                 .into_iter()
                 .map(|(body, properties)| {
                     let headers = properties.headers().clone().unwrap_or_default();
-                    let code = headers.inner().get("report_error_code").expect("a reason");
-                    let code = code.as_long_string().expect("text").to_string();
+                    let code = match headers.inner().get("report_error_code") {
+                        Some(code) => code.as_long_string().expect("text").to_string(),
+                        // Without a reason of ours it was rejected itself, which the broker writes.
+                        None => {
+                            assert_eq!(died_of(&headers).as_deref(), Some("rejected"));
+                            "E-JSON".to_owned()
+                        }
+                    };
                     Dead { body, code }
                 })
                 .collect(),
@@ -361,6 +367,30 @@ impl Deployment {
                 left
             }
         }
+    }
+
+    /// The full name of an exchange or a queue.
+    pub fn name(&self, rest: &str) -> String {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no names")
+        };
+        format!("{}.{rest}", broker.prefix)
+    }
+
+    /// Messages that are ready in a queue.
+    pub async fn ready(&self, queue: &str) -> usize {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no queue")
+        };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = self.name(queue).into();
+        let asked = broker
+            .channel
+            .queue_declare(name, options, FieldTable::default());
+        asked.await.expect("a queue").message_count() as usize
     }
 
     /// Takes everything out of a queue.
@@ -456,6 +486,14 @@ impl Deployment {
         } = broker.as_ref();
         remove_topology(channel, prefix, &["heard"]).await;
     }
+}
+
+/// What the broker says that a message died of last.
+pub fn died_of(headers: &FieldTable) -> Option<String> {
+    let deaths = headers.inner().get("x-death")?.as_array()?;
+    let last = deaths.as_slice().first()?.as_field_table()?;
+    let reason = last.inner().get("reason")?.as_long_string()?;
+    Some(reason.to_string())
 }
 
 /// For `rabbitmqctl eval`, before a node is killed: every node writes down what it knows of its
@@ -555,6 +593,16 @@ impl Worker {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it has had at once, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = line.expect("its high-water mark").trim();
+        let most = most.strip_suffix(" kB").expect("in KiB");
+        most.parse().expect("a number")
     }
 
     /// What it has logged.

@@ -11,6 +11,7 @@ pub mod node;
 pub mod notes;
 pub mod pdf;
 pub mod picture;
+pub mod raw_amqp;
 pub mod stores;
 pub mod wire;
 
