@@ -151,18 +151,15 @@ impl Supervisor {
                     return Ended::Session(plain(&outage));
                 }
             }
-            say(
-                state,
-                match &*standing {
-                    Standing::Held { why, .. } => State::Down(why.clone()),
-                    Standing::Proving { .. } => {
-                        State::Down(disproved.clone().unwrap_or_else(|| {
-                            "finding out whether the broker takes messages".to_owned()
-                        }))
-                    }
-                    Standing::Serving { .. } => State::Up,
-                },
-            );
+            match &*standing {
+                Standing::Held { why, .. } => say(state, State::Down(why.clone())),
+                Standing::Serving { .. } => say(state, State::Up),
+                // What was said before holds until this is proved: why there was no session, or
+                // why it was held.
+                Standing::Proving { .. } => disproved
+                    .clone()
+                    .is_some_and(|why| say(state, State::Down(why))),
+            };
             let trial = match &*standing {
                 Standing::Held { .. } => None,
                 Standing::Proving { thorough, .. } => Some((*thorough, tries > 0)),
