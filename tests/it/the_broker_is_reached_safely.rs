@@ -371,7 +371,7 @@ async fn an_alarm_of_the_broker_holds_events_back_and_neither_jobs_nor_acknowled
         client.send("late", b"{}", Lane::Bulk),
     )
     .await;
-    let refused = refused.expect("an answer").unwrap_err().chain();
+    let refused = refused.expect("an answer").unwrap_err().to_string();
     println!("{refused}");
     assert!(refused.contains("memory or disk"), "{refused}");
 

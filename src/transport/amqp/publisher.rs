@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::broker::{ANSWER, close, is_missing, outage};
 use super::properties::short;
 use crate::problem::{Outage, Part};
+use crate::transport::Unsent;
 
 /// Publishes in flight, each on a channel of its own. A job more waits for one to end.
 const CHANNELS: usize = 64;
@@ -29,6 +30,12 @@ pub(super) enum Unsafe {
     Missing(Outage),
     /// Nobody knows.
     Unknown(Outage),
+}
+
+impl From<Unsafe> for Unsent {
+    fn from(failure: Unsafe) -> Self {
+        Unsent::Outage(failure.into())
+    }
 }
 
 impl From<Unsafe> for Outage {
