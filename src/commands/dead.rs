@@ -2,15 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
+use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::output::{foreign, json, line, tell};
 use super::{DeadCommand, Error, Exit, Filter, Format, Selection, block_on};
 use crate::config::Settings;
+use crate::escape;
 use crate::problem::{Outage, Part};
 use crate::transport::{AsSent, Client, DeadJob, Verdict};
 
@@ -42,21 +45,21 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
 }
 
 async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<(), Error> {
-    let tell = |job: &DeadJob| match format {
+    let print = |job: &DeadJob| match format {
         Format::Text => {
             let DeadJob {
-                id,
                 event,
                 code,
                 message,
                 ..
             } = job;
+            let id = escape::id(&job.id);
             let since = since(job).unwrap_or_else(|| "-".to_owned());
-            writeln!(io::stdout(), "{id}  {event}  {code}  {since}  {message}")
+            line(format_args!("{id}  {event}  {code}  {since}  {message}"))
         }
-        Format::Json => print_json(&Line::of(job)),
+        Format::Json => json(&Line::of(job)),
     };
-    walk(client, filter, Verdict::Keep, tell).await
+    walk(client, filter, Verdict::Keep, print).await
 }
 
 async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(), Error> {
@@ -64,23 +67,27 @@ async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(),
         ids: ids.to_vec(),
         ..Filter::default()
     };
-    let tell = |job: &DeadJob| match format {
+    let print = |job: &DeadJob| match format {
         Format::Text => {
-            eprintln!("{}  {}  {}", job.event, job.code, job.message);
+            let why = format!("{}  {}  {}", job.event, job.code, job.message);
+            tell(escape::text(&why));
             if job.as_sent == AsSent::Nothing {
-                aside(&format!("the body of {} is too large to be shown", job.id));
+                tell(escape::text(&format!(
+                    "the body of {} is too large to be shown",
+                    job.id
+                )));
             }
-            io::stdout().write_all(&job.body)
+            foreign(&job.body)
         }
         Format::Json => {
             let body = String::from_utf8_lossy(&job.body);
-            print_json(&Line {
+            json(&Line {
                 body: (job.as_sent != AsSent::Nothing).then_some(&body),
                 ..Line::of(job)
             })
         }
     };
-    walk(client, &filter, Verdict::Keep, tell).await
+    walk(client, &filter, Verdict::Keep, print).await
 }
 
 async fn settle(
@@ -95,9 +102,9 @@ async fn settle(
         true => (Verdict::Keep, format!("would be {done}:")),
         false => (verdict, done.to_owned()),
     };
-    let tell = |job: &DeadJob| match selection.format {
-        Format::Text => writeln!(io::stdout(), "{done} {}", job.id),
-        Format::Json => print_json(&Line {
+    let print = |job: &DeadJob| match selection.format {
+        Format::Text => line(format_args!("{done} {}", escape::id(&job.id))),
+        Format::Json => json(&Line {
             done: Some(done.trim_end_matches(':')),
             ..Line::of(job)
         }),
@@ -106,39 +113,37 @@ async fn settle(
         let whole = !replays || job.as_sent == AsSent::Whole;
         if !whole {
             held += 1;
-            aside(&format!(
+            let why = format!(
                 "not replayed: {}: what would be sent is not what is here: {}",
                 job.id, job.message
-            ));
+            );
+            tell(escape::text(&why));
         }
         whole
     };
-    walk_these(client, &selection.filter, verdict, &mut whole, tell).await?;
+    walk_these(client, &selection.filter, verdict, &mut whole, print).await?;
     if held > 0 {
         return Err(Error::Outage(Outage::new(
             Part::Transport,
             format!(
-                "not replayed, for no true copy of them can be made: {held}. Their senders have to                  send them again; banshi dead drop removes them"
+                "not replayed, for no true copy of them can be made: {held}. Their senders have to \
+                 send them again; banshi dead drop removes them"
             ),
         )));
     }
     Ok(())
 }
 
-/// A line on standard error. It may be closed.
-fn aside(line: &str) {
-    drop(writeln!(io::stderr(), "{line}"));
-}
-
 /// Walks through the dead queue, does what `verdict` says to each job that the filter lets
-/// through, and tells of each when that is done. Never holds more than one job.
+/// through, and tells of each when that is done. Goes no further once nobody hears it. Never holds
+/// more than one job.
 async fn walk(
     client: &mut Client,
     filter: &Filter,
     verdict: Verdict,
-    tell: impl FnMut(&DeadJob) -> io::Result<()>,
+    print: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
-    walk_these(client, filter, verdict, &mut |_| true, tell).await
+    walk_these(client, filter, verdict, &mut |_| true, print).await
 }
 
 /// The same for those of the jobs only for which `these` holds; the others stay and are not told of.
@@ -147,23 +152,27 @@ async fn walk_these(
     filter: &Filter,
     verdict: Verdict,
     these: &mut impl FnMut(&DeadJob) -> bool,
-    tell: impl FnMut(&DeadJob) -> io::Result<()>,
+    print: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
     struct Walk<T> {
-        tell: T,
+        print: T,
         seen: BTreeSet<String>,
         matched: bool,
         told: io::Result<()>,
     }
     impl<T: FnMut(&DeadJob) -> io::Result<()>> Walk<T> {
-        fn tell(&mut self, job: &DeadJob) {
+        fn tell(&mut self, job: &DeadJob) -> ControlFlow<()> {
             if self.told.is_ok() {
-                self.told = (self.tell)(job);
+                self.told = (self.print)(job);
+            }
+            match self.told {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             }
         }
     }
     let walk = RefCell::new(Walk {
-        tell,
+        print,
         seen: BTreeSet::new(),
         matched: false,
         told: Ok(()),
@@ -171,24 +180,21 @@ async fn walk_these(
     let now = now();
     let judge = |job: &DeadJob| {
         let mut walk = walk.borrow_mut();
-        if walk.told.is_err() {
-            // Nobody listens any more, and nothing is to be done unheard.
-            return Verdict::Stop;
-        }
         if !filter.lets_through(job, now) {
             return Verdict::Keep;
         }
         walk.matched = true;
-        if filter.ids.contains(&job.id) {
+        if filter.names(&job.id) {
             walk.seen.insert(job.id.clone());
         }
         if !these(job) {
             return Verdict::Keep;
         }
-        if verdict == Verdict::Keep {
-            walk.tell(job);
+        match verdict {
+            // Nobody listens any more.
+            Verdict::Keep if walk.tell(job).is_break() => Verdict::Stop,
+            verdict => verdict,
         }
-        verdict
     };
     let walked = client
         .settle_dead(judge, |job| walk.borrow_mut().tell(job))
@@ -201,7 +207,8 @@ async fn walk_these(
     } = walk.into_inner();
     walked?;
     told?;
-    if let Some(id) = filter.ids.iter().find(|id| !seen.contains(*id)) {
+    let found = |word: &String| seen.contains(&*escape::id_of(word));
+    if let Some(id) = filter.ids.iter().find(|word| !found(word)) {
         let others = match filter.narrows() {
             true => " that the other conditions let through",
             false => "",
@@ -211,7 +218,7 @@ async fn walk_these(
         )));
     }
     if !matched && filter.narrows() {
-        eprintln!("no job in the dead queue is like that; `banshi dead list` shows what is there");
+        tell("no job in the dead queue is like that; `banshi dead list` shows what is there");
     }
     Ok(())
 }
@@ -226,6 +233,11 @@ impl Filter {
         !self.code.is_empty() || self.template.is_some() || self.older_than.is_some()
     }
 
+    /// Whether it asks for this id, given as it is or as the list shows it.
+    fn names(&self, id: &str) -> bool {
+        self.ids.iter().any(|word| escape::id_of(word) == id)
+    }
+
     fn lets_through(&self, job: &DeadJob, now: OffsetDateTime) -> bool {
         let code = |code: &String| code.eq_ignore_ascii_case(&job.code);
         let template = |want: &String| {
@@ -238,7 +250,7 @@ impl Filter {
             job.buried_at
                 .is_some_and(|buried_at| now - buried_at >= age)
         };
-        (self.ids.is_empty() || self.ids.contains(&job.id))
+        (self.ids.is_empty() || self.names(&job.id))
             && (self.code.is_empty() || self.code.iter().any(code))
             && self.template.as_ref().is_none_or(template)
             && self.older_than.is_none_or(old)
@@ -275,11 +287,6 @@ impl Line<'_> {
             body: None,
         }
     }
-}
-
-fn print_json(line: &Line) -> io::Result<()> {
-    let line = serde_json::to_string(line).expect("a line is plain data");
-    writeln!(io::stdout(), "{line}")
 }
 
 /// The template that a job names, if it can be read at all.

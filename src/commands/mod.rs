@@ -3,22 +3,25 @@
 mod catalog;
 mod dead;
 mod demo;
+mod output;
 mod queue;
 mod render;
 mod store;
 mod verify;
 mod worker;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use output::tell;
 
 use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry;
-use crate::transport::Lane;
+use crate::transport::{Lane, Unsent};
 use crate::typesetter::Ppi;
 
 /// How long a write that nobody waits for may take after the end.
@@ -27,14 +30,15 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked is done.
+    /// All that was asked is done, and told to whoever still listened.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
     /// banshi made.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
-    /// The environment is at fault: settings, fonts, disk, broker, store.
+    /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
+    /// when it is full, or closed before a command that changes something had told all of it.
     Environment = 3,
 }
 
@@ -105,6 +109,27 @@ enum Command {
     /// A typesetter process; the worker starts these
     #[command(hide = true)]
     Typesetter,
+}
+
+impl Command {
+    /// Whether it changes something, so that it must be known what was done.
+    fn changes(&self) -> bool {
+        match self {
+            Command::Dead(args) => match &args.command {
+                DeadCommand::List { .. } | DeadCommand::Show { .. } => false,
+                DeadCommand::Replay(selection) | DeadCommand::Drop(selection) => !selection.dry_run,
+            },
+            Command::Render(_) | Command::Worker(_) | Command::Enqueue(_) | Command::Store(_) => {
+                true
+            }
+            Command::Check(_)
+            | Command::Verify(_)
+            | Command::Templates(_)
+            | Command::Fonts(_)
+            | Command::Demo
+            | Command::Typesetter => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -332,7 +357,10 @@ struct FontsArgs {
 
 /// Reads the command line, does what it asks, and says how it ended.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return unparsed(&said).into(),
+    };
     if let Command::Typesetter = cli.command {
         return crate::typesetter::child();
     }
@@ -343,12 +371,13 @@ pub fn run() -> ExitCode {
     let mut log = settings.log.clone();
     if !matches!(cli.command, Command::Worker(_)) {
         // What the other commands do is said by themselves.
-        log.filter = "warn,lapin=off".to_owned();
+        log.filter = "warn".to_owned();
     }
     if let Err(error) = telemetry::start_log(&log) {
-        eprintln!("banshi: {error}");
+        tell(format_args!("banshi: {error}"));
         return Exit::Environment.into();
     }
+    let changes = cli.command.changes();
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
@@ -364,9 +393,26 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(exit) => exit,
+        Err(Error::BrokenPipe) if changes => {
+            tell(
+                "banshi: standard output was closed before all was done and told; what was not \
+                 told of may be done or not",
+            );
+            Exit::Environment
+        }
         Err(error) => fail(&error),
     }
     .into()
+}
+
+/// Prints what clap has to say, help or a mistake.
+fn unparsed(said: &clap::Error) -> Exit {
+    let printed = said.print().and_then(|()| std::io::stdout().flush());
+    match (said.use_stderr(), printed) {
+        (true, _) => Exit::Usage,
+        (false, Ok(())) => Exit::Done,
+        (false, Err(error)) => fail(&error.into()),
+    }
 }
 
 #[expect(
@@ -393,6 +439,15 @@ enum Error {
 impl From<Outage> for Error {
     fn from(outage: Outage) -> Self {
         Error::Outage(outage)
+    }
+}
+
+impl From<Unsent> for Error {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Unfit(why) => Error::Outage(Outage::new(Part::Transport, why)),
+            Unsent::Outage(outage) => Error::Outage(outage),
+        }
     }
 }
 
@@ -424,11 +479,12 @@ impl From<std::io::Error> for Error {
 fn fail(error: &Error) -> Exit {
     match error {
         Error::Config(error) => {
-            eprintln!("banshi: {error}\nThe settings and their defaults: docs/configuration.md");
+            tell(format_args!("banshi: {error}"));
+            tell("The settings and their defaults: docs/configuration.md");
             Exit::Environment
         }
         Error::Usage(message) => {
-            eprintln!("banshi: {message}");
+            tell(format_args!("banshi: {message}"));
             Exit::Usage
         }
         Error::Rejected(rejection) => {
@@ -436,7 +492,7 @@ fn fail(error: &Error) -> Exit {
             Exit::JobAtFault
         }
         Error::Outage(outage) => {
-            eprintln!("banshi: {}", outage.chain());
+            tell(format_args!("banshi: {}", outage.chain()));
             Exit::Environment
         }
         Error::BrokenPipe => Exit::Done,
@@ -445,7 +501,7 @@ fn fail(error: &Error) -> Exit {
 
 fn print_problems(problems: &[Problem]) {
     for problem in problems {
-        eprintln!("{problem}");
+        tell(problem);
     }
 }
 

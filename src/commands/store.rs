@@ -1,7 +1,6 @@
 //! `banshi store`: what is done to a store by hand.
 
-use std::io::Write as _;
-
+use super::output::line;
 use super::{Error, Exit, StoreCommand, block_on};
 use crate::config::{self, Create, Settings};
 use crate::store::Store;
@@ -27,6 +26,6 @@ fn init(settings: &config::Store) -> Result<Exit, Error> {
         true => "a new store",
         false => "a store already; nothing was changed",
     };
-    writeln!(std::io::stdout(), "{address}: {what}")?;
+    line(format_args!("{address}: {what}"))?;
     Ok(Exit::Done)
 }

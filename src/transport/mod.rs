@@ -8,6 +8,7 @@ pub mod amqp;
 pub mod spool;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -385,6 +386,17 @@ pub enum Verdict {
     Drop,
 }
 
+/// Why a job was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// It cannot be sent as it is, whenever that is tried; others can. What is wrong with it.
+    #[error("{0}")]
+    Unfit(String),
+    /// It may or may not be safe, and others will fare no better.
+    #[error("{}", .0.chain())]
+    Outage(#[from] Outage),
+}
+
 /// The sender's and the operator's side: enqueue, and the dead queue.
 #[derive(Debug)]
 pub enum Client {
@@ -417,11 +429,11 @@ impl Client {
     /// Sends a job and waits until it is safe. `id` becomes the `message_id`, or the file's name.
     ///
     /// # Errors
-    /// When it may not be safe: a full queue, a broker that went away.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
+    /// When it cannot be sent as it is, or may not be safe: a full queue, a broker that went away.
+    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
         match self {
             Client::Amqp(client) => client.send(id, body, lane).await,
-            Client::Spool(client) => client.send(id, body).await,
+            Client::Spool(client) => Ok(client.send(id, body).await?),
         }
     }
 
@@ -434,17 +446,18 @@ impl Client {
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
     ) -> Result<(), Outage> {
-        self.settle_dead(judge, |_| ()).await
+        self.settle_dead(judge, |_| ControlFlow::Continue(())).await
     }
 
-    /// The same, and tells of each job that was replayed or dropped, when that is done.
+    /// The same, and tells of each job that was replayed or dropped, when that is done; the walk
+    /// ends when whoever was told wants no more.
     ///
     /// # Errors
     /// As [`Client::walk_dead`]; what was told of is done.
     pub async fn settle_dead(
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
-        settled: impl FnMut(&DeadJob),
+        settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
         match self {
             Client::Amqp(client) => client.walk_dead(judge, settled).await,

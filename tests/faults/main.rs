@@ -11,6 +11,11 @@
 //! Read `judge.rs` first, then `bench.rs`, then the experiments.
 
 #![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints what it does and what it found"
+)]
+#![expect(
     clippy::disallowed_methods,
     reason = "tests start helpers of their own"
 )]

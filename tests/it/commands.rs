@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
+use crate::support::node::Node;
 use crate::support::{BANSHI, repository};
 
 fn banshi(arguments: &[&str]) -> Command {
@@ -471,4 +472,250 @@ async fn enqueue_and_the_dead_queue_over_rabbitmq() {
 #[tokio::test(flavor = "multi_thread")]
 async fn enqueue_and_the_dead_queue_over_the_spool() {
     enqueue_and_dead(Deployment::spool()).await;
+}
+
+/// Runs a command with its streams as a shell has them: `2>&-`, `| head -1`.
+fn redirected(command: &Command, streams: &str) -> (Option<i32>, String, String) {
+    let mut shell = Command::new("bash");
+    let line = format!("\"$@\" {streams}; exit ${{PIPESTATUS[0]}}");
+    shell.args(["-c", &line, "bash"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let variables = command.get_envs();
+    shell.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    ran(&mut shell)
+}
+
+/// A spool with so many dead jobs.
+fn with_dead(jobs: usize) -> Deployment {
+    let deployment = Deployment::spool();
+    let dead = deployment.path("spool/dead");
+    std::fs::create_dir_all(&dead).expect("a folder");
+    for job in 0..jobs {
+        let job = dead.join(format!("job-{job:04}.json"));
+        std::fs::write(job, corpus(BROKEN).to_string()).expect("a job");
+    }
+    deployment
+}
+
+/// How many are left of them.
+fn dead_left(deployment: &Deployment) -> usize {
+    let dead = std::fs::read_dir(deployment.path("spool/dead")).expect("a folder");
+    dead.count()
+}
+
+#[test]
+fn a_command_keeps_its_exit_code_when_nobody_listens() {
+    let (good, broken) = (report("zibo-bigdata-2020"), report(BROKEN));
+    // Each with its exit code, and whether it has something to print on standard output.
+    let cases: [(&[&str], i32, bool); 17] = [
+        (&["--help"], 0, true),
+        (&["dead", "--help"], 0, true),
+        (&["rendre"], 2, false),
+        (&["dead", "drop"], 2, false),
+        (&["render", "/nowhere/job.json"], 3, false),
+        (&["render", &good], 0, true),
+        (&["render", &broken], 1, false),
+        (&["check", &good], 0, true),
+        (&["check", &broken, &good], 1, true),
+        (&["check", "--format", "json", &broken], 1, true),
+        (&["verify", &good], 1, true),
+        (&["templates", "annual-report/2021", "--sample"], 0, true),
+        (&["fonts", "--text", "\u{e000}"], 1, true),
+        (&["dead", "list"], 0, true),
+        (&["dead", "show", "job-0000"], 0, true),
+        (&["dead", "replay", "--dry-run", "--all"], 0, true),
+        (&["enqueue", &broken, "/nowhere/job.json"], 3, true),
+    ];
+    for (arguments, code, prints) in cases {
+        for streams in [
+            "2>&-",
+            "2>/dev/full",
+            ">&-",
+            ">/dev/full",
+            "2>&1 | head -c 0",
+        ] {
+            let deployment = with_dead(3);
+            let command = deployment.banshi(arguments);
+            let (found, _, err) = redirected(&command, streams);
+            let unwritten = prints && streams == ">/dev/full";
+            // What changes something must be heard.
+            let unheard = streams.ends_with("head -c 0") && arguments[0] == "render" && code == 0;
+            let code = if unwritten || unheard { 3 } else { code };
+            assert_eq!(found, Some(code), "{arguments:?} {streams}: {err}");
+            if unwritten {
+                assert!(err.contains("standard output"), "{arguments:?}: {err}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_changes_something_keeps_its_exit_code_when_nobody_hears_why() {
+    let job = report(BROKEN);
+    for arguments in [
+        &["dead", "drop", "--all"][..],
+        &["dead", "replay", "job-0000"],
+        &["enqueue", &job],
+    ] {
+        for streams in ["2>&-", "2>/dev/full", ">&-"] {
+            let deployment = with_dead(3);
+            let (code, _, err) = redirected(&deployment.banshi(arguments), streams);
+            assert_eq!(code, Some(0), "{arguments:?} {streams}: {err}");
+        }
+        let deployment = with_dead(3);
+        let (code, _, err) = redirected(&deployment.banshi(arguments), ">/dev/full");
+        assert_eq!(code, Some(3), "{arguments:?}");
+        assert!(err.contains("standard output"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn what_nobody_hears_of_any_more_is_not_done() {
+    const JOBS: usize = 3000;
+    let deployment = with_dead(JOBS);
+    let (code, out, err) = redirected(&deployment.banshi(&["dead", "list"]), "| head -1");
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{err}");
+    let (code, out, err) = redirected(&deployment.banshi(&["dead", "drop", "--all"]), "| head -1");
+    assert_eq!((code, out.lines().count()), (Some(3), 1), "{err}");
+    assert!(err.contains("standard output was closed"), "{err}");
+    let left = dead_left(&deployment);
+    assert!((JOBS / 2..JOBS).contains(&left), "{left}");
+    // One that only says what it would do changes nothing.
+    let dry = deployment.banshi(&["dead", "drop", "--all", "--dry-run"]);
+    let (code, _, err) = redirected(&dry, "| head -1");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(dead_left(&deployment), left);
+
+    // Pages that are not told of are not all written.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut render = banshi(&["render", &report("zibo-bigdata-2020"), "--format", "svg"]);
+    let (code, _, err) = redirected(render.current_dir(folder.path()), "| head -c 0");
+    assert_eq!(code, Some(3), "{err}");
+
+    // Where the exit code is the answer, it is the answer about all.
+    let (good, broken) = (report("zibo-bigdata-2020"), report(BROKEN));
+    let mut all = vec!["check"];
+    all.extend(std::iter::repeat_n(good.as_str(), 200));
+    all.push(&broken);
+    let (code, out, _) = redirected(&banshi(&all), "2>/dev/null | head -1");
+    assert_eq!((code, out.lines().count()), (Some(1), 1));
+}
+
+#[test]
+fn enqueue_takes_a_byte_order_mark_as_the_worker_does() {
+    let deployment = Deployment::spool();
+    let marked = |job: &Value| format!("\u{feff}{job}\n");
+    let (mut first, mut second) = (corpus(BROKEN), corpus(BROKEN));
+    first["job_id"] = json!("first");
+    second["job_id"] = json!("second");
+    std::fs::write(deployment.path("one.json"), marked(&corpus(BROKEN))).expect("a file");
+    let lines = format!("{}{second}\n", marked(&first));
+    std::fs::write(deployment.path("more.ndjson"), lines).expect("a file");
+    std::fs::write(deployment.path("empty.ndjson"), "\u{feff}\n").expect("a file");
+    let files = ["enqueue", "one.json", "more.ndjson", "empty.ndjson"];
+    let (code, out, err) = ran(&mut deployment.banshi(&files));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("sent 3 to"), "{out}");
+    let stdin = redirected(&deployment.banshi(&["enqueue", "-"]), "< one.json");
+    assert_eq!(stdin.0, Some(0), "{}", stdin.2);
+    deployment.work_until_idle();
+    let (code, out, _) = ran(&mut deployment.banshi(&["dead", "list", "--code", "R-REVIEW"]));
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{out}");
+}
+
+#[test]
+fn enqueue_sends_all_that_can_be_sent_and_names_what_cannot() {
+    let deployment = Deployment::spool();
+    std::fs::create_dir(deployment.path("jobs")).expect("a folder");
+    for name in ["a", "z"] {
+        let mut job = corpus(BROKEN);
+        job["job_id"] = json!(name);
+        std::fs::write(
+            deployment.path(&format!("jobs/{name}.json")),
+            job.to_string(),
+        )
+        .expect("a file");
+    }
+    std::fs::write(deployment.path("no.json"), "{").expect("a file");
+    // What cannot be read is the environment's fault, and the graver one.
+    let a = "jobs/a.json";
+    let arguments = ["enqueue", a, "missing.json", "no.json", "jobs/z.json"];
+    let (code, out, err) = ran(&mut deployment.banshi(&arguments));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(out.starts_with("sent 2 to the bulk lane"), "{out}");
+    assert!(out.contains("2 not sent"), "{out}");
+    assert!(err.contains("missing.json: not sent: cannot read"), "{err}");
+    assert!(err.contains("no.json: not sent: not JSON"), "{err}");
+    // A name in a folder that leads nowhere.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", deployment.path("jobs/lost.json")).expect("a link");
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "jobs"]));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(
+        out.starts_with("sent 2 to the bulk lane") && out.contains("1 not sent"),
+        "{out}"
+    );
+    assert!(err.contains("jobs/lost.json: not sent"), "{err}");
+}
+
+#[test]
+fn enqueue_goes_on_after_a_job_that_the_broker_refuses_and_stops_at_a_full_lane() {
+    let Some(node) = Node::new() else { return };
+    node.configure("max_message_size = 100000\n");
+    node.start();
+    let deployment = Deployment::spool().with("QUEUE__URL", &node.url());
+    let write = |folder: &str, name: &str, bytes: usize| {
+        let mut job = corpus(BROKEN);
+        job["job_id"] = json!(name);
+        job["data"]["overview"] = json!(["x".repeat(bytes)]);
+        let folder = deployment.path(folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.json")), job.to_string()).expect("a file");
+    };
+    write("large", "a-before", 10);
+    write("large", "b-too-large", 100_000);
+    write("large", "c-after", 10);
+    write("large", "d-after", 10);
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "large"]));
+    println!("{err}");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        out.starts_with("sent 3 to the bulk lane") && out.contains("1 not sent"),
+        "{out}"
+    );
+    let bytes = std::fs::metadata(deployment.path("large/b-too-large.json"));
+    let bytes = bytes.expect("a file").len().to_string();
+    for said in ["large/b-too-large.json: not sent", &bytes, "100000"] {
+        assert!(err.contains(said), "{said}: {err}");
+    }
+
+    node.ctl(&[
+        "set_policy",
+        "full",
+        "jobs.bulk$",
+        "{\"max-length\":6}",
+        "--apply-to",
+        "queues",
+    ]);
+    for job in 0..40 {
+        write("many", &format!("job-{job:02}"), 10);
+    }
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "many"]));
+    println!("{err}");
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    let (_, rest) = err.split_once("sent ").expect("a number");
+    let sent: usize = rest
+        .split(' ')
+        .next()
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    assert!(
+        err.contains(&format!("stopped at many/job-{sent:02}.json")),
+        "{err}"
+    );
+    assert!(err.contains("full"), "{err}");
 }

@@ -636,7 +636,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
     let said = loop {
         match client.send("job", b"{}", Lane::Bulk).await {
             Ok(()) => sent += 1,
-            Err(outage) => break outage.chain(),
+            Err(unsent) => break unsent.to_string(),
         }
         assert!(sent < 20, "the queue takes everything");
     };
@@ -656,7 +656,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
         .send("job", b"{}", Lane::Urgent)
         .await
         .unwrap_err()
-        .chain();
+        .to_string();
     println!("{said}");
     assert!(
         said.contains(&bench.name("jobs")) && said.contains("no exchange"),

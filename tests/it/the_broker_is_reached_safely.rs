@@ -433,7 +433,7 @@ async fn an_alarm_of_the_broker_stops_intake_and_holds_events_back_but_no_acknow
         client.send("late", b"{}", Lane::Bulk),
     )
     .await;
-    let refused = refused.expect("an answer").unwrap_err().chain();
+    let refused = refused.expect("an answer").unwrap_err().to_string();
     println!("{refused}");
     assert!(refused.contains("memory or disk"), "{refused}");
 

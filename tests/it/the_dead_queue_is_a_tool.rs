@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::ops::ControlFlow;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use banshi::transport::{Client, Lane, Reason, Verdict};
+use banshi::transport::{Client, DeadJob, Lane, Reason, Verdict};
 use lapin::BasicProperties;
 use lapin::options::ExchangeDeleteOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -491,7 +492,11 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
     );
     gone.await.unwrap();
     let mut settled = 0;
-    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    let count = |_: &DeadJob| {
+        settled += 1;
+        ControlFlow::Continue(())
+    };
+    let walk = client.settle_dead(|_| Verdict::Replay, count);
     let said = walk.await.unwrap_err().chain();
     println!("{said}");
     assert!(said.contains(&bench.name("jobs")), "{said}");
@@ -504,7 +509,11 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
     for dead in &before {
         assert!(dead.buried_at.is_some());
     }
-    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    let count = |_: &DeadJob| {
+        settled += 1;
+        ControlFlow::Continue(())
+    };
+    let walk = client.settle_dead(|_| Verdict::Replay, count);
     walk.await.unwrap();
     assert_eq!(settled, 5);
     bench.ready_is("jobs.bulk", 5).await;

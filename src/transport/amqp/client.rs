@@ -3,6 +3,7 @@
 //! Takes jobs and verdicts, gives dead jobs. Never removes a dead job before its copy is safe. If
 //! we crash here, what was looked at is in the dead queue again, and a job may have been sent twice.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use lapin::message::Delivery as Message;
@@ -17,10 +18,10 @@ use super::guard::{Findings, Unfit};
 use super::properties::{
     BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
 };
-use super::publisher::Publisher;
+use super::publisher::{Publisher, Unsafe};
 use crate::config;
 use crate::problem::{Code, Outage, Part};
-use crate::transport::{AsSent, DeadJob, LARGEST, Lane, Verdict};
+use crate::transport::{AsSent, DeadJob, LARGEST, Lane, Unsent, Verdict};
 use crate::{digest, event, job};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
@@ -69,21 +70,22 @@ impl Client {
     /// Sends a job and waits until it is safe.
     ///
     /// # Errors
-    /// When it may not be safe.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
+    /// When the broker does not take it as it is, or it may not be safe.
+    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
         if id.len() > 255 {
-            let why = format!("the id {:?}… is longer than 255 bytes", cut(id));
-            return Err(Outage::new(Part::Transport, why));
+            let why = format!("its id {:?}… is longer than 255 bytes", cut(id));
+            return Err(Unsent::Unfit(why));
         }
         let properties = persistent()
             .with_content_type(short("application/json"))
             .with_message_id(short(id))
             .with_app_id(short(PRODUCT));
         let exchange = self.broker.topology.name("jobs");
-        Ok(self
+        let sent = self
             .publisher
-            .publish(&exchange, lane.as_str(), body, properties)
-            .await?)
+            .publish(&exchange, lane.as_str(), body, properties);
+        sent.await
+            .map_err(|failure| unacceptable(&failure, body.len()).unwrap_or(failure.into()))
     }
 
     /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
@@ -93,7 +95,7 @@ impl Client {
     pub async fn walk_dead(
         &mut self,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
-        mut settled: impl FnMut(&DeadJob),
+        mut settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
         let queue = self.broker.topology.name("dead");
         let what = format!("the queue {queue}");
@@ -103,6 +105,10 @@ impl Client {
         let mut walked = Ok(());
         let mut ended = false;
         for _ in 0..jobs {
+            if ended && kept.is_empty() {
+                // Nothing is out that would have to go back in its order.
+                break;
+            }
             // Not acknowledged by itself: a walk that breaks off leaves everything as it was.
             let got = channel.basic_get(short(&queue), BasicGetOptions { no_ack: false });
             let Some(message) = answered(&what, got).await? else {
@@ -136,7 +142,7 @@ impl Client {
                         let why = format!("{what}: the channel has ended");
                         return Err(Outage::new(Part::Transport, why));
                     }
-                    settled(&job);
+                    ended |= settled(&job).is_break();
                 }
                 _ => kept.push(message.delivery_tag),
             }
@@ -318,6 +324,19 @@ impl Client {
     pub async fn close(self) {
         self.publisher.close().await;
     }
+}
+
+/// A message that the broker will never take: it closes the channel with 406, as for one over
+/// `max_message_size` (16 MiB by default from RabbitMQ 4.0 on), and says why.
+fn unacceptable(failure: &Unsafe, bytes: usize) -> Option<Unsent> {
+    let Unsafe::Refused(Outage { source, .. }) = failure else {
+        return None;
+    };
+    let said = source.as_ref()?.to_string();
+    said.starts_with("PRECONDITION_FAILED").then(|| {
+        let why = format!("the broker does not take this job of {bytes} bytes: {said}");
+        Unsent::Unfit(why)
+    })
 }
 
 /// The broker's time, in seconds since 1970.

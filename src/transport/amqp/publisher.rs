@@ -17,6 +17,7 @@ use super::broker::{close, is_missing, outage};
 use super::properties::{persistent, short};
 use crate::problem::{Outage, Part};
 use crate::timing::{ANSWER, SIGN_OF_LIFE};
+use crate::transport::Unsent;
 
 /// Publishes in flight, each on a channel of its own. A job more waits for one to end.
 const CHANNELS: usize = 64;
@@ -34,6 +35,12 @@ pub(super) enum Unsafe {
     Missing(Outage),
     /// Nobody knows, and the connection is not to be trusted.
     Unknown(Outage),
+}
+
+impl From<Unsafe> for Unsent {
+    fn from(failure: Unsafe) -> Self {
+        Unsent::Outage(failure.into())
+    }
 }
 
 impl From<Unsafe> for Outage {

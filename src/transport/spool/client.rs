@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ impl Client {
     pub async fn walk_dead(
         &mut self,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
-        mut settled: impl FnMut(&DeadJob),
+        mut settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
         let home = Arc::clone(&self.home);
         let names = blocking(move || list_dead(&home)).await?;
@@ -76,7 +77,9 @@ impl Client {
             };
             let home = Arc::clone(&self.home);
             blocking(move || exhume(&home, &name, replay)).await?;
-            settled(&job);
+            if settled(&job).is_break() {
+                break;
+            }
         }
         Ok(())
     }

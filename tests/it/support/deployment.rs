@@ -414,6 +414,19 @@ impl Deployment {
         found
     }
 
+    /// Deletes one of its queues.
+    pub async fn delete_queue(&self, queue: &str) {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no queue")
+        };
+        let (name, options) = (
+            format!("{}.{queue}", broker.prefix),
+            QueueDeleteOptions::default(),
+        );
+        let deleted = broker.channel.queue_delete(name.into(), options);
+        deleted.await.expect("deleted");
+    }
+
     /// A result's file, `annual-report/2020/2020/x.pdf`.
     pub fn stored(&self, key: &str) -> Vec<u8> {
         let path = self.folder.path().join("store").join(key);
@@ -575,6 +588,13 @@ impl Worker {
 
     /// Sends each of its typesetters a signal.
     pub fn signal_typesetters(&self, name: &str) {
+        let children = self.typesetters();
+        assert!(!children.is_empty(), "it has typesetters");
+        signal(&children, name);
+    }
+
+    /// The process ids of its typesetters.
+    pub fn typesetters(&self) -> Vec<u32> {
         let pid = self.child.id();
         let task = format!("/proc/{pid}/task");
         // A child belongs to the thread that started it.
@@ -585,9 +605,7 @@ impl Worker {
             pids.map(|pid| pid.parse().expect("a number"))
                 .collect::<Vec<u32>>()
         });
-        let children: Vec<u32> = children.collect();
-        assert!(!children.is_empty(), "{pid} has typesetters");
-        signal(&children, name);
+        children.collect()
     }
 
     /// Its process.
