@@ -52,10 +52,8 @@ impl Client {
             return Err(fault.into());
         }
         // Somebody waits for it: an alarm of the broker is said, not waited for.
-        Ok(Client {
-            broker,
-            publisher: Box::new(Publisher::new(connection, false)),
-        })
+        let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
+        Ok(Client { broker, publisher })
     }
 
     /// Sends a job and waits until it is safe.
