@@ -600,3 +600,103 @@ async fn a_queue_with_other_arguments_ends_the_worker_with_3_and_both_values() {
     }
     bench.end().await;
 }
+
+/// Sixteen jobs that reach their publish together.
+async fn sixteen_at_once(intake: &mut Intake, client: &mut Client) {
+    for job in 0..16 {
+        let id = format!("job-{job}");
+        client.send(&id, b"{}", Lane::Bulk).await.unwrap();
+    }
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(next(intake).await);
+    }
+    let mut together = tokio::task::JoinSet::new();
+    for delivery in held {
+        together.spawn(async move {
+            let announced = delivery.publish(&event("job")).await?;
+            delivery.ack(announced).await
+        });
+    }
+    let mut failed = Vec::new();
+    while let Some(done) = together.join_next().await {
+        failed.extend(done.unwrap().err().map(|outage| outage.chain()));
+    }
+    failed.dedup();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_few_channels_jobs_wait_for_each_other_and_no_session_is_lost() {
+    let Some(node) = Node::new() else { return };
+    // Of which lapin keeps one, and a command one for its questions.
+    node.configure("channel_max = 8\n");
+    node.start();
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(16).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    let mut client = bench.client().await;
+    for _ in 0..3 {
+        sixteen_at_once(&mut intake, &mut client).await;
+    }
+    assert!(!state.has_changed().unwrap(), "the session was not to end");
+    assert_eq!(intake.pending().await.unwrap(), 0);
+    client.close().await;
+    intake.close().await;
+    bench.ready_is("events.log", 48).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_limit_of_channels_is_named_and_kept_to_once_it_is_known() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(16).await;
+    let mut client = bench.client().await;
+    // One is the bench's, two are the consumers', two the command's.
+    node.ctl(&["set_user_limits", "guest", r#"{"max-channels": 9}"#]);
+    for job in 0..16 {
+        let id = format!("job-{job}");
+        client.send(&id, b"{}", Lane::Bulk).await.unwrap();
+    }
+    let mut sessions = intake.state();
+    let lost = tokio::spawn(async move {
+        let mut lost = Vec::new();
+        while sessions.changed().await.is_ok() {
+            if let State::Down(why) = &*sessions.borrow_and_update() {
+                lost.push(why.clone());
+            }
+        }
+        lost
+    });
+    let mut left = 16;
+    let mut together = tokio::task::JoinSet::new();
+    while left > 0 {
+        tokio::select! {
+            delivery = timeout(SOON, intake.next()) => {
+                let delivery = delivery.expect("a job in time").unwrap().unwrap();
+                together.spawn(async move {
+                    // They reach their publish together.
+                    sleep(Duration::from_millis(300)).await;
+                    let announced = delivery.publish(&event("job")).await?;
+                    delivery.ack(announced).await
+                });
+            }
+            Some(done) = together.join_next() => left -= usize::from(done.unwrap().is_ok()),
+        }
+    }
+    client.close().await;
+    intake.close().await;
+    let lost = lost.await.unwrap();
+    println!("{lost:#?}");
+    let named = lost
+        .iter()
+        .filter(|why| why.contains("maximum allowed user limit"));
+    let named: Vec<_> = named.collect();
+    assert!((1..=4).contains(&named.len()), "{lost:?}");
+    for part in ["set_user_limits", "clear_user_limits", "max-channels"] {
+        assert!(named[0].contains(part), "{part} is not in: {}", named[0]);
+    }
+    assert_eq!(bench.ready("dead").await, 0);
+}

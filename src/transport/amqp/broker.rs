@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
@@ -12,6 +14,7 @@ use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
 use super::guard::{self, Findings};
+use super::publisher::CHANNELS;
 use super::tls;
 use super::topology::{Topology, Unfit};
 use crate::config;
@@ -53,6 +56,10 @@ pub(super) struct Broker {
     pub(super) body: usize,
     /// The names.
     pub(super) topology: Topology,
+    /// How many channels are used to publish at most; fewer once the user's limit was reached.
+    pub(super) channels: Arc<AtomicUsize>,
+    /// That a connection may have few channels is said once.
+    pub(super) few_channels: Once,
 }
 
 impl Broker {
@@ -86,6 +93,8 @@ impl Broker {
             lease: Duration::from_secs(settings.lease),
             body,
             topology: Topology::new(&settings.prefix),
+            channels: Arc::new(AtomicUsize::new(CHANNELS)),
+            few_channels: Once::new(),
         })
     }
 
@@ -225,9 +234,22 @@ pub(super) fn outage(message: impl Into<String>, error: lapin::Error) -> Outage 
     match error.kind() {
         ErrorKind::IOError(cause) => Outage::because(Part::Transport, message, cause.clone()),
         ErrorKind::ProtocolError(refusal) => {
-            Outage::because(Part::Transport, message, refusal.get_message().as_str())
+            let said = refusal.get_message().as_str();
+            Outage::because(Part::Transport, message, format!("{said}{}", cure(said)))
         }
         _ => Outage::because(Part::Transport, message, error),
+    }
+}
+
+/// What to do about a limit on the user's channels, all its connections together, which ends the
+/// connection that reaches it (RabbitMQ, "Per-User Resource Limits"). It can't be asked for.
+pub(super) fn cure(said: &str) -> &'static str {
+    match said.contains("channels") && said.contains("user limit") {
+        true => {
+            "; raise it (rabbitmqctl set_user_limits USER '{\"max-channels\": N}') or clear it \
+             (rabbitmqctl clear_user_limits USER max-channels): a worker uses up to 67 channels"
+        }
+        false => "",
     }
 }
 

@@ -59,9 +59,10 @@ impl Client {
             return Err(fault.into());
         }
         // Somebody waits for it: an alarm of the broker is said, not waited for.
+        let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
         Ok(Client {
             broker,
-            publisher: Box::new(Publisher::new(connection, false)),
+            publisher,
             findings,
             job_bytes,
         })

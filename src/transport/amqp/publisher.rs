@@ -5,13 +5,15 @@
 //! message may be safe or not, and whoever sent it sends it again.
 
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ErrorKind};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::broker::{close, is_missing, outage};
 use super::properties::{persistent, short};
@@ -19,8 +21,11 @@ use crate::problem::{Outage, Part};
 use crate::timing::{ANSWER, SIGN_OF_LIFE};
 use crate::transport::Unsent;
 
-/// Publishes in flight, each on a channel of its own. A job more waits for one to end.
-const CHANNELS: usize = 64;
+/// Publishes in flight, each on a channel of its own, where the connection may have as many. A job
+/// more waits for one to end.
+pub(super) const CHANNELS: usize = 64;
+/// How long a channel is waited for that the connection has none left for.
+const LEFT: Duration = Duration::from_secs(5);
 
 /// The key of what is published to find out whether an exchange would take a message.
 const PROBE: &str = "banshi.probe";
@@ -60,6 +65,10 @@ pub(super) struct Publisher {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
     permits: Semaphore,
+    /// How many permits there are.
+    channels: usize,
+    /// How many there are to be in the next session, which is made smaller once.
+    next: (Arc<AtomicUsize>, Once),
     /// Whether to wait while the broker takes no messages at all.
     patient: bool,
 }
@@ -70,14 +79,41 @@ impl Publisher {
     ///
     /// A `patient` one waits for the end of an alarm; to give up would only repeat the work, and
     /// count every job in hand as delivered once more.
-    pub(super) fn new(connection: Connection, patient: bool) -> Publisher {
-        let permits = Semaphore::new(CHANNELS);
+    ///
+    /// `most` is what an earlier session found out about the limit that the user may have.
+    pub(super) fn new(connection: Connection, patient: bool, most: &Arc<AtomicUsize>) -> Publisher {
+        let channels = channels(connection.configuration().channel_max());
+        let channels = channels.min(most.load(Ordering::Relaxed));
         Publisher {
             connection,
             idle: Mutex::default(),
-            permits,
+            permits: Semaphore::new(channels),
+            channels,
+            next: (Arc::clone(most), Once::new()),
             patient,
         }
+    }
+
+    /// After the end of a connection for having had too many channels, so that the next one does
+    /// not end in the same way, and every job in hand is counted as delivered once more.
+    pub(super) fn use_fewer(&self) {
+        let (most, once) = &self.next;
+        once.call_once(|| {
+            let in_flight = self.channels - self.permits.available_permits();
+            let used = in_flight + self.idle().len();
+            let channels = (used.min(self.channels) / 2).max(1);
+            most.fetch_min(channels, Ordering::Relaxed);
+            warn!(
+                channels,
+                "the user has reached its limit of channels: from now on fewer are used to publish"
+            );
+        });
+    }
+
+    /// How many publishes can be in flight, where the connection's limit makes them fewer.
+    pub(super) fn few(&self) -> Option<usize> {
+        let channels = channels(self.connection.configuration().channel_max());
+        (channels < CHANNELS).then_some(channels)
     }
 
     /// Publishes and waits for the confirm. Only a plain confirm is a success.
@@ -159,6 +195,10 @@ impl Publisher {
     async fn silence(&self, place: &str) -> Unsafe {
         match timeout(SIGN_OF_LIFE, self.connection.create_channel()).await {
             Ok(Ok(_)) => Unsafe::Refused(self.unconfirmed(place)),
+            // The broker was not asked; should it be gone, heartbeats find out.
+            Ok(Err(error)) if is_out_of_channels(&error) => {
+                Unsafe::Refused(self.unconfirmed(place))
+            }
             _ => Unsafe::Unknown(self.unconfirmed(place)),
         }
     }
@@ -197,6 +237,7 @@ impl Publisher {
 
     /// A channel that nobody else uses.
     async fn channel(&self) -> lapin::Result<Channel> {
+        let mut left = LEFT;
         loop {
             // A statement of its own, for the lock must not be held while waiting.
             let idle = self.idle().pop();
@@ -204,7 +245,16 @@ impl Publisher {
                 Some(channel) if channel.status().connected() => return Ok(channel),
                 Some(_) => {}
                 None => {
-                    let channel = self.connection.create_channel().await?;
+                    let channel = match self.connection.create_channel().await {
+                        // That of a publish which was dropped half way is just being closed.
+                        Err(error) if is_out_of_channels(&error) && !left.is_zero() => {
+                            let wait = Duration::from_millis(20);
+                            tokio::time::sleep(wait).await;
+                            left = left.saturating_sub(wait);
+                            continue;
+                        }
+                        created => created?,
+                    };
                     channel
                         .confirm_select(ConfirmSelectOptions::default())
                         .await?;
@@ -246,8 +296,28 @@ fn place(exchange: &str, key: &str) -> String {
     format!("exchange {exchange:?}, key {key:?}")
 }
 
+/// How many channels a publisher may use of a connection's: lapin counts its own channel 0 as one,
+/// and one more is for [`Publisher::plain_channel`].
+fn channels(channel_max: u16) -> usize {
+    usize::from(channel_max)
+        .saturating_sub(2)
+        .clamp(1, CHANNELS)
+}
+
+/// The connection has as many channels as were agreed on: the broker was not even asked.
+fn is_out_of_channels(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ChannelsLimitReached)
+}
+
 /// What the error of a publish means.
 fn refused(place: &str, error: lapin::Error) -> Unsafe {
+    if is_out_of_channels(&error) {
+        let place = format!(
+            "{place}: nothing was sent. Raise channel_max in the broker's rabbitmq.conf, or in \
+             queue.url if it is there"
+        );
+        return Unsafe::Refused(outage(place, error));
+    }
     let missing = is_missing(&error);
     let soft = error.is_amqp_soft_error();
     let outage = outage(place, error);

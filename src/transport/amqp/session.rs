@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::broker::{Broker, Fault, answered, close, outage, plain};
+use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
 use super::lane::Inlet;
 use super::properties::short;
@@ -53,7 +53,10 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
         .filter_map(move |event| async move {
             match event {
                 Event::Error(error) if publishes && error.is_amqp_soft_error() => None,
-                Event::Error(error) => Some(Sign::Ended(error.to_string())),
+                Event::Error(error) => {
+                    let said = error.to_string();
+                    Some(Sign::Ended(format!("{said}{}", cure(&said))))
+                }
                 Event::ConnectionBlocked(reason) => Some(Sign::Blocked(reason)),
                 Event::ConnectionUnblocked => Some(Sign::Unblocked),
                 _ => None,
@@ -160,10 +163,22 @@ impl Session {
         }
         // Only from here on: refusals on the way would be taken for the end of the connection.
         let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
+        let publisher = Publisher::new(publish, true, &broker.channels);
+        let in_hand = 2 * usize::from(prefetch);
+        if let Some(channels) = publisher.few().filter(|channels| *channels < in_hand) {
+            broker.few_channels.call_once(|| {
+                warn!(
+                    channels,
+                    in_hand,
+                    "the broker lets a connection have fewer channels than jobs can be in hand, \
+                     which then wait for each other: raise channel_max in its rabbitmq.conf"
+                );
+            });
+        }
         let mut session = Session {
             consume,
             findings,
-            publisher: Publisher::new(publish, true),
+            publisher,
             lanes: Vec::new(),
             questions: Mutex::default(),
             repaired: Mutex::default(),
@@ -398,10 +413,14 @@ impl Session {
 
     /// Ends the session. Who owns it builds another one.
     pub(super) fn end(&self, why: impl Into<String>) {
+        let why = why.into();
+        if !cure(&why).is_empty() {
+            self.publisher.use_fewer();
+        }
         self.down.send_if_modified(|down| {
             let first = down.is_none();
             if first {
-                *down = Some(why.into());
+                *down = Some(why);
             }
             first
         });
