@@ -193,11 +193,8 @@ fn threads(bench: &mut Bench) -> u64 {
 /// is bound to all events. Nobody's connection is lost for that, however long it lasts.
 pub async fn unconfirmed(stage: Stage) -> Outcome {
     let held = Duration::from_secs(stage.pick(50, 350));
-    let node = Arc::clone(stage.node());
-    let mut outcome = silent(&stage, "replies", "mine", held).await;
-    outcome = outcome.and(silent(&stage, "events", "#", held).await);
-    node.hold_as_ever().await;
-    outcome
+    let replies = silent(&stage, "replies", "mine", held).await;
+    replies.and(silent(&stage, "events", "#", held).await)
 }
 
 async fn silent(stage: &Stage, exchange: &str, key: &str, held: Duration) -> Outcome {
