@@ -22,15 +22,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Stage;
 use crate::archive::Archive;
-use crate::hang::Hang;
 use crate::judge::{Bound, Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node};
 use crate::process::{READY, Worker, ask};
-use crate::raw::Raw;
 use crate::sender::publish;
 use crate::shelf::Shelf;
 use crate::support::deployment::{WRITE_DOWN_QUEUES, remove_topology};
+use crate::support::hang::Hang;
+use crate::support::raw_amqp::{RawAmqp, RawMessage};
 use crate::support::stores::Server;
 use crate::support::{BANSHI, repository};
 
@@ -233,7 +233,7 @@ impl Bench {
 
     /// Has the workers that are started from now on feel when their store hangs.
     pub fn hangs(&mut self) -> Hang {
-        let hang = Hang::of(&self.store(), self.folder.path().join("hangs"));
+        let hang = Hang::below(&self.store());
         let variables = hang
             .variables()
             .map(|(name, value)| (name.to_owned(), value));
@@ -576,6 +576,9 @@ impl Bench {
             may_fail: false,
         };
         let verdict = judge(&seen);
+        let measured = seen.bounds.iter();
+        let measured =
+            measured.map(|Bound { what, seen, most }| format!("{what}: {seen} ({most})"));
         self.archive.close();
         remove_topology(&line.channel, &self.prefix, &["heard"]).await;
         let kept = (!verdict.violations.is_empty()).then(|| self.folder.keep());
@@ -584,7 +587,7 @@ impl Bench {
             faults: self.faults,
             verdict,
             seconds: self.started.elapsed().as_secs(),
-            notes: Vec::new(),
+            notes: measured.collect(),
             kept,
         }
     }
@@ -712,8 +715,8 @@ impl Bench {
 
     /// Takes everything out of the dead queue.
     pub async fn drain_dead(&mut self) {
-        let (port, queue) = (self.node.port(), self.name("dead"));
-        let drained = tokio::task::spawn_blocking(move || drain(port, &queue)).await;
+        let (url, queue) = (self.node.url(), self.name("dead"));
+        let drained = tokio::task::spawn_blocking(move || drain(&url, &queue)).await;
         self.dead.extend(drained.expect("a queue"));
     }
 
@@ -891,18 +894,66 @@ async fn declare(url: &str, prefix: &str) {
 }
 
 /// Everything in the dead queue. By hand: some of it no library can read.
-fn drain(port: u16, queue: &str) -> Vec<Dead> {
+fn drain(url: &str, queue: &str) -> Vec<Dead> {
     let mut dead = Vec::new();
-    let mut raw = Raw::connect(port);
+    let mut raw = RawAmqp::connect(url);
     while let Some(message) = raw.get(queue) {
-        let code = message.header("report_error_code");
-        let code = code.or_else(|| message.header("x-first-death-reason"));
+        let code = header(&message, "report_error_code");
+        let code = code.or_else(|| header(&message, "x-first-death-reason"));
         dead.push(Dead {
             code: code.unwrap_or_else(|| "none".to_owned()),
-            body: message.sha256,
+            body: sha256(&message.body),
         });
     }
     dead
+}
+
+/// A header that is text, if it is there.
+fn header(message: &RawMessage, name: &str) -> Option<String> {
+    let mut rest = &message.properties[..];
+    let flags = u16::from_be_bytes([take(&mut rest, 1)?[0], take(&mut rest, 1)?[0]]);
+    // content_type and content_encoding stand before the headers.
+    for flag in [1 << 15, 1 << 14] {
+        if flags & flag != 0 {
+            short(&mut rest)?;
+        }
+    }
+    let has_headers = flags & (1 << 13) != 0;
+    let mut table = has_headers.then(|| long(&mut rest))??;
+    while !table.is_empty() {
+        let found = short(&mut table)?;
+        let kind = take(&mut table, 1)?[0];
+        // What is nested is passed over by its length, however deep it is.
+        let value = match kind {
+            b'S' | b'x' | b'A' | b'F' => long(&mut table)?,
+            b'V' => &[],
+            b't' | b'b' | b'B' => take(&mut table, 1)?,
+            b's' | b'u' => take(&mut table, 2)?,
+            b'I' | b'i' | b'f' => take(&mut table, 4)?,
+            b'D' => take(&mut table, 5)?,
+            _ => take(&mut table, 8)?,
+        };
+        if found == name.as_bytes() && kind == b'S' {
+            return Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    None
+}
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(count)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn short<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(rest, 1)?[0];
+    take(rest, usize::from(length))
+}
+
+fn long<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_be_bytes(take(rest, 4)?.try_into().ok()?);
+    take(rest, length as usize)
 }
 
 /// A port of this machine that nobody listens on.

@@ -10,8 +10,8 @@ use crate::Stage;
 use crate::bench::{Bench, Outcome};
 use crate::letters::{BadJobs, Letter, mixed, report};
 use crate::node::Node;
-use crate::raw::{Properties, Raw};
 use crate::support::jobs::corpus;
+use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
 
 /// E27: fewer channels than jobs that are to be published at once: so many that a connection may
 /// have, and so many that a user may have.
@@ -48,10 +48,10 @@ async fn together(mut bench: Bench, stage: &Stage, name: &str) -> Outcome {
     for round in 0..stage.pick(2, 5) {
         let letters = (0..16)
             .map(|number| Letter::good(&report(&format!("e27-{name}-{round}-{number}"), "同时。")));
-        hang.hold();
+        hang.begin();
         bench.send(letters.collect()).await;
         sleep(Duration::from_secs(3)).await;
-        hang.release();
+        hang.end();
         bench.until_heard(16 * (round + 1)).await;
     }
     bench.finish().await
@@ -219,12 +219,12 @@ async fn looked_at(stage: &Stage) -> Outcome {
 
 /// Sends jobs by a lane that there is not; how many the broker has confirmed.
 async fn send_astray(bench: &Bench, count: usize) -> u64 {
-    let (port, exchange) = (bench.node().port(), bench.name("jobs"));
+    let (url, exchange) = (bench.node().url(), bench.name("jobs"));
     let sent = tokio::task::spawn_blocking(move || {
-        let mut raw = Raw::connect(port);
-        let none = Properties::default();
-        let sent = (0..count).filter(|_| raw.publish(&exchange, "Bulk", &none, b"{}"));
-        sent.count() as u64
+        let mut raw = RawAmqp::connect(&url);
+        let json = RawProperties::json();
+        let said = (0..count).map(|_| raw.publish(&exchange, b"Bulk", &json, b"{}"));
+        said.filter(|said| *said == Said::Confirmed).count() as u64
     });
     sent.await.expect("a broker")
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::broker::close_all_connections;
 use crate::Stage;
 use crate::bench::{Bench, Outcome};
-use crate::letters::{Letter, long_report, report};
+use crate::letters::{Letter, long_report};
 use crate::proxy::{Proxy, Role, Weather};
 
 /// Results that were typeset twice are wasted, but of ten no more than three.
@@ -20,7 +20,7 @@ pub async fn sessions(stage: Stage) -> Outcome {
     bench.watched();
     bench.set("RENDER__THREADS", "2");
     bench.set("RENDER__MAX_PAGES", "500");
-    let count = stage.pick(12, 32);
+    let count = stage.pick(32, 48);
     let letters =
         (0..count).map(|number| Letter::good(&long_report(&format!("e31-{number}"), 500)));
     let letters = letters.collect();
@@ -28,7 +28,7 @@ pub async fn sessions(stage: Stage) -> Outcome {
     bench.send(letters).await;
     // The broker gives up on a job after eleven.
     for _ in 0..stage.pick(4, 8) {
-        sleep(Duration::from_secs(6)).await;
+        sleep(Duration::from_secs(stage.pick(3, 6))).await;
         if bench.heard() >= count {
             break;
         }
@@ -56,13 +56,14 @@ pub async fn one_end(stage: Stage) -> Outcome {
     let batch = 8;
     bench.set("QUEUE__PREFETCH", batch.to_string());
     let mut stored: Vec<Letter> = Vec::new();
+    // A worker that starts must be able to set the samples, which have seven pages.
     let stricter = [
         ("LIMITS__CHARACTERS", "100", "400000"),
-        ("RENDER__MAX_PAGES", "1", "40"),
+        ("RENDER__MAX_PAGES", "8", "40"),
     ];
     for round in 0..stage.pick(2, 8) {
         let letters: Vec<Letter> = (0..batch)
-            .map(|number| Letter::good(&report(&format!("e33-{round}-{number}"), "一个结局。")))
+            .map(|number| Letter::good(&long_report(&format!("e33-{round}-{number}"), 10)))
             .collect();
         bench.work(1).await;
         proxy.set(Weather {

@@ -31,14 +31,14 @@ const LEASE: Lease = Lease {
 const SHORT: Lease = Lease {
     lent: Duration::from_millis(1500),
     looked_at: Duration::from_millis(250),
-    held: Duration::from_secs(16),
+    held: Duration::from_secs(12),
 };
 /// A delivery limit instead of ten.
 const FEWER: u32 = 3;
 /// A worker that cannot go on says so after this.
 const SAID_SOON: Duration = Duration::from_secs(10);
 /// Or after this, where it first has to try for a while.
-const SAID: Duration = Duration::from_secs(70);
+const SAID: Duration = Duration::from_secs(30);
 /// And that it can, once it can.
 const READY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -67,8 +67,8 @@ async fn alarm(stage: &Stage, lease: &Lease) -> Outcome {
     bench.watched();
     bench.set("QUEUE__PREFETCH", "2");
     // Long enough to be in hand when the alarm comes.
-    let letters = (0..stage.pick(40, 120))
-        .map(|number| Letter::good(&long_report(&format!("e25-{number}"), 30)));
+    let jobs = stage.pick(120, 240);
+    let letters = (0..jobs).map(|number| Letter::good(&long_report(&format!("e25-{number}"), 30)));
     let letters = letters.collect();
     lease.begin(&node).await;
     if stage.pick(true, false) {
@@ -79,6 +79,7 @@ async fn alarm(stage: &Stage, lease: &Lease) -> Outcome {
     bench.until_heard(2).await;
     let raised = ["set_vm_memory_high_watermark", "0.00001"];
     node.ctl(&raised).await;
+    assert!(bench.heard() < jobs, "the alarm comes too late");
     bench.fault("memory alarm, longer than eleven leases");
     let grace = SAID_SOON.min(lease.held / 2);
     bench.unready("the alarm lasts", lease.held, grace).await;
@@ -170,7 +171,7 @@ pub async fn hung(stage: Stage) -> Outcome {
     LEASE.begin(&node).await;
     bench.work(1).await;
     let before = threads(&mut bench);
-    hang.hold();
+    hang.begin();
     bench.fault("store's folder hangs, longer than eleven leases");
     bench.send(letters).await;
     bench
@@ -179,7 +180,7 @@ pub async fn hung(stage: Stage) -> Outcome {
     let more = threads(&mut bench).saturating_sub(before);
     bench.bound("threads more than before the store hung", more, 40);
     node.hold_as_ever().await;
-    hang.release();
+    hang.end();
     bench.ready_again(READY_AGAIN).await;
     bench.finish().await
 }

@@ -178,9 +178,9 @@ pub async fn soak(stage: Stage) -> Outcome {
                 }
             }
             12 => {
-                hang.hold();
+                hang.begin();
                 sleep(Duration::from_millis(3 * pause)).await;
-                hang.release();
+                hang.end();
                 bench.fault("store's folder hung");
             }
             13 => {

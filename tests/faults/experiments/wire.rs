@@ -8,7 +8,7 @@ use crate::Stage;
 use crate::bench::{Bench, Outcome};
 use crate::letters::{Letter, report};
 use crate::node::Node;
-use crate::raw::{FRAME_MAX, Properties, Raw, nested_field, text_field};
+use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
 
 /// MiB that a worker may ever have, however large what is sent to it.
 const MEMORY: u64 = 400;
@@ -18,7 +18,7 @@ const MEGABYTE: usize = 1_000_000;
 /// A message that nobody can read, and how much of it is body.
 struct Poison {
     kind: &'static str,
-    properties: Properties,
+    properties: RawProperties,
     body: usize,
 }
 
@@ -62,67 +62,49 @@ async fn among_good(stage: &Stage, node: &Arc<Node>, bodies: usize, megabytes: u
 
 /// Each kind once, and so many large bodies.
 fn poison(bodies: usize, megabytes: usize) -> Vec<Poison> {
-    let poison = |kind, properties| Poison {
-        kind,
-        properties,
-        body: 1000,
-    };
-    let headers = |headers| Properties {
-        headers,
-        ..Properties::default()
-    };
-    let not_utf8 = b"\xb1\xa8\xb8\xe6".to_vec();
-    let mut all = vec![
-        poison(
-            "header 3,000 levels deep",
-            headers(nested_field(b"deep", 3_000)),
+    let json = RawProperties::json;
+    let not_utf8 = b"\xb1\xa8\xb8\xe6";
+    // RabbitMQ proposes frames of 128 KiB; the other properties take less than this.
+    let full = vec![b'k'; (128 << 10) - 200];
+    let kinds = [
+        ("header 3,000 levels deep", json().nested(b"deep", 3_000)),
+        ("header 25,000 levels deep", json().nested(b"deep", 25_000)),
+        ("message_id not in UTF-8", json().message_id(not_utf8)),
+        (
+            "correlation_id not in UTF-8",
+            json().correlation_id(not_utf8),
         ),
-        poison(
-            "header 25,000 levels deep",
-            headers(nested_field(b"deep", 25_000)),
-        ),
-        poison(
-            "message_id that is not UTF-8",
-            Properties {
-                message_id: Some(not_utf8.clone()),
-                ..Properties::default()
-            },
-        ),
-        poison(
-            "correlation_id that is not UTF-8",
-            Properties {
-                correlation_id: Some(not_utf8.clone()),
-                ..Properties::default()
-            },
-        ),
-        poison(
-            "name of a header that is not UTF-8",
-            headers(text_field(&not_utf8, b"x")),
-        ),
-        poison(
+        ("header's name not in UTF-8", json().text(not_utf8, b"x")),
+        (
             "headers that fill the frame",
-            headers(text_field(b"baggage", &vec![b'k'; FRAME_MAX - 200])),
+            json().text(b"baggage", &full),
         ),
     ];
-    for _ in 0..bodies {
-        all.push(Poison {
-            kind: "body that is far too large",
-            properties: Properties::default(),
-            body: megabytes * MEGABYTE,
-        });
-    }
+    let mut all: Vec<Poison> = kinds
+        .into_iter()
+        .map(|(kind, properties)| Poison {
+            kind,
+            properties,
+            body: 1000,
+        })
+        .collect();
+    all.extend((0..bodies).map(|_| Poison {
+        kind: "body that is far too large",
+        properties: json(),
+        body: megabytes * MEGABYTE,
+    }));
     all
 }
 
 /// Sends it, with a body that is no job and that nothing else has.
 async fn send(bench: &mut Bench, poison: Poison) {
     bench.fault(poison.kind);
-    let (port, exchange) = (bench.node().port(), bench.name("jobs"));
+    let (url, exchange) = (bench.node().url(), bench.name("jobs"));
     let sent = tokio::task::spawn_blocking(move || {
         let mut body = format!("e24 {:016x}: ", rand::random::<u64>()).into_bytes();
         body.resize(poison.body, b'x');
-        let confirmed = Raw::connect(port).publish(&exchange, "bulk", &poison.properties, &body);
-        assert!(confirmed, "the broker takes it");
+        let said = RawAmqp::connect(&url).publish(&exchange, b"bulk", &poison.properties, &body);
+        assert_eq!(said, Said::Confirmed, "the broker takes it");
         let mut letter = Letter::refused(body, "E-JSON");
         // What is to become of it is known by its digest.
         letter.body = Vec::new();
