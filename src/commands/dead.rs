@@ -106,6 +106,7 @@ async fn walk(
     verdict: Verdict,
     tell: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
+    let filter = &named(client, filter).await?;
     struct Walk<T> {
         tell: T,
         seen: BTreeSet<String>,
@@ -168,6 +169,26 @@ async fn walk(
         eprintln!("no job in the dead queue is like that; `banshi dead list` shows what is there");
     }
     Ok(())
+}
+
+/// The filter with the ids by which the dead queue knows the jobs.
+async fn named(client: &mut Client, filter: &Filter) -> Result<Filter, Error> {
+    let mut filter = filter.clone();
+    for id in &mut filter.ids {
+        let mut names = client.dead_ids(id).await?;
+        match names.len() {
+            // The walk says what is not there.
+            0 => {}
+            1 => *id = names.remove(0),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "there are several jobs {id} in the dead queue: name one of {}",
+                    names.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(filter)
 }
 
 impl Filter {

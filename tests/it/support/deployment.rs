@@ -121,6 +121,13 @@ impl Deployment {
         self
     }
 
+    /// The same deployment with variables that are no settings.
+    pub fn with_variables<const N: usize>(mut self, variables: [(&str, String); N]) -> Self {
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        self.settings.extend(variables);
+        self
+    }
+
     /// The same deployment with a store elsewhere, and the variables that lead to it.
     pub fn storing_at(mut self, place: &super::stores::Place) -> Self {
         let variables = place.settings.aws.iter();
@@ -154,7 +161,8 @@ impl Deployment {
         self.start(self.banshi(&["worker"]).env(variable, value))
     }
 
-    fn start(&self, command: &mut Command) -> Worker {
+    /// A worker that was prepared otherwise.
+    pub fn start(&self, command: &mut Command) -> Worker {
         let log = self
             .folder
             .path()
@@ -542,6 +550,11 @@ impl Worker {
         let children: Vec<u32> = children.collect();
         assert!(!children.is_empty(), "{pid} has typesetters");
         signal(&children, name);
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged.

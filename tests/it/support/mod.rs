@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cases;
 pub mod deployment;
 pub mod figures;
+pub mod hang;
 pub mod jobs;
 pub mod node;
 pub mod notes;
