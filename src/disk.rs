@@ -13,6 +13,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,19 @@ impl Calls {
                 .unwrap_or_else(|error| Err(io::Error::other(error)))
         };
         answer(timeout, call).await
+    }
+
+    /// Begins work that nobody waits for, unless every place is taken: then it is not done.
+    pub fn begin(&self, work: impl FnOnce() + Send + 'static) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return work();
+        };
+        if let Ok(place) = Arc::clone(&self.0).try_acquire_owned() {
+            runtime.spawn_blocking(move || {
+                work();
+                drop(place);
+            });
+        }
     }
 
     /// As [`Calls::within`], for work that finds its threads itself. It goes on to its end even
@@ -216,6 +230,26 @@ pub fn fix(kind: ErrorKind) -> &'static str {
 pub fn stage(staged: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(staged)?;
     file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Copies and syncs a file under a name that nobody reads, with its time and no wider rights. The
+/// copy is ours, except when we may give it to the file's owner: what root moves stays its user's.
+///
+/// # Errors
+/// As [`stage`], and when the file cannot be read.
+pub fn stage_copy(from: &Path, staged: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let metadata = from.metadata()?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(metadata.mode() & 0o666 | 0o600)
+        .open(staged)?;
+    io::copy(&mut from, &mut file)?;
+    // Refused to everybody but root, which is as well.
+    fchown(&file, Some(metadata.uid()), Some(metadata.gid())).unwrap_or_default();
+    file.set_modified(metadata.modified()?)?;
     file.sync_all()
 }
 

@@ -152,6 +152,7 @@ async fn serve(
                 // intake that cannot say is not empty: the broker is waited for.
                 idle = if matches!(intake.pending().await, Ok(0)) { idle + 1 } else { 0 };
                 if idle >= 2 {
+                    intake.settled()?;
                     info!("nothing is left to do");
                     return Ok(());
                 }

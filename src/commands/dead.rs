@@ -154,6 +154,7 @@ async fn walk_these(
     these: &mut impl FnMut(&DeadJob) -> bool,
     print: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
+    let filter = &named(client, filter).await?;
     struct Walk<T> {
         print: T,
         seen: BTreeSet<String>,
@@ -221,6 +222,26 @@ async fn walk_these(
         tell("no job in the dead queue is like that; `banshi dead list` shows what is there");
     }
     Ok(())
+}
+
+/// The filter with the ids by which the dead queue knows the jobs.
+async fn named(client: &mut Client, filter: &Filter) -> Result<Filter, Error> {
+    let mut filter = filter.clone();
+    for id in &mut filter.ids {
+        let mut names = client.dead_ids(id).await?;
+        match names.len() {
+            // The walk says what is not there.
+            0 => {}
+            1 => *id = names.remove(0),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "there are several jobs {id} in the dead queue: name one of {}",
+                    names.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(filter)
 }
 
 impl Filter {

@@ -272,7 +272,7 @@ enum DeadCommand {
 }
 
 /// Which of the dead jobs. What is given together narrows.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Filter {
     /// The jobs' ids
     #[arg(value_name = "JOB-ID")]

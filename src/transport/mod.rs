@@ -303,6 +303,17 @@ impl Intake {
         }
     }
 
+    /// Whether everything that was found could be settled. A broker settles by itself.
+    ///
+    /// # Errors
+    /// What could not be, and how to learn why.
+    pub fn settled(&self) -> Result<(), Outage> {
+        match self {
+            Intake::Amqp(_) => Ok(()),
+            Intake::Spool(intake) => intake.settled(),
+        }
+    }
+
     /// Whether jobs can come in, as it changes.
     pub fn state(&self) -> tokio::sync::watch::Receiver<State> {
         match self {
@@ -360,7 +371,8 @@ pub struct DeadJob {
     pub code: String,
     /// One line for people.
     pub message: String,
-    /// `report.rejected`, `report.failed`, or `crashed` when it killed its workers.
+    /// `report.rejected`, `report.failed`, `crashed` when it killed its workers, or `stuck` for a
+    /// file of a spool that could not be settled and is still where it was.
     pub event: String,
     /// The lane it came by, when known.
     pub lane: String,
@@ -434,6 +446,18 @@ impl Client {
         match self {
             Client::Amqp(client) => client.send(id, body, lane).await,
             Client::Spool(client) => Ok(client.send(id, body).await?),
+        }
+    }
+
+    /// The ids of the dead jobs that `id` names: itself, or of a spool, where the id is a file's
+    /// name, also those of the jobs with this `job_id`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn dead_ids(&mut self, id: &str) -> Result<Vec<String>, Outage> {
+        match self {
+            Client::Amqp(_) => Ok(vec![id.to_owned()]),
+            Client::Spool(client) => client.dead_ids(id).await,
         }
     }
 

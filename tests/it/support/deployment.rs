@@ -162,7 +162,8 @@ impl Deployment {
         self.start(self.banshi(&["worker"]).env(variable, value))
     }
 
-    fn start(&self, command: &mut Command) -> Worker {
+    /// A worker that was prepared otherwise.
+    pub fn start(&self, command: &mut Command) -> Worker {
         let log = self
             .folder
             .path()
@@ -621,6 +622,11 @@ impl Worker {
         let most = line.expect("its high-water mark").trim();
         let most = most.strip_suffix(" kB").expect("in KiB");
         most.parse().expect("a number")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged.
