@@ -9,12 +9,29 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{DeadCommand, Error, Exit, Filter, Format, Selection, block_on};
+use super::{DeadArgs, DeadCommand, Error, Exit, Filter, Format, Graves, Selection, block_on};
 use crate::config::Settings;
-use crate::transport::{Client, DeadJob, Verdict};
+use crate::transport::{Client, DeadJob, Kept, Verdict};
 
-pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
-    if let DeadCommand::Replay(selection) | DeadCommand::Drop(selection) = command
+pub fn dead(settings: &Settings, args: &DeadArgs) -> Result<Exit, Error> {
+    let DeadArgs { queue, command } = args;
+    let lane = match command {
+        DeadCommand::Replay { lane, .. } => *lane,
+        _ => None,
+    };
+    let kept = match queue {
+        Graves::Dead if lane.is_some() => {
+            let why = "--lane is for --queue unrouted: a dead job goes back to its own lane";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        Graves::Dead => Kept::Dead,
+        Graves::Unrouted if settings.queue.url.starts_with("spool:") => {
+            let why = "a spool has one lane, and no jobs that were sent to none";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        Graves::Unrouted => Kept::Unrouted(lane),
+    };
+    if let DeadCommand::Replay { selection, .. } | DeadCommand::Drop(selection) = command
         && !selection.all
         && selection.filter.is_empty()
     {
@@ -25,13 +42,13 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
     block_on(async {
         let mut client = Client::open(&settings.queue).await?;
         let done = match command {
-            DeadCommand::List { filter, format } => list(&mut client, filter, *format).await,
-            DeadCommand::Show { ids, format } => show(&mut client, ids, *format).await,
-            DeadCommand::Replay(selection) => {
-                settle(&mut client, selection, Verdict::Replay, "replayed").await
+            DeadCommand::List { filter, format } => list(&mut client, kept, filter, *format).await,
+            DeadCommand::Show { ids, format } => show(&mut client, kept, ids, *format).await,
+            DeadCommand::Replay { selection, .. } => {
+                settle(&mut client, kept, selection, Verdict::Replay, "replayed").await
             }
             DeadCommand::Drop(selection) => {
-                settle(&mut client, selection, Verdict::Drop, "dropped").await
+                settle(&mut client, kept, selection, Verdict::Drop, "dropped").await
             }
         };
         client.close().await;
@@ -39,7 +56,12 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
     })
 }
 
-async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<(), Error> {
+async fn list(
+    client: &mut Client,
+    kept: Kept,
+    filter: &Filter,
+    format: Format,
+) -> Result<(), Error> {
     let tell = |job: &DeadJob| match format {
         Format::Text => {
             let DeadJob {
@@ -54,10 +76,15 @@ async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<()
         }
         Format::Json => print_json(&Line::of(job)),
     };
-    walk(client, filter, Verdict::Keep, tell).await
+    walk(client, kept, filter, Verdict::Keep, tell).await
 }
 
-async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(), Error> {
+async fn show(
+    client: &mut Client,
+    kept: Kept,
+    ids: &[String],
+    format: Format,
+) -> Result<(), Error> {
     let filter = Filter {
         ids: ids.to_vec(),
         ..Filter::default()
@@ -75,11 +102,12 @@ async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(),
             })
         }
     };
-    walk(client, &filter, Verdict::Keep, tell).await
+    walk(client, kept, &filter, Verdict::Keep, tell).await
 }
 
 async fn settle(
     client: &mut Client,
+    kept: Kept,
     selection: &Selection,
     verdict: Verdict,
     done: &str,
@@ -95,13 +123,14 @@ async fn settle(
             ..Line::of(job)
         }),
     };
-    walk(client, &selection.filter, verdict, tell).await
+    walk(client, kept, &selection.filter, verdict, tell).await
 }
 
-/// Walks through the dead queue, does what `verdict` says to each job that the filter lets
+/// Walks through the queue, does what `verdict` says to each job that the filter lets
 /// through, and tells of each when that is done. Never holds more than one job.
 async fn walk(
     client: &mut Client,
+    kept: Kept,
     filter: &Filter,
     verdict: Verdict,
     tell: impl FnMut(&DeadJob) -> io::Result<()>,
@@ -145,7 +174,7 @@ async fn walk(
         verdict
     };
     let walked = client
-        .settle_dead(judge, |job| walk.borrow_mut().tell(job))
+        .settle(kept, judge, |job| walk.borrow_mut().tell(job))
         .await;
     let Walk {
         seen,
@@ -155,17 +184,22 @@ async fn walk(
     } = walk.into_inner();
     walked?;
     told?;
+    let queue = kept.as_str();
+    let list = match kept {
+        Kept::Dead => "banshi dead list",
+        Kept::Unrouted(_) => "banshi dead list --queue unrouted",
+    };
     if let Some(id) = filter.ids.iter().find(|id| !seen.contains(*id)) {
         let others = match filter.narrows() {
             true => " that the other conditions let through",
             false => "",
         };
         return Err(Error::Usage(format!(
-            "there is no job {id} in the dead queue{others}; `banshi dead list` shows what is"
+            "there is no job {id} in the {queue} queue{others}; `{list}` shows what is"
         )));
     }
     if !matched && filter.narrows() {
-        eprintln!("no job in the dead queue is like that; `banshi dead list` shows what is there");
+        eprintln!("no job in the {queue} queue is like that; `{list}` shows what is there");
     }
     Ok(())
 }

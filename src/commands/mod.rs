@@ -5,6 +5,7 @@ mod dead;
 mod demo;
 mod queue;
 mod render;
+mod topology;
 mod verify;
 mod worker;
 
@@ -85,8 +86,13 @@ enum Command {
     )]
     Enqueue(EnqueueArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
-    #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
+    #[command(
+        after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020\n  banshi dead list --queue unrouted"
+    )]
     Dead(DeadArgs),
+    /// Look after the broker's exchanges and queues
+    #[command(after_help = "Example:\n  banshi topology check\n  banshi topology migrate")]
+    Topology(TopologyArgs),
     /// List the templates; print a template's JSON Schema or sample job
     #[command(
         after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
@@ -203,8 +209,20 @@ struct EnqueueArgs {
 
 #[derive(Debug, Args)]
 struct DeadArgs {
+    /// Which queue
+    #[arg(long, value_enum, default_value_t = Graves::Dead, global = true)]
+    queue: Graves,
     #[command(subcommand)]
     command: DeadCommand,
+}
+
+/// The queues of jobs that nobody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Graves {
+    /// Jobs that were rejected, failed, or killed their workers
+    Dead,
+    /// Jobs that were sent with a routing key that is no lane
+    Unrouted,
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,7 +252,14 @@ enum DeadCommand {
     #[command(
         after_help = "Example:\n  banshi dead replay zibo-bigdata-2020\n  banshi dead replay --code store --dry-run\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
     )]
-    Replay(Selection),
+    Replay {
+        #[command(flatten)]
+        selection: Selection,
+        /// With --queue unrouted, the lane that they go to [default: the one that their routing
+        /// key names after all, or else bulk]
+        #[arg(long, value_enum)]
+        lane: Option<Lane>,
+    },
     /// Remove jobs for good
     #[command(
         after_help = "Example:\n  banshi dead drop zibo-bigdata-2020\n  banshi dead drop --template annual-report/2019 --older-than 30d\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
@@ -292,6 +317,26 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+struct TopologyArgs {
+    #[command(subcommand)]
+    command: TopologyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopologyCommand {
+    /// Say how each exchange and queue stands, and what to do; changes nothing
+    #[command(
+        after_help = "Example:\n  banshi topology check\n\nExit codes: 0 all stands as it must; 3 something does not, or the broker does not say.\nWhat policies do to the queues cannot be seen from here: rabbitmqctl list_queues name policy\noperator_policy effective_policy_definition."
+    )]
+    Check,
+    /// Give the dead and the unrouted queue this version's arguments, with what is in them
+    #[command(
+        after_help = "Example:\n  banshi topology migrate\n\nEach queue's jobs are moved to a queue beside it, the queue is made anew, and they are moved back. Workers\nof this version may run meanwhile. Killed at any moment it loses nothing, and the next run ends what it began;\na job may then be there twice."
+    )]
+    Migrate,
+}
+
+#[derive(Debug, Args)]
 struct TemplatesArgs {
     /// The template
     #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
@@ -336,7 +381,8 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
-        Command::Dead(args) => dead::dead(&settings, &args.command),
+        Command::Dead(args) => dead::dead(&settings, &args),
+        Command::Topology(args) => topology::topology(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),

@@ -7,6 +7,7 @@
 
 mod broker;
 mod client;
+mod migrate;
 mod properties;
 mod publisher;
 mod session;
@@ -30,6 +31,7 @@ use tracing::{debug, error, warn};
 
 use self::broker::{ANSWER, Broker, CLOSE, Fault, PREPARE, PRODUCT, answered, outage, plain};
 pub use self::client::Client;
+pub use self::migrate::Standing;
 use self::properties::{
     ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
     number, persistent, put, short, text,

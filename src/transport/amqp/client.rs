@@ -11,19 +11,25 @@ use lapin::types::{AMQPValue, DeliveryTag, FieldTable};
 use lapin::{BasicProperties, Channel};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tracing::warn;
 
-use super::broker::{Broker, PRODUCT, answered, close};
+use super::broker::{Broker, PRODUCT, answered, close, outage};
 use super::properties::{
-    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
+    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours, persistent,
+    short, text,
 };
 use super::publisher::Publisher;
+use super::topology::Stand;
 use crate::config;
 use crate::digest;
 use crate::problem::{Outage, Part};
-use crate::transport::{DeadJob, Lane, Verdict};
+use crate::transport::{DeadJob, Kept, Lane, Verdict};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
 const CRASHED: &str = "crashed";
+
+/// The code and the event of a job that was sent to no lane.
+const UNROUTED: &str = "unrouted";
 
 /// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
 /// at once, and puts more than that into a map, out of which they come in no order.
@@ -32,8 +38,8 @@ const TOGETHER: usize = 16;
 /// The sender's and the operator's side.
 #[derive(Debug)]
 pub struct Client {
-    broker: Box<Broker>,
-    publisher: Box<Publisher>,
+    pub(super) broker: Box<Broker>,
+    pub(super) publisher: Box<Publisher>,
 }
 
 impl Client {
@@ -43,14 +49,24 @@ impl Client {
     /// # Errors
     /// When the broker is not there, does not let us in, or is not as it must be.
     pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
-        let broker = Box::new(Broker::new(settings)?);
-        let connection = broker.connect("client").await?;
-        if broker.declares()
-            && let Err(fault) = broker.prepare(&connection).await
+        let client = Client::attach(settings).await?;
+        let connection = client.publisher.connection();
+        if client.broker.declares()
+            && let Err(fault) = client.broker.prepare(connection).await
         {
-            close(&connection).await;
+            close(connection).await;
             return Err(fault.into());
         }
+        Ok(client)
+    }
+
+    /// Connects, once, whatever stands at the broker.
+    ///
+    /// # Errors
+    /// When the broker is not there or does not let us in.
+    pub async fn attach(settings: &config::Queue) -> Result<Client, Outage> {
+        let broker = Box::new(Broker::new(settings)?);
+        let connection = broker.connect("client").await?;
         // Somebody waits for it: an alarm of the broker is said, not waited for.
         let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
         Ok(Client { broker, publisher })
@@ -76,17 +92,19 @@ impl Client {
             .await?)
     }
 
-    /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
+    /// Walks through a queue of kept jobs once. What is kept stays out of others' sight meanwhile.
     ///
     /// # Errors
     /// When the broker fails on the way: the rest stays.
-    pub async fn walk_dead(
+    pub async fn walk(
         &mut self,
+        which: Kept,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
         mut settled: impl FnMut(&DeadJob),
     ) -> Result<(), Outage> {
-        let queue = self.broker.topology.name("dead");
+        let queue = self.broker.topology.name(which.as_str());
         let what = format!("the queue {queue}");
+        self.can_be_walked(which).await?;
         let channel = answered(&what, self.publisher.plain_channel()).await?;
         let jobs = self.ready(&channel, &queue).await?;
         let mut kept = Vec::new();
@@ -102,7 +120,10 @@ impl Client {
             let message = message.delivery;
             // What is given back goes behind what was given back before. So after the end, too,
             // the rest is taken out, to go back together and in order.
-            let job = (!ended).then(|| self.dead_job(&message));
+            let job = (!ended).then(|| match which {
+                Kept::Dead => self.dead_job(&message),
+                Kept::Unrouted(lane) => unrouted_job(&message, lane),
+            });
             let mut verdict = job.as_ref().map_or(Verdict::Keep, &mut judge);
             if let (Some(job), Verdict::Replay) = (&job, verdict) {
                 walked = self.replay(job, &message.properties).await;
@@ -126,6 +147,39 @@ impl Client {
         self.give_back(&channel, &queue, &kept).await?;
         answered(&what, channel.close(200, "OK".into())).await?;
         walked
+    }
+
+    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is said.
+    async fn can_be_walked(&self, kept: Kept) -> Result<(), Outage> {
+        let topology = &self.broker.topology;
+        let name = topology.name(kept.as_str());
+        let Some(queue) = topology.kept().find(|queue| queue.name == name) else {
+            return Ok(());
+        };
+        let temporary = topology.migrating(queue);
+        if let Some(jobs) = self.there(&temporary).await? {
+            warn!(
+                jobs,
+                "a part of {name} is in {temporary}, for its migration was cut off: run `banshi \
+                 topology migrate`"
+            );
+        }
+        if kept == Kept::Dead {
+            return Ok(());
+        }
+        let looked = topology.look_at(queue, self.publisher.connection()).await;
+        match looked.map_err(|error| outage(format!("the queue {name}"), error))? {
+            (Stand::Earlier | Stand::Otherwise(_), _) => Err(Outage::new(
+                Part::Transport,
+                format!(
+                    "the queue {name} stands with the arguments of an earlier version, by which \
+                     RabbitMQ 4 drops what was looked at 21 times: run `banshi topology migrate` \
+                     first, which keeps what is in it"
+                ),
+            )),
+            // A user without the right to configure can't ask.
+            _ => Ok(()),
+        }
     }
 
     /// Gives messages back in their order, and waits until whoever looks next sees them again.
@@ -192,11 +246,7 @@ impl Client {
     fn dead_job(&self, message: &Message) -> DeadJob {
         let properties = &message.properties;
         let own = |name| header(properties, name).and_then(text);
-        let id = properties
-            .message_id()
-            .as_ref()
-            .map(|id| id.as_str().to_owned());
-        let id = id.unwrap_or_else(|| format!("sha256:{}", digest::sha256(&message.data)));
+        let id = id_of(message);
         let body = message.data.clone();
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
@@ -252,6 +302,36 @@ impl Client {
     /// Ends the connection.
     pub async fn close(self) {
         self.publisher.close().await;
+    }
+}
+
+/// What a message says of itself that was sent to no lane. It goes to this lane, or to the one that
+/// it names after all, or else to the bulk lane.
+fn unrouted_job(message: &Message, lane: Option<Lane>) -> DeadJob {
+    let properties = &message.properties;
+    let key = header(properties, ROUTING_KEY).and_then(text);
+    let key = key.unwrap_or_else(|| message.routing_key.as_str().to_owned());
+    let named = Lane::ALL.into_iter().find(|lane| lane.as_str() == key);
+    let message_of = match named {
+        Some(_) => format!("the queue of its lane was not there: routing key {key:?}"),
+        None => format!("no lane of this name: routing key {key:?}"),
+    };
+    DeadJob {
+        id: id_of(message),
+        code: UNROUTED.to_owned(),
+        message: message_of,
+        event: UNROUTED.to_owned(),
+        lane: lane.or(named).unwrap_or(Lane::Bulk).to_string(),
+        buried_at: None,
+        body: message.data.clone(),
+    }
+}
+
+/// Its `message_id`, or the digest of its body.
+fn id_of(message: &Message) -> String {
+    match message.properties.message_id() {
+        Some(id) => id.as_str().to_owned(),
+        None => format!("sha256:{}", digest::sha256(&message.data)),
     }
 }
 
