@@ -11,14 +11,31 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::output::{foreign, json, line, tell};
-use super::{DeadCommand, Error, Exit, Filter, Format, Selection, block_on};
+use super::{DeadArgs, DeadCommand, Error, Exit, Filter, Format, KeptIn, Selection, block_on};
 use crate::config::Settings;
 use crate::escape;
 use crate::problem::{Outage, Part};
-use crate::transport::{AsSent, Client, DeadJob, Verdict};
+use crate::transport::{AsSent, Client, DeadJob, Kept, Verdict};
 
-pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
-    if let DeadCommand::Replay(selection) | DeadCommand::Drop(selection) = command
+pub fn dead(settings: &Settings, args: &DeadArgs) -> Result<Exit, Error> {
+    let DeadArgs { queue, command } = args;
+    let lane = match command {
+        DeadCommand::Replay { lane, .. } => *lane,
+        _ => None,
+    };
+    let kept = match queue {
+        KeptIn::Dead if lane.is_some() => {
+            let why = "--lane is for --queue unrouted: a dead job goes back to its own lane";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        KeptIn::Dead => Kept::Dead,
+        KeptIn::Unrouted if settings.queue.url.starts_with("spool:") => {
+            let why = "a spool has one lane, and no jobs that were sent to none";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        KeptIn::Unrouted => Kept::Unrouted(lane),
+    };
+    if let DeadCommand::Replay { selection, .. } | DeadCommand::Drop(selection) = command
         && !selection.all
         && selection.filter.is_empty()
     {
@@ -30,13 +47,13 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
         let job_bytes = settings.limits.job_bytes;
         let mut client = Client::open_within(&settings.queue, job_bytes).await?;
         let done = match command {
-            DeadCommand::List { filter, format } => list(&mut client, filter, *format).await,
-            DeadCommand::Show { ids, format } => show(&mut client, ids, *format).await,
-            DeadCommand::Replay(selection) => {
-                settle(&mut client, selection, Verdict::Replay, "replayed").await
+            DeadCommand::List { filter, format } => list(&mut client, kept, filter, *format).await,
+            DeadCommand::Show { ids, format } => show(&mut client, kept, ids, *format).await,
+            DeadCommand::Replay { selection, .. } => {
+                settle(&mut client, kept, selection, Verdict::Replay, "replayed").await
             }
             DeadCommand::Drop(selection) => {
-                settle(&mut client, selection, Verdict::Drop, "dropped").await
+                settle(&mut client, kept, selection, Verdict::Drop, "dropped").await
             }
         };
         client.close().await;
@@ -44,7 +61,12 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
     })
 }
 
-async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<(), Error> {
+async fn list(
+    client: &mut Client,
+    kept: Kept,
+    filter: &Filter,
+    format: Format,
+) -> Result<(), Error> {
     let print = |job: &DeadJob| match format {
         Format::Text => {
             let DeadJob {
@@ -59,10 +81,15 @@ async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<()
         }
         Format::Json => json(&Line::of(job)),
     };
-    walk(client, filter, Verdict::Keep, print).await
+    walk(client, kept, filter, Verdict::Keep, print).await
 }
 
-async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(), Error> {
+async fn show(
+    client: &mut Client,
+    kept: Kept,
+    ids: &[String],
+    format: Format,
+) -> Result<(), Error> {
     let filter = Filter {
         ids: ids.to_vec(),
         ..Filter::default()
@@ -87,11 +114,12 @@ async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(),
             })
         }
     };
-    walk(client, &filter, Verdict::Keep, print).await
+    walk(client, kept, &filter, Verdict::Keep, print).await
 }
 
 async fn settle(
     client: &mut Client,
+    kept: Kept,
     selection: &Selection,
     verdict: Verdict,
     done: &str,
@@ -121,7 +149,7 @@ async fn settle(
         }
         whole
     };
-    walk_these(client, &selection.filter, verdict, &mut whole, print).await?;
+    walk_these(client, kept, &selection.filter, verdict, &mut whole, print).await?;
     if held > 0 {
         return Err(Error::Outage(Outage::new(
             Part::Transport,
@@ -139,16 +167,18 @@ async fn settle(
 /// more than one job.
 async fn walk(
     client: &mut Client,
+    kept: Kept,
     filter: &Filter,
     verdict: Verdict,
     print: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
-    walk_these(client, filter, verdict, &mut |_| true, print).await
+    walk_these(client, kept, filter, verdict, &mut |_| true, print).await
 }
 
 /// The same for those of the jobs only for which `these` holds; the others stay and are not told of.
 async fn walk_these(
     client: &mut Client,
+    kept: Kept,
     filter: &Filter,
     verdict: Verdict,
     these: &mut impl FnMut(&DeadJob) -> bool,
@@ -198,7 +228,7 @@ async fn walk_these(
         }
     };
     let walked = client
-        .settle_dead(judge, |job| walk.borrow_mut().tell(job))
+        .settle(kept, judge, |job| walk.borrow_mut().tell(job))
         .await;
     let Walk {
         seen,
@@ -209,17 +239,24 @@ async fn walk_these(
     walked?;
     told?;
     let found = |word: &String| seen.contains(&*escape::id_of(word));
+    let queue = kept.as_str();
+    let list = match kept {
+        Kept::Dead => "banshi dead list",
+        Kept::Unrouted(_) => "banshi dead list --queue unrouted",
+    };
     if let Some(id) = filter.ids.iter().find(|word| !found(word)) {
         let others = match filter.narrows() {
             true => " that the other conditions let through",
             false => "",
         };
         return Err(Error::Usage(format!(
-            "there is no job {id} in the dead queue{others}; `banshi dead list` shows what is"
+            "there is no job {id} in the {queue} queue{others}; `{list}` shows what is"
         )));
     }
     if !matched && filter.narrows() {
-        tell("no job in the dead queue is like that; `banshi dead list` shows what is there");
+        tell(format_args!(
+            "no job in the {queue} queue is like that; `{list}` shows what is there"
+        ));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod output;
 mod queue;
 mod render;
 mod store;
+mod topology;
 mod verify;
 mod worker;
 
@@ -90,11 +91,16 @@ enum Command {
     )]
     Enqueue(EnqueueArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
-    #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
+    #[command(
+        after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020\n  banshi dead list --queue unrouted"
+    )]
     Dead(DeadArgs),
     /// Make the store that workers put results into
     #[command(after_help = "Example:\n  banshi store init")]
     Store(StoreArgs),
+    /// Look after the broker's exchanges and queues
+    #[command(after_help = "Example:\n  banshi topology check\n  banshi topology migrate")]
+    Topology(TopologyArgs),
     /// List the templates; print a template's JSON Schema or sample job
     #[command(
         after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
@@ -117,11 +123,14 @@ impl Command {
         match self {
             Command::Dead(args) => match &args.command {
                 DeadCommand::List { .. } | DeadCommand::Show { .. } => false,
-                DeadCommand::Replay(selection) | DeadCommand::Drop(selection) => !selection.dry_run,
+                DeadCommand::Replay { selection, .. } | DeadCommand::Drop(selection) => {
+                    !selection.dry_run
+                }
             },
             Command::Render(_) | Command::Worker(_) | Command::Enqueue(_) | Command::Store(_) => {
                 true
             }
+            Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Check(_)
             | Command::Verify(_)
             | Command::Templates(_)
@@ -232,8 +241,20 @@ struct EnqueueArgs {
 
 #[derive(Debug, Args)]
 struct DeadArgs {
+    /// Which queue
+    #[arg(long, value_enum, default_value_t = KeptIn::Dead, global = true)]
+    queue: KeptIn,
     #[command(subcommand)]
     command: DeadCommand,
+}
+
+/// The queues of jobs that nobody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeptIn {
+    /// Jobs that were rejected, failed, or killed their workers
+    Dead,
+    /// Jobs that were sent with a routing key that is no lane
+    Unrouted,
 }
 
 #[derive(Debug, Subcommand)]
@@ -263,7 +284,14 @@ enum DeadCommand {
     #[command(
         after_help = "Example:\n  banshi dead replay zibo-bigdata-2020\n  banshi dead replay --code store --dry-run\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
     )]
-    Replay(Selection),
+    Replay {
+        #[command(flatten)]
+        selection: Selection,
+        /// With --queue unrouted, the lane that they go to [default: the one that their routing
+        /// key names after all, or else bulk]
+        #[arg(long, value_enum)]
+        lane: Option<Lane>,
+    },
     /// Remove jobs for good
     #[command(
         after_help = "Example:\n  banshi dead drop zibo-bigdata-2020\n  banshi dead drop --template annual-report/2019 --older-than 30d\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
@@ -336,6 +364,26 @@ enum StoreCommand {
 }
 
 #[derive(Debug, Args)]
+struct TopologyArgs {
+    #[command(subcommand)]
+    command: TopologyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopologyCommand {
+    /// Say how each exchange and queue stands, and what to do; changes nothing
+    #[command(
+        after_help = "Example:\n  banshi topology check\n\nExit codes: 0 all stands as it must; 3 something does not, or the broker does not say.\nWhat policies do to the queues cannot be seen from here: rabbitmqctl list_queues name policy\noperator_policy effective_policy_definition."
+    )]
+    Check,
+    /// Give the dead and the unrouted queue this version's arguments, with what is in them
+    #[command(
+        after_help = "Example:\n  banshi topology migrate\n\nEach queue's jobs are moved to a queue beside it, the queue is made anew, and they are moved back. Workers\nof this version may run meanwhile. Killed at any moment it loses nothing, and the next run ends what it began;\na job may then be there twice."
+    )]
+    Migrate,
+}
+
+#[derive(Debug, Args)]
 struct TemplatesArgs {
     /// The template
     #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
@@ -384,7 +432,8 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
-        Command::Dead(args) => dead::dead(&settings, &args.command),
+        Command::Dead(args) => dead::dead(&settings, &args),
+        Command::Topology(args) => topology::topology(&settings, &args.command),
         Command::Store(args) => store::store(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),

@@ -384,6 +384,26 @@ pub struct DeadJob {
     pub as_sent: AsSent,
 }
 
+/// A queue of jobs that nobody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Rejected, failed, or a killer of workers.
+    Dead,
+    /// Sent to a lane that is none. They are replayed to this lane; without one, to the lane that
+    /// they name after all, or else to the bulk lane. The spool has none.
+    Unrouted(Option<Lane>),
+}
+
+impl Kept {
+    /// The last part of the queue's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kept::Dead => "dead",
+            Kept::Unrouted(_) => "unrouted",
+        }
+    }
+}
+
 /// What is to be done with a job in the dead queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -483,9 +503,23 @@ impl Client {
         judge: impl FnMut(&DeadJob) -> Verdict,
         settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
-        match self {
-            Client::Amqp(client) => client.walk_dead(judge, settled).await,
-            Client::Spool(client) => client.walk_dead(judge, settled).await,
+        self.settle(Kept::Dead, judge, settled).await
+    }
+
+    /// The same, with either queue of kept jobs.
+    ///
+    /// # Errors
+    /// As [`Client::settle_dead`], and where looking itself would lose jobs.
+    pub async fn settle(
+        &mut self,
+        kept: Kept,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+        settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
+    ) -> Result<(), Outage> {
+        match (self, kept) {
+            (Client::Amqp(client), kept) => client.walk(kept, judge, settled).await,
+            (Client::Spool(client), Kept::Dead) => client.walk_dead(judge, settled).await,
+            (Client::Spool(_), Kept::Unrouted(_)) => Ok(()),
         }
     }
 

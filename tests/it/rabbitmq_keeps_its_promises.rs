@@ -1059,3 +1059,57 @@ async fn connections_that_are_cut_lose_no_job() {
 async fn a_network_that_falls_silent_loses_no_job() {
     every_job_ends(SILENT, Duration::from_secs(5)).await;
 }
+
+/// An upgrade must be possible at any time of the year.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_migration() {
+    let bench = Bench::new().await;
+    bench.as_the_first_version().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    client.send("job", b"no", Lane::Bulk).await.unwrap();
+    let delivery = next(&mut intake).await;
+    let said = delivery.publish(&event("x")).await.unwrap();
+    let reason = Reason {
+        code: "E-JSON".to_owned(),
+        message: "no".to_owned(),
+        event: "report.rejected",
+    };
+    let buried = delivery.bury(said, &reason).await.unwrap();
+    delivery.ack(buried).await.unwrap();
+    bench.ready_is("dead", 1).await;
+    client.close().await;
+    intake.close().await;
+
+    let output = bench.banshi(&["dead", "list"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    println!("{said}");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        1
+    );
+    for part in [
+        bench.name("dead"),
+        bench.name("unrouted"),
+        "banshi topology migrate".into(),
+    ] {
+        assert!(said.contains(&part), "{part} is not in: {said}");
+    }
+
+    // Other arguments than those are nobody's.
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(7));
+    bench.replace("unrouted", arguments, "unrouted", "").await;
+    let output = bench.banshi(&["worker"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    println!("{said}");
+    assert_eq!(output.status.code(), Some(3));
+    for part in ["x-max-length", "'7'", "banshi topology migrate"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!said.contains("delete_queue"), "{said}");
+    bench.end().await;
+}

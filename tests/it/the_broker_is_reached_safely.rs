@@ -14,10 +14,13 @@ use std::time::Duration;
 
 use banshi::config;
 use banshi::transport::{Client, Intake, Lane, Reason, State};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::uri::AMQPUri;
 use tokio::time::{sleep, timeout};
 
+use crate::rabbitmq_keeps_its_promises::{PASS, Proxy, RESET};
 use crate::support::authority::{Authority, Identity};
 use crate::support::bench::{Bench, SOON, dead, event, finish, next, nothing_comes, until, up};
 use crate::support::deployment::WRITE_DOWN_QUEUES;
@@ -699,4 +702,201 @@ async fn a_users_limit_of_channels_is_named_and_kept_to_once_it_is_known() {
         assert!(named[0].contains(part), "{part} is not in: {}", named[0]);
     }
     assert_eq!(bench.ready("dead").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_queues_is_said_as_what_it_is() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    node.ctl(&["set_vhost_limits", r#"{"max-queues": 3}"#]);
+    let bench = Bench::at(&node.url()).await;
+    let output = banshi(&bench.settings, &["dead", "list"]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = said(&output);
+    println!("{said}");
+    assert_says(
+        &said,
+        &[
+            "queue limit in vhost",
+            &bench.name("dead"),
+            "set_vhost_limits",
+            "clear_vhost_limits",
+        ],
+    );
+    for not in ["other arguments", "delete_queue"] {
+        assert!(!said.contains(not), "{said}");
+    }
+    node.ctl(&["clear_vhost_limits"]);
+    let output = banshi(&bench.settings, &["dead", "list"]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// A policy for every queue, as administrators of shared brokers make them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_a_policy_sets_refuses_and_drops_nothing() {
+    let Some(node) = Node::new() else { return };
+    node.start();
+    let bench = Bench::at(&node.url()).await;
+    let mut intake = bench.intake(10).await;
+    let mut client = bench.client().await;
+    let channel = &bench.channel;
+    channel.confirm_select(Default::default()).await.unwrap();
+    for (set, clear) in [
+        ("set_policy", "clear_policy"),
+        ("set_operator_policy", "clear_operator_policy"),
+    ] {
+        let policy = r#"{"max-length": 3}"#;
+        node.ctl(&[
+            set,
+            "short",
+            "(dead|unrouted)$",
+            policy,
+            "--apply-to",
+            "queues",
+        ]);
+        sleep(Duration::from_secs(1)).await;
+
+        // Who sends to no lane is told.
+        let mut taken = 0;
+        for job in 0..8 {
+            let id = format!("{set}-{job}");
+            let properties = BasicProperties::default().with_message_id(id.as_str().into());
+            let (exchange, none) = (bench.name("jobs"), BasicPublishOptions::default());
+            let (exchange, key) = (exchange.as_str().into(), "Bulk".into());
+            let sent = channel.basic_publish(exchange, key, none, b"{}", properties);
+            let confirmed = sent.await.unwrap().await.unwrap();
+            taken += usize::from(confirmed.is_ack());
+        }
+        assert!((3..8).contains(&taken), "{taken} of 8");
+        assert_eq!(bench.ready("unrouted").await as usize, taken);
+
+        // A worker holds what the dead queue does not take, until it does.
+        let mut burying = tokio::task::JoinSet::new();
+        for job in 0..8 {
+            let id = format!("{set}-{job}");
+            client.send(&id, b"no", Lane::Bulk).await.unwrap();
+        }
+        for _ in 0..8 {
+            let delivery = next(&mut intake).await;
+            burying.spawn(async move {
+                let announced = delivery.publish(&event("x")).await.unwrap();
+                let reason = Reason {
+                    code: "E-JSON".to_owned(),
+                    message: "no JSON".to_owned(),
+                    event: "report.rejected",
+                };
+                let buried = delivery.bury(announced, &reason).await.unwrap();
+                delivery.ack(buried).await.unwrap();
+            });
+            // One after the other, by one channel: each has one message in advance.
+            sleep(Duration::from_millis(300)).await;
+        }
+        sleep(Duration::from_secs(3)).await;
+        let early = std::iter::from_fn(|| burying.try_join_next()).count();
+        assert!((3..8).contains(&early), "{early} of 8");
+        assert_eq!(bench.ready("dead").await as usize, early);
+        node.ctl(&[clear, "short"]);
+        while let Some(done) = timeout(SOON, burying.join_next()).await.expect("in time") {
+            done.unwrap();
+        }
+        bench.ready_is("dead", 8).await;
+        for queue in ["dead", "unrouted"] {
+            let queue = bench.name(queue);
+            let purged = channel.queue_purge(queue.as_str().into(), Default::default());
+            purged.await.unwrap();
+        }
+    }
+    client.close().await;
+    intake.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_of_several_will_do() {
+    let bench = Bench::new().await;
+    let (one, other) = (Proxy::new(PASS).await, Proxy::new(RESET).await);
+    let host = |url: &str| {
+        let uri: AMQPUri = url.parse().unwrap();
+        format!("127.0.0.1:{}", uri.authority.port)
+    };
+    let both = format!("{},{}", host(&one.url), host(&other.url));
+    let settings = config::Queue {
+        url: one.url.replace(&host(&one.url), &both),
+        ..bench.settings.clone()
+    };
+    println!("{}", settings.url);
+    for _ in 0..8 {
+        // Whichever is tried first.
+        Client::open(&settings).await.unwrap().close().await;
+    }
+    let mut intake = up(Intake::open(&settings, 2).await.unwrap()).await;
+    for (gone, there) in [(&one, &other), (&other, &one)] {
+        there.set(PASS);
+        gone.set(RESET);
+        until(&intake, |state| *state != State::Up).await;
+        intake = up(intake).await;
+        let mut client = Client::open(&settings).await.unwrap();
+        client.send("job", b"{}", Lane::Bulk).await.unwrap();
+        finish(next(&mut intake).await, "job").await;
+        client.close().await;
+    }
+    intake.close().await;
+
+    // Each is named, and why, without the password.
+    let settings = config::Queue {
+        url: "amqp://u:s3cr3t@127.0.0.1:1,localhost:2/v".to_owned(),
+        ..bench.settings.clone()
+    };
+    let said = Client::open(&settings).await.unwrap_err().chain();
+    println!("{said}");
+    assert_says(
+        &said,
+        &[
+            "no node",
+            "amqp://u@127.0.0.1:1/v",
+            "amqp://u@localhost:2/v",
+            "refused",
+        ],
+    );
+    assert!(!said.contains("s3cr3t"), "{said}");
+    let intake = Intake::open(&settings, 2).await.unwrap();
+    let State::Down(said) = intake.state().borrow().clone() else {
+        panic!("nobody is there")
+    };
+    assert!(
+        said.contains("amqp://u@127.0.0.1:1,localhost:2/v"),
+        "{said}"
+    );
+    intake.close().await;
+    // What one says of the user holds for all, whatever is wrong with the others.
+    let url = bench
+        .settings
+        .url
+        .replace("guest:guest@", "guest:s3cr3t@127.0.0.1:1,");
+    let settings = config::Queue {
+        url,
+        ..bench.settings.clone()
+    };
+    let mut intake = Intake::open(&settings, 2).await.unwrap();
+    let said = timeout(SOON, intake.next()).await.expect("it gives up");
+    let said = said.unwrap_err().chain();
+    assert_says(&said, &["127.0.0.1:1/", "refuses the user"]);
+    assert!(!said.contains("s3cr3t"), "{said}");
+    intake.close().await;
+    for wrong in [
+        "amqp://u:s3cr3t@one:5672,,two/v",
+        "amqp://u:s3cr3t@one,[::1]:5672/v",
+        "amqp://u:s3cr3t@one:port,two/v",
+    ] {
+        let settings = config::Queue {
+            url: wrong.to_owned(),
+            ..bench.settings.clone()
+        };
+        let said = Client::open(&settings).await.unwrap_err().chain();
+        println!("{said}");
+        assert!(
+            said.contains("queue.url") && !said.contains("s3cr3t"),
+            "{said}"
+        );
+    }
+    bench.end().await;
 }

@@ -12,20 +12,26 @@ use lapin::types::{AMQPValue, DeliveryTag, FieldTable};
 use lapin::{BasicProperties, Channel};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tracing::warn;
 
-use super::broker::{Broker, PRODUCT, answered, close};
+use super::broker::{Broker, PRODUCT, answered, close, outage};
 use super::guard::{Findings, Unfit};
 use super::properties::{
-    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, copy, cut, header, is_ours, persistent, short, text,
+    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours, persistent,
+    short, text,
 };
 use super::publisher::{Publisher, Unsafe};
+use super::topology::Stand;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
-use crate::transport::{AsSent, DeadJob, LARGEST, Lane, Unsent, Verdict};
+use crate::transport::{AsSent, DeadJob, Kept, LARGEST, Lane, Unsent, Verdict};
 use crate::{digest, event, job};
 
 /// What the broker itself says of a dead job that reached its delivery limit.
 const CRASHED: &str = "crashed";
+
+/// The code and the event of a job that was sent to no lane.
+const UNROUTED: &str = "unrouted";
 
 /// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
 /// at once, and puts more than that into a map, out of which they come in no order.
@@ -34,12 +40,12 @@ const TOGETHER: usize = 16;
 /// The sender's and the operator's side.
 #[derive(Debug)]
 pub struct Client {
-    broker: Box<Broker>,
-    publisher: Box<Publisher>,
+    pub(super) broker: Box<Broker>,
+    pub(super) publisher: Box<Publisher>,
     /// What is wrong with what is looked at.
-    findings: Findings,
+    pub(super) findings: Findings,
     /// What a job may have.
-    job_bytes: usize,
+    pub(super) job_bytes: usize,
 }
 
 impl Client {
@@ -49,15 +55,25 @@ impl Client {
     /// # Errors
     /// When the broker is not there, does not let us in, or is not as it must be.
     pub async fn open(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
+        let client = Client::attach(settings, job_bytes).await?;
+        let connection = client.publisher.connection();
+        if client.broker.declares()
+            && let Err(fault) = client.broker.prepare(connection).await
+        {
+            close(connection).await;
+            return Err(fault.into());
+        }
+        Ok(client)
+    }
+
+    /// Connects, once, whatever stands at the broker.
+    ///
+    /// # Errors
+    /// When the broker is not there or does not let us in.
+    pub async fn attach(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
         // What is in the dead queue may be larger than a job may be, and is to be seen all the same.
         let broker = Box::new(Broker::new(settings, LARGEST)?);
         let (connection, findings) = broker.connect("client").await?;
-        if broker.declares()
-            && let Err(fault) = broker.prepare(&connection).await
-        {
-            close(&connection).await;
-            return Err(fault.into());
-        }
         // Somebody waits for it: an alarm of the broker is said, not waited for.
         let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
         Ok(Client {
@@ -89,17 +105,19 @@ impl Client {
             .map_err(|failure| unacceptable(&failure, body.len()).unwrap_or(failure.into()))
     }
 
-    /// Walks through the dead queue once. What is kept stays out of others' sight meanwhile.
+    /// Walks through a queue of kept jobs once. What is kept stays out of others' sight meanwhile.
     ///
     /// # Errors
     /// When the broker fails on the way: the rest stays.
-    pub async fn walk_dead(
+    pub async fn walk(
         &mut self,
+        which: Kept,
         mut judge: impl FnMut(&DeadJob) -> Verdict,
         mut settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
-        let queue = self.broker.topology.name("dead");
+        let queue = self.broker.topology.name(which.as_str());
         let what = format!("the queue {queue}");
+        self.can_be_walked(which).await?;
         let channel = answered(&what, self.publisher.plain_channel()).await?;
         let jobs = self.ready(&channel, &queue).await?;
         let mut kept = Vec::new();
@@ -120,7 +138,10 @@ impl Client {
             let unfit = self.findings.take(channel.id(), message.delivery_tag);
             // What is given back goes behind what was given back before. So after the end, too,
             // the rest is taken out, to go back together and in order.
-            let job = (!ended).then(|| self.dead_job(&mut message, unfit.as_ref()));
+            let job = (!ended).then(|| match which {
+                Kept::Dead => self.dead_job(&mut message, unfit.as_ref()),
+                Kept::Unrouted(lane) => unrouted_job(&mut message, unfit.as_ref(), lane),
+            });
             let mut verdict = match &job {
                 Some(job) => judge(job),
                 None => Verdict::Keep,
@@ -151,6 +172,39 @@ impl Client {
         self.give_back(&channel, &queue, &kept).await?;
         answered(&what, channel.close(200, "OK".into())).await?;
         walked
+    }
+
+    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is said.
+    async fn can_be_walked(&self, kept: Kept) -> Result<(), Outage> {
+        let topology = &self.broker.topology;
+        let name = topology.name(kept.as_str());
+        let Some(queue) = topology.kept().find(|queue| queue.name == name) else {
+            return Ok(());
+        };
+        let temporary = topology.migrating(queue);
+        if let Some(jobs) = self.there(&temporary).await? {
+            warn!(
+                jobs,
+                "a part of {name} is in {temporary}, for its migration was cut off: run `banshi \
+                 topology migrate`"
+            );
+        }
+        if kept == Kept::Dead {
+            return Ok(());
+        }
+        let looked = topology.look_at(queue, self.publisher.connection()).await;
+        match looked.map_err(|error| outage(format!("the queue {name}"), error))? {
+            (Stand::Earlier | Stand::Otherwise(_), _) => Err(Outage::new(
+                Part::Transport,
+                format!(
+                    "the queue {name} stands with the arguments of an earlier version, by which \
+                     RabbitMQ 4 drops what was looked at 21 times: run `banshi topology migrate` \
+                     first, which keeps what is in it"
+                ),
+            )),
+            // A user without the right to configure can't ask.
+            _ => Ok(()),
+        }
     }
 
     /// Gives messages back in their order, and waits until whoever looks next sees them again.
@@ -217,23 +271,11 @@ impl Client {
     fn dead_job(&self, message: &mut Message, unfit: Option<&Unfit>) -> DeadJob {
         let body = std::mem::take(&mut message.data);
         let dropped = unfit.and_then(|unfit| unfit.dropped.as_ref());
-        let as_sent = match unfit {
-            None => AsSent::Whole,
-            Some(_) if dropped.is_some() => AsSent::Nothing,
-            Some(_) => AsSent::Body,
-        };
+        let as_sent = as_sent(unfit);
         let bytes = dropped.map_or(body.len() as u64, |(_, bytes)| *bytes);
         let properties = &message.properties;
         let own = |name| header(properties, name).and_then(text);
-        let id = properties
-            .message_id()
-            .as_ref()
-            .map(|id| id.as_str().to_owned());
-        let id = id.unwrap_or_else(|| {
-            let sha256 =
-                dropped.map_or_else(|| digest::sha256(&body), |(sha256, _)| sha256.clone());
-            format!("sha256:{sha256}")
-        });
+        let id = id_of(message, &body, unfit);
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
@@ -338,6 +380,49 @@ fn unacceptable(failure: &Unsafe, bytes: usize) -> Option<Unsent> {
         let why = format!("the broker does not take this job of {bytes} bytes: {said}");
         Unsent::Unfit(why)
     })
+}
+
+/// What a message says of itself that was sent to no lane. It goes to this lane, or to the one that
+/// it names after all, or else to the bulk lane. Its body is taken out of it.
+fn unrouted_job(message: &mut Message, unfit: Option<&Unfit>, lane: Option<Lane>) -> DeadJob {
+    let body = std::mem::take(&mut message.data);
+    let properties = &message.properties;
+    let key = header(properties, ROUTING_KEY).and_then(text);
+    let key = key.unwrap_or_else(|| message.routing_key.as_str().to_owned());
+    let named = Lane::ALL.into_iter().find(|lane| lane.as_str() == key);
+    let message_of = match named {
+        Some(_) => format!("the queue of its lane was not there: routing key {key:?}"),
+        None => format!("no lane of this name: routing key {key:?}"),
+    };
+    DeadJob {
+        id: id_of(message, &body, unfit),
+        code: UNROUTED.to_owned(),
+        message: message_of,
+        event: UNROUTED.to_owned(),
+        lane: lane.or(named).unwrap_or(Lane::Bulk).to_string(),
+        buried_at: None,
+        body,
+        as_sent: as_sent(unfit),
+    }
+}
+
+/// How much of a message is in hand as it was sent.
+fn as_sent(unfit: Option<&Unfit>) -> AsSent {
+    match unfit {
+        None => AsSent::Whole,
+        Some(unfit) if unfit.dropped.is_some() => AsSent::Nothing,
+        Some(_) => AsSent::Body,
+    }
+}
+
+/// Its `message_id`, or the digest of its body, which need not be in hand.
+fn id_of(message: &Message, body: &[u8], unfit: Option<&Unfit>) -> String {
+    if let Some(id) = message.properties.message_id() {
+        return id.as_str().to_owned();
+    }
+    let dropped = unfit.and_then(|unfit| unfit.dropped.as_ref());
+    let sha256 = dropped.map_or_else(|| digest::sha256(body), |(sha256, _)| sha256.clone());
+    format!("sha256:{sha256}")
 }
 
 /// The broker's time, in seconds since 1970.

@@ -281,6 +281,11 @@ impl Publisher {
         )
     }
 
+    /// The connection, for questions.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// A channel for anything but publishing.
     pub(super) async fn plain_channel(&self) -> lapin::Result<Channel> {
         self.connection.create_channel().await
