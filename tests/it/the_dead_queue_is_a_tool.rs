@@ -336,6 +336,71 @@ async fn a_command_killed_at_any_moment_loses_no_job_over_the_spool() {
     killed(Deployment::spool()).await;
 }
 
+/// Starts `banshi dead …`, reads a line of it and listens no more: its exit code.
+fn heard_once(deployment: &Deployment, arguments: &[&str]) -> Option<i32> {
+    let mut child = deployment
+        .banshi(&[&["dead"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a line");
+    assert!(!line.is_empty(), "{arguments:?}");
+    drop(out);
+    child.wait().expect("it ends").code()
+}
+
+/// Whether a job in the dead queue was taken out and given back, ever: the broker counts that.
+fn was_out(properties: &BasicProperties) -> bool {
+    let headers = properties.headers().clone().unwrap_or_default();
+    match headers.inner().get("x-delivery-count") {
+        None => false,
+        Some(AMQPValue::LongLongInt(count)) => *count > 0,
+        Some(count) => panic!("a number: {count:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_walk_that_nobody_hears_any_more_goes_no_further() {
+    const JOBS: usize = 400;
+    let deployment = Deployment::amqp().await;
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|job| json!({ "job_id": format!("job-{job:03}") }))
+        .collect();
+    work(&deployment, &jobs);
+    assert_eq!(heard_once(&deployment, &["drop", "--all"]), Some(3));
+    assert_eq!(heard_once(&deployment, &["replay", "--all"]), Some(3));
+    let (left, lanes) = (deployment.drain("dead").await, deployment.left().await);
+    println!("{} left, {} replayed", left.len(), lanes.len());
+    assert!(!lanes.is_empty() && left.len() + lanes.len() < JOBS);
+    assert!(left.len() > JOBS / 2, "{}", left.len());
+    // They were never out: they stand as they stood, and in nobody's way.
+    let was_out = left.iter().filter(|(_, properties)| was_out(properties));
+    assert_eq!(was_out.count(), 0);
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_walk_that_ends_early_leaves_those_that_it_passed_by_in_order() {
+    const JOBS: usize = 300;
+    let deployment = Deployment::amqp().await;
+    let mut jobs = vec![broken("passed-by")];
+    jobs.extend((0..JOBS).map(|job| json!({ "job_id": format!("job-{job:03}") })));
+    work(&deployment, &jobs);
+    let before = listed(&deployment, &[]);
+    assert_eq!(
+        heard_once(&deployment, &["drop", "--code", "E-SCHEMA"]),
+        Some(3)
+    );
+    let after = listed(&deployment, &[]);
+    assert!(after.len() > JOBS / 2 && after.len() < before.len());
+    let still_there = before.into_iter().filter(|id| after.contains(id));
+    assert_eq!(still_there.collect::<Vec<_>>(), after);
+    deployment.remove().await;
+}
+
 async fn beside_a_worker(deployment: Deployment) {
     const JOBS: usize = 40;
     let jobs: Vec<_> = (0..JOBS)
