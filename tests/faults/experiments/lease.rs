@@ -25,16 +25,17 @@ struct Lease {
 const LEASE: Lease = Lease {
     lent: Duration::from_secs(4),
     looked_at: Duration::from_secs(1),
-    held: Duration::from_secs(165),
+    held: Duration::from_secs(180),
 };
-/// The same in short, for lanes that give up on a job after [`FEWER`] deliveries.
+/// The same in short, for lanes that give up on a job that was given back more often than
+/// [`FEWER`] times.
 const SHORT: Lease = Lease {
-    lent: Duration::from_millis(1500),
+    lent: Duration::from_secs(3),
     looked_at: Duration::from_millis(250),
-    held: Duration::from_secs(12),
+    held: Duration::from_secs(18),
 };
 /// A delivery limit instead of ten.
-const FEWER: u32 = 3;
+const FEWER: u32 = 1;
 /// A worker that cannot go on says so after this.
 const SAID_SOON: Duration = Duration::from_secs(10);
 /// Or after this, where it first has to try for a while.
@@ -68,7 +69,7 @@ async fn alarm(stage: &Stage, lease: &Lease) -> Outcome {
     bench.set("QUEUE__PREFETCH", "2");
     // Long enough to be in hand when the alarm comes.
     let jobs = stage.pick(120, 240);
-    let letters = (0..jobs).map(|number| Letter::good(&long_report(&format!("e25-{number}"), 30)));
+    let letters = (0..jobs).map(|number| Letter::good(&long_report(&format!("e25-{number}"), 20)));
     let letters = letters.collect();
     lease.begin(&node).await;
     if stage.pick(true, false) {

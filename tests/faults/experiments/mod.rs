@@ -189,7 +189,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     Experiment {
         name: "E25",
         fault: "nothing can be published for longer than eleven consumer_timeouts",
-        in_small_run: true,
+        in_small_run: false,
         run: |stage| Box::pin(lease::outlasted(stage)),
     },
     Experiment {
