@@ -113,7 +113,8 @@ async fn the_store_hangs(deployment: Deployment) {
     };
     let come_back = |_: &Deployment, worker: &Worker| {
         let (before, now) = (before.get(), threads(worker.pid()));
-        assert!(now <= before + 70, "{before} threads became {now}");
+        // As many calls may hang, and as many threads be idle that were busy a moment ago.
+        assert!(now <= before + 2 * 65, "{before} threads became {now}");
         hang.end();
     };
     goes_and_comes_back(deployment, "does not answer", go, come_back).await;

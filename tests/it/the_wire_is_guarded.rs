@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use banshi::job;
+use banshi::problem::Code;
 use serde_json::{Value, json};
 
 use crate::support::deployment::{Deployment, amqp_url};
 use crate::support::jobs::corpus;
 use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
+use crate::support::{editions, settings};
 
 /// The worker's log says this whenever it has lost its session.
 const LOST: &str = "no jobs can come in";
@@ -185,9 +188,9 @@ async fn a_message_that_cannot_be_read_harms_nobody_and_is_buried_as_it_was_sent
                 .as_str()
                 .is_some_and(|zh| !zh.is_ascii())
         );
-        // What is wrong with the job itself is told, too.
-        let spoilt = poison.body == b"{";
-        assert_eq!(problems.len(), 1 + usize::from(spoilt), "{problems:?}");
+        // Whatever else is wrong is told, too: with the job, or with the size of the headers.
+        let more = ["headers-fill-the-frame", "nested-25000"].contains(&poison.id);
+        assert_eq!(problems.len(), 1 + usize::from(more), "{problems:?}");
     }
     let completed = |event: &&Value| event["type"] == "report.completed";
     assert_eq!(events.iter().filter(completed).count(), goods);
@@ -327,4 +330,24 @@ async fn a_body_that_is_too_large_is_never_held() {
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(worker.stop(), Some(0));
     deployment.remove().await;
+}
+
+#[test]
+fn a_job_that_cannot_be_read_is_known_by_its_message_id() {
+    let limits = settings().limits;
+    let of = |body: &[u8], message_id| {
+        let refusal = job::read(body, message_id, &limits, &editions()).expect_err("no job");
+        (
+            refusal.identity.job_id,
+            refusal.rejection.problems()[0].code,
+        )
+    };
+    let large = vec![b' '; limits.job_bytes + 1];
+    for body in [&b"\x1f\x8b\x08"[..], b"{", b"", &large] {
+        let known = of(body, Some("zipped-2024"));
+        assert_eq!(known, (Some("zipped-2024".to_owned()), Code::Json));
+        for no_id in [None, Some(""), Some("../x"), Some("a b"), Some("-a")] {
+            assert_eq!(of(body, no_id), (None, Code::Json), "{no_id:?}");
+        }
+    }
 }

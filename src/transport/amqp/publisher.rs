@@ -145,7 +145,7 @@ impl Publisher {
             Confirmation::Nack(_) => refused(format!(
                 "{place}: a queue is full and takes no more messages"
             )),
-            // A channel that lost its confirm mode. It is not used again.
+            // A channel that lost its confirm mode.
             Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
         }
     }
@@ -184,7 +184,10 @@ impl Publisher {
                 Err(_) => return Err(self.silence(&place).await),
             }
         };
-        if !matches!(confirmation, Confirmation::NotRequested) {
+        // After a refusal the channel is not used again: when the limit of the queue that refused is
+        // taken away (a policy), the broker goes on refusing what comes by this channel, up to its
+        // end (seen on 3.10).
+        if matches!(confirmation, Confirmation::Ack(_)) {
             self.idle().push(channel);
         }
         Ok(confirmation)

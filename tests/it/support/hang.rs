@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::repository;
 
@@ -63,4 +64,22 @@ impl Hang {
 pub fn threads(pid: u32) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     tasks.count()
+}
+
+/// Waits until a process has no more threads than so many, and gives their number. Those that are
+/// idle, which a burst of work leaves, go after ten seconds; those that hang stay.
+pub async fn threads_at_most(pid: u32, most: usize) -> usize {
+    let started = Instant::now();
+    loop {
+        let now = threads(pid);
+        if now <= most {
+            return now;
+        }
+        let waited = started.elapsed();
+        assert!(
+            waited < Duration::from_secs(40),
+            "{now} threads, not {most}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
