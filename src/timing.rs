@@ -1,7 +1,9 @@
-//! Time has one owner: how long anything may take, and when a job must have left our hands.
+//! Time has one owner: when a job must have left our hands, and how long whatever holds one may
+//! take.
 //!
 //! Takes settings, gives durations and [`Deadline`]s. Nothing here sleeps by itself. If we crash
-//! here, nothing has been waited for.
+//! here, nothing has been waited for. A part's rhythm of its own, as how often a folder is looked
+//! at, stands beside the part; how long a store or a typesetter may take is a setting.
 //!
 //! The one time that others depend on is the lease of a delivery (`queue.lease`): the broker takes
 //! a job back that was held for its `consumer_timeout` (RabbitMQ, "Consumers", "Delivery
@@ -22,6 +24,10 @@ pub const PREPARE: Duration = Duration::from_secs(60);
 pub const ANSWER: Duration = Duration::from_secs(30);
 /// How long the broker may take to show that a connection on which a confirm is missing lives.
 pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// How long a channel is waited for that the connection has none left for.
+pub const CHANNEL: Duration = Duration::from_secs(5);
+/// How long a folder of the spool may take to answer.
+pub const FOLDER: Duration = Duration::from_secs(30);
 /// How long a connection may take to be closed.
 pub const CLOSE: Duration = Duration::from_secs(5);
 /// How long the copy of an event for `reply_to` may take, which is best effort.

@@ -45,15 +45,13 @@ use super::{Delivery, Reason, State};
 use crate::disk::{self, Calls};
 use crate::event::Event;
 use crate::problem::{Outage, Part};
+use crate::timing::FOLDER;
 
 /// How long an empty spool is left alone.
 const POLL: Duration = Duration::from_millis(250);
 
 /// How often dead workers and jobs that have become due are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long the disk may take to do what is asked of it.
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long it may take to give back what is held when the intake closes: what it does not do in
 /// this time the next worker does, and a service manager waits only so long.
@@ -136,7 +134,7 @@ impl Handle {
         work: impl FnOnce(&Claim) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
         let (claim, calls) = (Arc::clone(&self.claim), &self.claim.home.calls);
-        let done = calls.within(ANSWER, move || work(&claim).inspect_err(|_| claim.excuse()));
+        let done = calls.within(FOLDER, move || work(&claim).inspect_err(|_| claim.excuse()));
         done.await.map_err(|error| {
             self.claim.excuse();
             if error.kind() == io::ErrorKind::TimedOut {
@@ -219,7 +217,7 @@ impl Intake {
             let search = self.search.get_or_insert_with(|| {
                 let finder = Arc::clone(&self.finder);
                 Search {
-                    late: tokio::time::Instant::now() + ANSWER,
+                    late: tokio::time::Instant::now() + FOLDER,
                     task: spawn_blocking(move || lock(&finder).next()),
                 }
             });
@@ -332,11 +330,11 @@ impl Intake {
             .state
             .send_replace(State::Down("stopped".to_owned()));
         if let Some(Search { task, .. }) = self.search.take() {
-            match tokio::time::timeout(ANSWER, task).await {
+            match tokio::time::timeout(FOLDER, task).await {
                 Ok(Ok(Ok(Some(found)))) => {
                     let calls = &self.home.calls;
                     // If it cannot be put back now, dropping it tries again.
-                    let back = calls.within(ANSWER, move || found.release()).await;
+                    let back = calls.within(FOLDER, move || found.release()).await;
                     back.unwrap_or_else(|error| tracing::debug!(%error, "not put back yet"));
                 }
                 Ok(Ok(_)) => {}
@@ -388,12 +386,12 @@ async fn answered<T: Send + 'static>(
     root: &Path,
     work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
 ) -> Result<T, Outage> {
-    let done = calls.within(ANSWER, move || Ok(work())).await;
+    let done = calls.within(FOLDER, move || Ok(work())).await;
     done.unwrap_or_else(|error| Err(disk::outage(Part::Transport, "use", root, error)))
 }
 
 fn silent(home: &Home) -> Outage {
-    let message = format!("no answer within {} s", ANSWER.as_secs());
+    let message = format!("no answer within {} s", FOLDER.as_secs());
     let error = io::Error::new(io::ErrorKind::TimedOut, message);
     disk::outage(Part::Transport, "look for jobs in", &home.spool.root, error)
 }

@@ -15,7 +15,6 @@ use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
 use super::guard::{self, Findings};
-use super::publisher::CHANNELS;
 use super::tls;
 use super::topology::{Topology, Unfit};
 use crate::config;
@@ -25,6 +24,9 @@ use crate::timing::{ANSWER, CLOSE, CONNECT, PREPARE};
 /// Who we are, to the broker and in `app_id`.
 pub(super) const PRODUCT: &str = concat!("banshi/", env!("CARGO_PKG_VERSION"));
 
+/// Publishes in flight, each on a channel of its own, where the connection may have as many. A job
+/// more waits for one to end.
+pub(super) const CHANNELS: usize = 64;
 /// The longest prefix: the broker's names have at most 255 bytes, and the prefix is not all.
 const PREFIX: usize = 200;
 
@@ -352,12 +354,6 @@ pub(super) async fn answered<T>(
             ),
         )),
     }
-}
-
-/// `NOT_FOUND - no exchange …` or `… no queue …`. Other 404s are queues that exist but are out.
-pub(super) fn is_missing(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(refusal)
-        if refusal.get_message().as_str().starts_with("NOT_FOUND - no "))
 }
 
 /// Ends a connection in order. lapin has a thread for each, which must not outlive the runtime.

@@ -12,9 +12,10 @@ use tracing::debug;
 
 use futures_util::StreamExt as _;
 
-use super::broker::{Broker, Fault, answered, is_missing, outage};
+use super::broker::{Broker, Fault, answered, outage};
 use super::properties::short;
 use super::standing::{Pace, Standing};
+use super::topology::is_missing;
 use crate::problem::Outage;
 use crate::timing::PREPARE;
 use crate::transport::Lane;

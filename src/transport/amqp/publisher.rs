@@ -15,17 +15,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::broker::{close, is_missing, outage};
+use super::broker::{CHANNELS, close, outage};
 use super::properties::{persistent, short};
+use super::topology::is_missing;
 use crate::problem::{Outage, Part};
-use crate::timing::{ANSWER, SIGN_OF_LIFE};
+use crate::timing::{ANSWER, CHANNEL, SIGN_OF_LIFE};
 use crate::transport::Unsent;
-
-/// Publishes in flight, each on a channel of its own, where the connection may have as many. A job
-/// more waits for one to end.
-pub(super) const CHANNELS: usize = 64;
-/// How long a channel is waited for that the connection has none left for.
-const LEFT: Duration = Duration::from_secs(5);
 
 /// The key of what is published to find out whether an exchange would take a message.
 const PROBE: &str = "banshi.probe";
@@ -240,7 +235,7 @@ impl Publisher {
 
     /// A channel that nobody else uses.
     async fn channel(&self) -> lapin::Result<Channel> {
-        let mut left = LEFT;
+        let mut left = CHANNEL;
         loop {
             // A statement of its own, for the lock must not be held while waiting.
             let idle = self.idle().pop();

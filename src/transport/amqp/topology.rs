@@ -12,7 +12,6 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tracing::warn;
 
-use super::broker::is_missing;
 use super::properties::short;
 use crate::config;
 use crate::transport::{Lane, RETRY_WAITS};
@@ -611,4 +610,10 @@ async fn reopen(channel: &mut Channel, connection: &Connection) -> Result<(), la
         *channel = connection.create_channel().await?;
     }
     Ok(())
+}
+
+/// `NOT_FOUND - no exchange …` or `… no queue …`. Other 404s are queues that exist but are out.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal)
+        if refusal.get_message().as_str().starts_with("NOT_FOUND - no "))
 }
