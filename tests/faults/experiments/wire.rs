@@ -25,7 +25,7 @@ struct Poison {
 /// E24: one message of each such kind among good jobs. Each must be alone in the dead queue with
 /// its own body, while no connection and no worker ends for it and none grows with it.
 pub async fn poisoned(stage: Stage) -> Outcome {
-    let (bodies, megabytes) = stage.pick((2, 20), (16, 100));
+    let (bodies, megabytes) = stage.pick((2, 16), (16, 100));
     let mut all = among_good(&stage, stage.node(), bodies, megabytes).await;
     if stage.pick(false, true) {
         let node = Arc::new(Node::of_version(5922, "4.3").await);
@@ -116,7 +116,7 @@ async fn send(bench: &mut Bench, poison: Poison) {
 
 /// Sends one of them, for whoever wants something of everything.
 pub(super) async fn send_any(bench: &mut Bench) {
-    let mut all = poison(1, 20);
+    let mut all = poison(1, 16);
     let index = bench.rng.random_range(0..all.len());
     send(bench, all.swap_remove(index)).await;
 }
