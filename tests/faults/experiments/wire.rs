@@ -116,7 +116,7 @@ async fn send(bench: &mut Bench, poison: Poison) {
 
 /// Sends one of them, for whoever wants something of everything.
 pub(super) async fn send_any(bench: &mut Bench) {
-    let mut all = poison(1, 20);
+    let mut all = poison(1, 16);
     let index = bench.rng.random_range(0..all.len());
     send(bench, all.swap_remove(index)).await;
 }
