@@ -266,14 +266,10 @@ async fn a_body_that_is_too_large_is_never_held() {
     let worker = deployment.worker();
     let mut sender = RawAmqp::connect(&amqp_url());
     let jobs = deployment.name("jobs");
-    // RabbitMQ 4 takes no more than 16 MiB of a message.
-    let mut size = 100_000_000;
+    // As large as RabbitMQ 4 takes them, together more than the worker may have; larger ones would
+    // hold up the other tests at this broker, and are E24's.
+    let size = 16_000_000;
     let body = |number: usize, size| vec![b'a' + u8::try_from(number).expect("a letter"); size];
-    let probe = sender.publish("amq.fanout", b"", &RawProperties::json(), &body(0, size));
-    if matches!(probe, Said::Closed(_)) {
-        size = 16_000_000;
-        sender = RawAmqp::connect(&amqp_url());
-    }
     let started = Instant::now();
     for number in 0..BODIES {
         let id = format!("large-{number}");
