@@ -20,6 +20,7 @@ mod layers;
 mod lines_end_well;
 mod nothing_is_lost;
 mod pictures;
+mod punctuation_is_squeezed;
 mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;
