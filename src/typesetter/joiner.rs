@@ -1,16 +1,18 @@
-//! The word joiner (U+2060), by which templates keep a number and its unit on one line.
+//! The word joiner (U+2060), by which templates keep a number and its unit on one line, and the
+//! zero width space (U+200B), by which they let a long address break.
 //!
-//! It does its work while lines are broken. Left in the pages, it would be in the text layer too:
-//! a search for 13561条 would find nothing, and a copy would hold what nobody sent.
+//! They do their work while lines are broken. Left in the pages, they would be in the text layer
+//! too: a search for 13561条 would find nothing, and a copy would hold what nobody sent.
 
 use typst::layout::{Frame, FrameItem};
 use typst::model::Document as _;
 use typst::text::TextItem;
 use typst_layout::PagedDocument;
 
-const JOINER: char = '\u{2060}';
+/// What tells where lines may break, and has neither width nor ink.
+const JOINERS: [char; 2] = ['\u{2060}', '\u{200B}'];
 
-/// The document without word joiners.
+/// The document without them.
 pub(super) fn without(document: PagedDocument) -> PagedDocument {
     if !document.pages().iter().any(|page| joined(&page.frame)) {
         return document;
@@ -25,7 +27,7 @@ pub(super) fn without(document: PagedDocument) -> PagedDocument {
 fn joined(frame: &Frame) -> bool {
     frame.items().any(|(_, item)| match item {
         FrameItem::Group(group) => joined(&group.frame),
-        FrameItem::Text(text) => text.text.contains(JOINER),
+        FrameItem::Text(text) => text.text.contains(JOINERS),
         _ => false,
     })
 }
@@ -37,7 +39,7 @@ fn part(frame: &mut Frame) {
     frame.retain(|item| {
         match item {
             FrameItem::Group(group) => part(&mut group.frame),
-            FrameItem::Text(text) if text.text.contains(JOINER) => strip(text),
+            FrameItem::Text(text) if text.text.contains(JOINERS) => strip(text),
             _ => {}
         }
         true
@@ -50,13 +52,13 @@ fn strip(text: &mut TextItem) {
     // A glyph's range is of bytes.
     let left = |end: u16| {
         let before = &full[..usize::from(end)];
-        let joiners = before.chars().filter(|&c| c == JOINER).count() * JOINER.len_utf8();
-        u16::try_from(before.len() - joiners).unwrap_or(end)
+        let kept = before.chars().filter(|c| !JOINERS.contains(c));
+        u16::try_from(kept.map(char::len_utf8).sum::<usize>()).unwrap_or(end)
     };
     for glyph in &mut text.glyphs {
         glyph.range = left(glyph.range.start)..left(glyph.range.end);
     }
     // A joiner that has a glyph of its own has one without width or ink.
     text.glyphs.retain(|glyph| !glyph.range.is_empty());
-    text.text = full.chars().filter(|&c| c != JOINER).collect();
+    text.text = full.chars().filter(|c| !JOINERS.contains(c)).collect();
 }

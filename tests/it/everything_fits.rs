@@ -143,6 +143,82 @@ fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
     }
 }
 
+/// A table with a label and as many columns of figures, all of one width.
+fn wide_table(columns: usize, digits: usize) -> (Value, String) {
+    let figure = "1234567890123456789012345678"[..digits].to_owned();
+    let heads: Vec<String> = (1..=columns).map(|month| format!("{month}月")).collect();
+    let heads: Vec<&str> = std::iter::once("月份")
+        .chain(heads.iter().map(String::as_str))
+        .collect();
+    let row: Vec<&str> = std::iter::once("网站访问量（人次）")
+        .chain(std::iter::repeat_n(figure.as_str(), columns))
+        .collect();
+    let mut job = corpus("pingtan-2023");
+    job["data"]["overview"] = json!([
+        "统计情况见下表。",
+        { "table": { "caption": "各月情况", "columns": heads, "rows": [row] } },
+        "以上情况，特此说明。",
+    ]);
+    (job, figure)
+}
+
+#[test]
+fn a_figure_in_a_table_of_the_text_is_never_broken() {
+    // Upright, in smaller type, and standing sideways.
+    for (columns, digits) in [(5, 9), (9, 9), (13, 7), (13, 8), (19, 8), (4, 28), (22, 8)] {
+        let (mut job, figure) = wide_table(columns, digits);
+        job["on_violation"] = json!("warn");
+        let rendered = render(&job);
+        let words = pdf::words(&rendered.path());
+        let whole = words.iter().flatten().filter(|word| word.text == figure);
+        assert_eq!(
+            whole.count(),
+            columns,
+            "{columns} columns of {digits} digits"
+        );
+        let table = &pdf::tables(&rendered.path())[0];
+        assert_eq!(table.data(), columns + 1);
+    }
+}
+
+#[test]
+fn a_table_of_the_text_that_has_no_room_for_its_figures_is_refused() {
+    let (job, _) = wide_table(40, 12);
+    let problems = refused(&typesetter(&[]), &job);
+    assert!(!problems.is_empty());
+    assert!(
+        problems.iter().all(|problem| problem.code == Code::Layout),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_long_remark_makes_its_row_no_higher_than_it_needs() {
+    let remark = "其中涉及征收补偿的申请转由征收办公室统一答复，不计入本行，详见本报告第六部分说明及附件所列清单";
+    let mut job = corpus("pingtan-2023");
+    job["on_violation"] = json!("warn");
+    let refused = &mut job["data"]["requests"]["outcome"]["refused"];
+    for row in refused.as_object_mut().unwrap().values_mut() {
+        row["natural_person"] = json!({ "value": 0, "remark": remark.repeat(2) });
+    }
+    let rendered = render(&job);
+    let text = pdf::text(&rendered.path()).replace('\n', "");
+    assert_eq!(text.matches(&remark.repeat(2)).count(), 8);
+    // From one label of a row to the next, on a page.
+    let labels = ["1.属于国家秘密", "2.其他法律行政法规禁止公开"];
+    let page = pdf::words(&rendered.path()).into_iter().find(|words| {
+        labels
+            .iter()
+            .all(|label| words.iter().any(|word| &word.text == label))
+    });
+    let page = page.expect("both rows on a page");
+    let [first, second] = labels.map(|label| {
+        let word = page.iter().find(|word| word.text == label);
+        word.expect("the label").top
+    });
+    assert!(second - first < 637.8 / 5.0, "{} pt", second - first);
+}
+
 #[test]
 fn a_figure_that_leaves_its_cell_is_named_with_row_and_column() {
     // A template that makes nothing smaller.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::jobs::{CORPUS, corpus};
+use crate::support::pdf::Word;
 use crate::support::{pdf, render};
 
 const NUMBERS: &str = "2023年全区共主动公开政府信息13561条，占51.85%，按国办公开办函〔2021〕30号要求，收费\
@@ -123,6 +124,124 @@ fn a_long_address_is_broken_after_its_marks_and_fills_its_lines() {
         first.contains("全文见") && first.ends_with(['/', '.', '_']),
         "{first}"
     );
+}
+
+/// How far the Han characters of a line are moved apart to fill it, in em: the middle one of all gaps.
+fn torn(line: &[Word]) -> f64 {
+    let (advance, size) = (156.0 / 28.0 * 72.0 / 25.4, 16.0);
+    let mut places: Vec<(f64, bool)> = Vec::new();
+    for word in line {
+        let characters: Vec<char> = word.text.chars().collect();
+        let whole = characters.iter().all(|&c| han(c));
+        let steps = (characters.len() - 1).max(1) as f64;
+        let step = (word.right - word.left - size) / steps;
+        let place = |at: usize| (word.left + step * at as f64, whole);
+        places.extend((0..characters.len()).map(place));
+    }
+    let gaps = places.windows(2).filter(|pair| pair[0].1 && pair[1].1);
+    let mut gaps: Vec<f64> = gaps.map(|pair| pair[1].0 - pair[0].0 - advance).collect();
+    gaps.sort_by(f64::total_cmp);
+    gaps.get(gaps.len() / 2).map_or(0.0, |gap| gap / size)
+}
+
+/// The lines of the text that are torn open, with the line after each.
+fn torn_lines(job: &Value) -> Vec<(f64, String, String)> {
+    let text = |line: &[Word]| {
+        line.iter()
+            .map(|word| word.text.as_str())
+            .collect::<String>()
+    };
+    // Tables have smaller type; a line of the text is 16 pt high, and as long as the block.
+    let long = |line: &Vec<Word>| line.last().is_some_and(|word| word.right > 515.0);
+    let pages = pdf::lines(&render(job).path());
+    let lines: Vec<Vec<Word>> = pages.into_iter().flatten().collect();
+    let pairs = lines.windows(2).filter(|pair| long(&pair[0]));
+    let found = pairs.map(|pair| (torn(&pair[0]), text(&pair[0]), text(&pair[1])));
+    found.filter(|(gap, ..)| *gap > 0.1).collect()
+}
+
+#[test]
+fn no_line_is_torn_open_by_an_address_that_is_longer_than_a_line() {
+    let address = "http://www.example.gov.cn/zfxxgk/fdzdgknr/zfxxgknb/202401/t20240131_87229032_a_very_\
+                   long_name_that_never_ends_0123456789_0123456789.html?isMobile=false&from=timeline";
+    // Begun at every place of a line.
+    let texts: Vec<String> = (1..28)
+        .map(|at| format!("{}{address}下载。", "见".repeat(at)))
+        .collect();
+    let mut job = warned("pingtan-2023");
+    job["data"]["overview"] = json!(texts);
+    let torn = torn_lines(&job);
+    assert!(torn.is_empty(), "{torn:#?}");
+    let text = pdf::pages(&render(&job).path()).concat().concat();
+    for sent in texts {
+        assert!(text.contains(&sent), "{sent}");
+    }
+}
+
+#[test]
+fn what_is_not_longer_than_a_line_is_broken_after_its_marks_only() {
+    for address in [
+        "zwgk_office@pingtan.gov.cn",
+        "https://www.pingtan.gov.cn/zwgk/2023-01/index.htm",
+    ] {
+        let texts: Vec<String> = (1..28)
+            .map(|at| format!("{}{address}，请查阅。", "见".repeat(at)))
+            .collect();
+        let mut job = warned("pingtan-2023");
+        job["data"]["overview"] = json!(texts);
+        let lines: Vec<String> = pages(&job).concat();
+        let text = lines.iter().take_while(|line| !line.starts_with("二、"));
+        let text: Vec<&String> = text.collect();
+        for pair in text.windows(2) {
+            let broken = pair[0].ends_with(|c: char| c.is_ascii_graphic())
+                && pair[1].starts_with(|c: char| c.is_ascii_graphic());
+            let after = pair[0].ends_with(['/', '.', '-', '_', '@', ':']);
+            assert!(!broken || after, "{pair:?}");
+        }
+    }
+}
+
+#[test]
+fn the_lines_of_real_reports_are_torn_open_by_figures_and_words_alone() {
+    for name in CORPUS {
+        for (gap, line, next) in torn_lines(&warned(name)) {
+            let whole = next.starts_with(|c: char| c.is_ascii_alphanumeric());
+            assert!(whole && gap < 0.2, "{name}: {gap} em in {line} / {next}");
+        }
+    }
+}
+
+#[test]
+fn a_numbered_sentence_on_a_line_of_its_own_is_not_the_last_of_a_page() {
+    let line = "某局认真做好政府信息公开工作并持续提升公开质量。";
+    let mut at_the_foot = 0;
+    for before in 12..22 {
+        let mut text = vec![line.to_owned(); before];
+        text.push("（二）依申请公开情况。".into());
+        text.push(line.repeat(3));
+        let mut job = warned("pingtan-2023");
+        job["data"]["introduction"] = json!([]);
+        job["data"]["overview"] = json!(text);
+        let pages = pages(&job);
+        assert_ne!(
+            pages[0].last().map(String::as_str),
+            Some("（二）依申请公开情况。")
+        );
+        at_the_foot += usize::from(pages[1][0] == "（二）依申请公开情况。");
+    }
+    assert!(at_the_foot > 0, "one of them would have stood at the foot");
+}
+
+#[test]
+fn numbered_sentences_under_each_other_fill_their_page() {
+    let text: Vec<String> = (1..40)
+        .map(|number| format!("{number}.加强组织领导。"))
+        .collect();
+    let mut job = warned("pingtan-2023");
+    job["data"]["introduction"] = json!([]);
+    job["data"]["overview"] = json!(text);
+    let first = &pages(&job)[0];
+    assert!(first.len() > 18, "{first:?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod lines_end_well;
 mod nothing_is_lost;
 mod nothing_leaks;
 mod pictures;
+mod punctuation_is_squeezed;
 mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
 mod same_job_same_bytes;

@@ -34,31 +34,69 @@ pub fn text(pdf: &Path) -> String {
     String::from_utf8(output("pdftotext", &["-raw"], pdf)).expect("pdftotext writes UTF-8")
 }
 
-/// The text of each page, line by line as it stands there, without spaces. Poppler takes a mark that
-/// is set close to another for a line of its own, so the lines are put together by their places.
-pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
-    let page = |words: Vec<Word>| {
-        let place = |side: f64| side.round() as i64;
-        let mut words: Vec<(i64, i64, String)> = words
-            .into_iter()
-            .map(|word| (place(word.bottom), place(word.left), word.text))
-            .collect();
-        words.sort();
-        let mut lines: Vec<(i64, Vec<(i64, String)>)> = Vec::new();
-        for (y, x, word) in words {
+/// The words of each line of each page, put together by their places: poppler takes a mark that is
+/// set close to another for a line of its own.
+pub fn lines(pdf: &Path) -> Vec<Vec<Vec<Word>>> {
+    let page = |mut words: Vec<Word>| {
+        let place = |word: &Word| (word.bottom.round() as i64, word.left.round() as i64);
+        words.sort_by_key(place);
+        let mut lines: Vec<(i64, Vec<Word>)> = Vec::new();
+        for word in words {
+            let (y, _) = place(&word);
             match lines.last_mut() {
                 // Faces differ in how far down they reach.
-                Some((last, line)) if y - *last <= 4 => line.push((x, word)),
-                _ => lines.push((y, vec![(x, word)])),
+                Some((last, line)) if y - *last <= 4 => line.push(word),
+                _ => lines.push((y, vec![word])),
             }
         }
-        let joined = |(_, mut line): (i64, Vec<(i64, String)>)| {
-            line.sort();
-            line.into_iter().map(|(_, word)| word).collect()
+        let in_order = |(_, mut line): (i64, Vec<Word>)| {
+            line.sort_by(|a, b| a.left.total_cmp(&b.left));
+            line
         };
-        lines.into_iter().map(joined).collect()
+        lines.into_iter().map(in_order).collect()
     };
     words(pdf).into_iter().map(page).collect()
+}
+
+/// The text of each page, line by line as it stands there, without spaces.
+pub fn pages(pdf: &Path) -> Vec<Vec<String>> {
+    let joined = |line: Vec<Word>| line.into_iter().map(|word| word.text).collect();
+    let page = |lines: Vec<Vec<Word>>| lines.into_iter().map(joined).collect();
+    lines(pdf).into_iter().map(page).collect()
+}
+
+/// A glyph where it is drawn, in points from the page's upper left corner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Glyph {
+    pub x: f64,
+    pub y: f64,
+    /// The same for the same glyph of the same face, on one page.
+    pub shape: String,
+}
+
+/// The glyphs of each page, in the order of the file.
+pub fn glyphs(pdf: &Path) -> Vec<Vec<Glyph>> {
+    let page = |number: usize| {
+        let number = number.to_string();
+        let drawn = Command::new("pdftocairo")
+            .args(["-svg", "-f", &number, "-l", &number])
+            .args([pdf, Path::new("-")])
+            .stderr(Stdio::null())
+            .output();
+        let svg = String::from_utf8(drawn.expect("pdftocairo runs").stdout).expect("UTF-8");
+        let glyph = |line: &str| {
+            let value = |name: &str| {
+                let rest = line.split(&format!("{name}=\"")).nth(1)?;
+                rest.split('"').next().map(str::to_owned)
+            };
+            let (x, y) = (value(" x")?.parse().ok()?, value(" y")?.parse().ok()?);
+            let shape = value("href")?;
+            Some(Glyph { x, y, shape })
+        };
+        let uses = svg.split('<').filter(|tag| tag.starts_with("use "));
+        uses.filter_map(glyph).collect()
+    };
+    (1..=words(pdf).len()).map(page).collect()
 }
 
 /// Each run of text and the family that it is set in.
