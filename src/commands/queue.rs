@@ -57,7 +57,7 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
 }
 
 /// A bar on standard error, when that is a terminal.
-fn progress(length: u64) -> ProgressBar {
+pub fn progress(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
     ProgressBar::new(length).with_style(style.expect("the template is well formed"))
 }

@@ -3,14 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, print_problems};
+use super::queue::progress;
+use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
 use crate::digest;
 use crate::job::{self, Job, Refusal};
-use crate::problem::{Outage, Part};
-use crate::typesetter::{Manuscript, Pictures, Templates, Typesetter};
+use crate::problem::{Failure, Outage, Part, Rejection};
+use crate::typesetter::{Manuscript, Pictures, Pool, Program, Typesetter};
 
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let pictures = pictures(args)?;
@@ -120,21 +122,83 @@ fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
 }
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
-    let templates = Templates::load(settings.templates.folder())?;
-    let editions = templates.forms()?;
+    let typesetter = Typesetter::load(settings)?;
+    let editions = typesetter.editions()?;
+    let read = |bytes: &[u8]| {
+        let job = job::read(bytes, None, &settings.limits, &editions)?;
+        match typesetter.undrawable(&Manuscript::of(&job)) {
+            Some(rejection) => Err(refused(job, rejection)),
+            None => Ok(job),
+        }
+    };
+    if args.layout {
+        return block_on(lay_out(settings, args, read));
+    }
     let mut exit = Exit::Done;
     for path in &args.jobs {
-        let bytes = read_file(path)?;
-        let checked = job::read(&bytes, None, &settings.limits, &editions);
-        if checked.is_err() {
-            exit = Exit::JobAtFault;
-        }
-        match args.format {
-            Format::Text => say(path, &checked)?,
-            Format::Json => writeln!(std::io::stdout(), "{}", as_json(path, &checked))?,
-        }
+        let checked = read(&read_file(path)?);
+        tell(path, &checked, args.format, &mut exit)?;
     }
     Ok(exit)
+}
+
+/// Checks jobs as `check` does and sets their pages, too, in typesetters as the service has them.
+/// What came of each is told in the order of the files.
+async fn lay_out(
+    settings: &Settings,
+    args: &CheckArgs,
+    read: impl Fn(&[u8]) -> Result<Job, Refusal>,
+) -> Result<Exit, Error> {
+    let pool = Pool::start(settings, Program::this()?).await?;
+    let progress = progress(args.jobs.len() as u64);
+    let look = async |path| -> Result<_, Outage> {
+        let job = match read(&read_file(path)?) {
+            Ok(job) => job,
+            Err(refusal) => return Ok((path, Err(refusal))),
+        };
+        match pool.typeset(&Manuscript::of(&job)).await {
+            Ok(_) => Ok((path, Ok(job))),
+            Err(Failure::Rejected(rejection)) => Ok((path, Err(refused(job, rejection)))),
+            Err(Failure::Outage(outage)) => Err(outage),
+        }
+    };
+    let mut exit = Exit::Done;
+    {
+        let looked = stream::iter(&args.jobs).map(look);
+        let mut looked = std::pin::pin!(looked.buffered(settings.render.typesetters()));
+        while let Some(checked) = looked.next().await {
+            let (path, checked) = checked?;
+            progress.suspend(|| tell(path, &checked, args.format, &mut exit))?;
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    pool.close().await;
+    Ok(exit)
+}
+
+/// A job that was read, refused for what its text or its pages are.
+fn refused(job: Job, rejection: Rejection) -> Refusal {
+    Refusal {
+        identity: job.identity,
+        rejection,
+    }
+}
+
+fn tell(
+    path: &Path,
+    checked: &Result<Job, Refusal>,
+    format: Format,
+    exit: &mut Exit,
+) -> Result<(), Error> {
+    if checked.is_err() {
+        *exit = Exit::JobAtFault;
+    }
+    match format {
+        Format::Text => say(path, checked)?,
+        Format::Json => writeln!(std::io::stdout(), "{}", as_json(path, checked))?,
+    }
+    Ok(())
 }
 
 fn say(path: &Path, checked: &Result<Job, Refusal>) -> Result<(), Error> {
