@@ -151,20 +151,9 @@ async fn lay_out(
 ) -> Result<Exit, Error> {
     let pool = Pool::start(settings, Program::this()?).await?;
     let progress = progress(args.jobs.len() as u64);
-    let look = async |path| -> Result<_, Outage> {
-        let job = match read(&read_file(path)?) {
-            Ok(job) => job,
-            Err(refusal) => return Ok((path, Err(refusal))),
-        };
-        match pool.typeset(&Manuscript::of(&job)).await {
-            Ok(_) => Ok((path, Ok(job))),
-            Err(Failure::Rejected(rejection)) => Ok((path, Err(refused(job, rejection)))),
-            Err(Failure::Outage(outage)) => Err(outage),
-        }
-    };
     let mut exit = Exit::Done;
     {
-        let looked = stream::iter(&args.jobs).map(look);
+        let looked = stream::iter(&args.jobs).map(|path| look(path, &read, &pool));
         let mut looked = std::pin::pin!(looked.buffered(settings.render.typesetters()));
         while let Some(checked) = looked.next().await {
             let (path, checked) = checked?;
@@ -175,6 +164,23 @@ async fn lay_out(
     progress.finish_and_clear();
     pool.close().await;
     Ok(exit)
+}
+
+/// One job: read, and set in the next typesetter that is free.
+async fn look<'a>(
+    path: &'a Path,
+    read: &impl Fn(&[u8]) -> Result<Job, Refusal>,
+    pool: &Pool,
+) -> Result<(&'a Path, Result<Job, Refusal>), Outage> {
+    let job = match read(&read_file(path)?) {
+        Ok(job) => job,
+        Err(refusal) => return Ok((path, Err(refusal))),
+    };
+    match pool.typeset(&Manuscript::of(&job)).await {
+        Ok(_) => Ok((path, Ok(job))),
+        Err(Failure::Rejected(rejection)) => Ok((path, Err(refused(job, rejection)))),
+        Err(Failure::Outage(outage)) => Err(outage),
+    }
 }
 
 /// A job that was read, refused for what its text or its pages are.

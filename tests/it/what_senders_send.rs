@@ -104,13 +104,15 @@ fn a_change_may_be_written_with_a_point_and_nothing_is_minus_nothing() {
 #[test]
 fn what_is_not_whole_or_too_large_is_refused_in_any_spelling() {
     let cell = "/data/requests/carried_out/business";
+    // The figure as it is spelt, which no value of serde_json keeps.
     let send = |number: &str| {
-        let job = corpus("pingtan-2023").to_string();
-        let text = job.replacen("\"year\":2023", "\"year\":@", 1);
-        // The figure as it is spelt, which no value of serde_json keeps.
-        let (before, after) = text.split_once("\"carried_out\":{\"business\":").unwrap();
+        let mut job = corpus("pingtan-2023");
+        job["on_violation"] = json!("reject");
+        let job = job.to_string();
+        let row = "\"carried_out\":{\"business\":";
+        let (before, after) = job.split_once(row).unwrap();
         let (_, after) = after.split_once(',').unwrap();
-        format!("{before}\"carried_out\":{{\"business\":{number},{after}").replace('@', "2023")
+        format!("{before}{row}{number},{after}")
     };
     let said = |number: &str| match check(send(number).as_bytes()) {
         Ok(_) => Vec::new(),
@@ -328,9 +330,13 @@ fn spaces_out_of_word_become_one_and_what_shows_nothing_is_left_out() {
         "收到申请0件。 答复0件。",
     ];
     assert_eq!(overview(taken(&sent).report()), texts);
-    // Found by a search, and copied as it reads.
-    let page = pdf::text(&render(&sent).path());
-    assert!(page.contains("其中政策解读5条。"), "{page}");
+    let page: String = pdf::text(&render(&sent).path())
+        .split_whitespace()
+        .collect();
+    assert!(
+        page.contains("120条。其中政策解读5条。"),
+        "a search finds it: {page}"
+    );
 }
 
 #[test]
@@ -340,15 +346,16 @@ fn titles_names_notes_and_remarks_are_cleaned_too() {
     job["data"]["title"] = json!(" 平潭综合实验区\u{3000}\r\n\u{a0}年度报告 \n");
     job["data"]["requests"]["notes"] =
         json!(["\u{3000}\u{3000}注：甲\u{3000}\u{3000}乙。\n 丙 \n"]);
-    job["data"]["requests"]["received"]["other"] =
-        json!({ "value": 0, "remark": " 无\u{ad}申请 " });
+    let other = &mut job["data"]["requests"]["received"]["other"];
+    let figure = other.clone();
+    *other = json!({ "value": figure, "remark": " 无\u{ad}申请 " });
     let job = taken(&job);
     let report = job.report();
     assert_eq!(report.agency, "平潭综合实验区");
     assert_eq!(report.title(), "平潭综合实验区\n年度报告");
     assert_eq!(report.requests.notes, ["注：甲 乙。\n丙"]);
     let cells = &view::view(report)["sections"]["requests"]["rows"][0]["cells"];
-    assert_eq!(cells[5], json!("0（无申请）"));
+    assert_eq!(cells[5], json!(format!("{figure}（无申请）")));
 }
 
 #[test]
@@ -422,7 +429,7 @@ fn lines_are_where_they_may_be() {
         "/data/overview/1/table/rows/0/0",
         "/data/title",
     ];
-    assert_eq!(places, expected.map(str::to_owned).into());
+    assert_eq!(places, BTreeSet::from(expected.map(str::to_owned)));
 }
 
 #[test]
@@ -474,7 +481,7 @@ fn a_job_full_of_radicals_is_no_event_that_a_broker_would_not_take() {
         job.report
             .warnings()
             .iter()
-            .any(|w| w.message.contains("40401 more texts"))
+            .any(|w| w.message.contains("40001 more texts"))
     );
 }
 
@@ -626,6 +633,9 @@ fn the_text_above_a_table_is_read_limited_and_drawn_like_any_other() {
             "坏\u{e000}。".to_owned(),
         );
         assert!(manuscript.texts.contains(&text), "{:?}", manuscript.texts);
+        job["data"][name]["introduction"] = json!([]);
+    }
+    for name in ["requests", "review_and_litigation"] {
         job["data"][name]["introduction"] = json!(["字".repeat(200_000)]);
     }
     let [over] = &problems(&job)[..] else {
@@ -751,5 +761,5 @@ fn no_case_is_left_out() {
                 .into_owned()
         })
         .collect();
-    assert_eq!(names, CASES.map(str::to_owned).into());
+    assert_eq!(names, BTreeSet::from(CASES.map(str::to_owned)));
 }
