@@ -61,6 +61,18 @@ faults: ## all experiments of docs/reliability.md, most of an hour; make faults 
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
 	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
 
+# what cargo-fuzz builds with, which needs a nightly compiler only for sanitizers, and there is no unsafe code here
+FUZZ := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+
+.PHONY: fuzz-guard
+fuzz-guard: ## makes up what comes from the wire and holds the AMQP guard to it: make fuzz-guard MINUTES=60
+	mkdir -p fuzz/target/corpus
+	host=$$(rustc -vV | sed -n 's/host: //p'); cd fuzz; \
+	RUSTFLAGS="$(FUZZ)" cargo build --locked --release --target $$host; \
+	nice -n 19 target/$$host/release/guard -max_total_time=$$(($(or $(MINUTES),10) * 60)) -max_len=4096 -timeout=10 \
+	  -print_final_stats=1 -artifact_prefix=target/ target/corpus corpus
+
 .PHONY: ci
 ci: lint test unchanged ## what CI runs: lint, test, unchanged
 

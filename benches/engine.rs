@@ -13,6 +13,8 @@
 //! which is no cost of the engine's; with `--only layout` it doesn't export. Every document has its
 //! own text and figures.
 
+#![expect(clippy::print_stdout, reason = "it prints its table")]
+
 mod support;
 
 use std::process::Command;

@@ -5,6 +5,8 @@
 //! an autoscaler adds and removes workers. A step is a second, nothing is shorter; the same seed
 //! gives the same table. `docs/scaling.md` holds it and says what was assumed.
 
+#![expect(clippy::print_stdout, reason = "it prints its table")]
+
 use std::collections::VecDeque;
 
 use clap::Parser;

@@ -64,6 +64,8 @@ pub struct Queue {
     pub prefetch: u16,
     /// Seconds between heartbeats.
     pub heartbeat: u16,
+    /// Seconds that a job may be held unacknowledged.
+    pub lease: u64,
     /// `[queue.tls]`
     pub tls: Tls,
 }
@@ -109,13 +111,15 @@ pub enum Topology {
 pub struct Store {
     /// `file:DIR` or `s3://bucket/prefix`.
     pub url: String,
+    /// Whether what is not a store yet becomes one.
+    pub create: Create,
     /// Leading folders that results are spread over: 0 (none), 16, 256 or 4096.
     pub shards: usize,
     /// Whether an S3 server that ignores the condition on puts may be used.
     pub conditional_put: ConditionalPut,
     /// Seconds after which, at such a server, what is there is taken for what stays there.
     pub settle: u64,
-    /// Seconds that one request to an S3 server may take.
+    /// Seconds that one request to an S3 server, or one use of a folder, may take.
     pub timeout: u64,
     /// The `AWS_*` variables: credentials, region, endpoint. In no file of settings.
     #[serde(skip)]
@@ -130,6 +134,18 @@ impl Store {
             shards => shards.ilog(16) as usize,
         }
     }
+}
+
+/// Whether a folder or a prefix that has no `.banshi-ready` in it becomes a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Create {
+    /// But for a folder at an absolute path: that may be a disk that is not mounted.
+    Auto,
+    /// Wherever it is.
+    Always,
+    /// Only by `banshi store init`.
+    Never,
 }
 
 /// What to do with an S3 server that ignores `If-None-Match: *`, and so overwrites.
@@ -295,6 +311,8 @@ pub struct Worker {
     pub drain_timeout: u64,
     /// Times that a job is tried while something outside it fails.
     pub attempts: u32,
+    /// Seconds without a settled job, while jobs are in hand, after which the worker is not ready.
+    pub stuck: u64,
 }
 
 /// What events say of their origin.
@@ -479,6 +497,10 @@ impl Settings {
             "store.settle: want at least 1 second",
         );
         need(
+            self.queue.lease >= 60,
+            "queue.lease: want at least 60 seconds, and less than the broker's consumer_timeout",
+        );
+        need(
             !self.queue.prefix.is_empty(),
             "queue.prefix: must not be empty",
         );
@@ -504,6 +526,10 @@ impl Settings {
         );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
+        need(
+            self.worker.stuck > 0,
+            "worker.stuck: want at least 1 second",
+        );
         need(
             !self.events.source.is_empty(),
             "events.source: must not be empty",

@@ -7,12 +7,115 @@
 //! A file is safe when its bytes are synced *and* the folder that names it is: a file linked but
 //! not yet synced is seen by everyone and gone after a power cut. That is why finding a file that
 //! another process put there is no proof, and every function below syncs the folder then, too.
+//!
+//! A disk may also never answer: a hard mount whose server is gone. [`Calls`] waits for one only
+//! so long, and bounds how many threads it holds for ever.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Outage, Part};
+
+/// The calls that are under way to one disk. Clones share them.
+///
+/// A call that hangs cannot be ended from outside. It keeps its place until it does end, however
+/// long nobody has waited for it, so that hanging calls cannot pile up: when all places are taken
+/// by them, the next calls wait for a place, fail when their time has passed, and were not begun.
+/// When the disk answers again the places become free, and nothing else has to be done.
+#[derive(Debug, Clone)]
+pub struct Calls(Arc<Semaphore>);
+
+impl Calls {
+    /// Places for so many calls at once.
+    pub fn new(most: usize) -> Calls {
+        Calls(Arc::new(Semaphore::new(most.max(1))))
+    }
+
+    /// Does work that blocks, on a thread for that, and waits for it so long.
+    ///
+    /// # Errors
+    /// That of the work, or [`ErrorKind::TimedOut`], for which [`fix`] has the words. The work may
+    /// then not have begun, or may still be done when the disk answers again.
+    pub async fn within<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let call = async {
+            let place = self.place().await?;
+            let work = move || {
+                let done = work();
+                drop(place);
+                done
+            };
+            tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or_else(|error| Err(io::Error::other(error)))
+        };
+        answer(timeout, call).await
+    }
+
+    /// Begins work that nobody waits for, unless every place is taken: then it is not done.
+    pub fn begin(&self, work: impl FnOnce() + Send + 'static) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return work();
+        };
+        if let Ok(place) = Arc::clone(&self.0).try_acquire_owned() {
+            runtime.spawn_blocking(move || {
+                work();
+                drop(place);
+            });
+        }
+    }
+
+    /// As [`Calls::within`], for work that finds its threads itself. It goes on to its end even
+    /// when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// Only those of the waiting: what the work answered is in the result.
+    pub async fn within_async<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        let call = async {
+            let place = self.place().await?;
+            let work = async move {
+                let done = work.await;
+                drop(place);
+                done
+            };
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a hanging call is not to hold up a drain; its place must be kept till it ends"
+            )]
+            let work = tokio::spawn(work);
+            work.await.map_err(io::Error::other)
+        };
+        answer(timeout, call).await
+    }
+
+    async fn place(&self) -> io::Result<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.0).acquire_owned().await;
+        place.map_err(io::Error::other)
+    }
+}
+
+async fn answer<T>(timeout: Duration, call: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(timeout, call)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", timeout.as_secs_f64());
+            Err(io::Error::new(ErrorKind::TimedOut, message))
+        })
+}
 
 /// Makes a folder inside `root`, and syncs every folder from it up to `root`.
 ///
@@ -114,6 +217,7 @@ pub fn fix(kind: ErrorKind) -> &'static str {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "a file is in the way: move it, or name another folder"
         }
+        ErrorKind::TimedOut => "it does not answer: look whether the disk or its mount hangs",
         ErrorKind::Unsupported => "use a filesystem with hard links and locks",
         _ => "check the disk",
     }
@@ -129,6 +233,26 @@ pub fn stage(staged: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Copies and syncs a file under a name that nobody reads, with its time and no wider rights. The
+/// copy is ours, except when we may give it to the file's owner: what root moves stays its user's.
+///
+/// # Errors
+/// As [`stage`], and when the file cannot be read.
+pub fn stage_copy(from: &Path, staged: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let metadata = from.metadata()?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(metadata.mode() & 0o666 | 0o600)
+        .open(staged)?;
+    io::copy(&mut from, &mut file)?;
+    // Refused to everybody but root, which is as well.
+    fchown(&file, Some(metadata.uid()), Some(metadata.gid())).unwrap_or_default();
+    file.set_modified(metadata.modified()?)?;
+    file.sync_all()
+}
+
 /// Removes a staged file, whatever became of it. What it was for decides the result.
 ///
 /// # Errors
@@ -137,5 +261,43 @@ pub fn unstage<T>(staged: &Path, result: io::Result<T>) -> io::Result<T> {
     match fs::remove_file(staged) {
         Err(error) if result.is_ok() && error.kind() != ErrorKind::NotFound => Err(error),
         _ => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LATE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn calls_that_hang_are_given_up_and_bounded_until_the_disk_answers() {
+        let calls = Calls::new(2);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mut hung = Vec::new();
+        for _ in 0..5 {
+            let (answers, disk) = mpsc::channel::<()>();
+            let counted = Arc::clone(&begun);
+            let work = move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                // An error when the other end is dropped: the disk has answered.
+                disk.recv().or(Ok(()))
+            };
+            let error = calls.within(SOON, work).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+            hung.push(answers);
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        let sixth = calls.within_async(SOON, async {}).await.unwrap_err();
+        assert_eq!(sixth.kind(), ErrorKind::TimedOut, "{sixth}");
+
+        drop(hung);
+        calls.within(LATE, || Ok(())).await.unwrap();
+        calls.within_async(LATE, async {}).await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
     }
 }

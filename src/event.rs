@@ -64,6 +64,7 @@ impl Event {
         let identity = Identity {
             job_id: Some(manifest.job_id.clone()),
             template_name: manifest.template.name.split('/').next().map(str::to_owned),
+            key: None,
             sha256: manifest.job.sha256.clone(),
         };
         let data = json!({

@@ -40,13 +40,28 @@ impl Job {
 /// What is known of a job, however broken it is: enough to say what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The `job_id`, when it could be read.
+    /// The `job_id`, when it could be read; of a job that is no JSON, a `message_id` that is one.
     pub job_id: Option<String>,
     /// The template's name without its edition, when it is one.
     pub template_name: Option<String>,
+    /// Where its result would be stored, as far as the job says it in a form that can be stored.
+    pub key: Option<Box<ResultKey>>,
     /// The SHA-256 of the job's canonical JSON (RFC 8785), or of its bytes when it is no JSON.
     /// Two jobs with one `job_id` are the same job when this is the same.
     pub sha256: String,
+}
+
+/// What the place of a job's result is made from, of a job that may be rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultKey {
+    /// `name/edition`, of a template that this build need not have.
+    pub template: String,
+    /// `data.year`.
+    pub year: u16,
+    /// `job_id`.
+    pub job_id: String,
+    /// Bytes of the job's canonical JSON.
+    pub bytes: u64,
 }
 
 /// A job that can never succeed as it is.
@@ -72,12 +87,7 @@ pub fn read(
     let node = match parse(bytes, limits) {
         Ok(node) => node,
         Err(rejection) => {
-            let sha256 = digest::sha256(bytes);
-            let identity = Identity {
-                job_id: None,
-                template_name: None,
-                sha256,
-            };
+            let identity = unread(message_id, digest::sha256(bytes));
             return Err(Refusal {
                 identity,
                 rejection,
@@ -88,6 +98,7 @@ pub fn read(
     let mut identity = Identity {
         job_id: None,
         template_name: None,
+        key: result_key(&node, canonical.len() as u64).map(Box::new),
         sha256: digest::sha256(canonical.as_bytes()),
     };
 
@@ -125,18 +136,59 @@ pub fn read(
     }
 }
 
+/// Refuses a job whose message is unfit, for these `problems` and for all that are found in its
+/// body. Of a body that is not in hand there is the SHA-256 instead.
+pub fn refuse(
+    mut problems: Vec<Problem>,
+    body: Result<&[u8], &str>,
+    message_id: Option<&str>,
+    limits: &Limits,
+    editions: &Editions,
+) -> Refusal {
+    let mut identity = match body {
+        Err(sha256) => unread(message_id, sha256.to_owned()),
+        Ok(bytes) => match read(bytes, message_id, limits, editions) {
+            Ok(job) => job.identity,
+            Err(refusal) => {
+                problems.extend(refusal.rejection.into_problems());
+                refusal.identity
+            }
+        },
+    };
+    if identity.job_id.is_none() {
+        identity.job_id = message_id.filter(|id| is_id(id)).map(str::to_owned);
+    }
+    Refusal {
+        identity,
+        rejection: Rejection::new(problems),
+    }
+}
+
+/// What is known of a job that cannot be read: its `message_id` would have had to be its `job_id`.
+fn unread(message_id: Option<&str>, sha256: String) -> Identity {
+    Identity {
+        job_id: message_id.filter(|id| is_id(id)).map(str::to_owned),
+        template_name: None,
+        key: None,
+        sha256,
+    }
+}
+
+/// That a job has more bytes than it may.
+pub fn too_large(bytes: u64, limit: usize) -> Problem {
+    Problem::new(
+        Code::Json,
+        "",
+        format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
+        format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
+    )
+    .with(limit, bytes)
+}
+
 /// The JSON of a job, within the limits.
 fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Rejection> {
     if bytes.len() > limits.job_bytes {
-        let (bytes, limit) = (bytes.len(), limits.job_bytes);
-        return Err(Problem::new(
-            Code::Json,
-            "",
-            format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
-            format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
-        )
-        .with(limit, bytes)
-        .into());
+        return Err(too_large(bytes.len() as u64, limits.job_bytes).into());
     }
     if let Some(problem) = unreadable::recognised(bytes) {
         return Err(problem.into());
@@ -211,22 +263,41 @@ fn read_job(
     Some((template, report, prior, on_violation, data.canonical()))
 }
 
+/// Where the result of a job would be, had it been accepted, by this build or another.
+fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
+    let year = match node.get("data")?.get("year")? {
+        Node::Number(year) => u16::try_from(year.as_u64()?).ok()?,
+        _ => return None,
+    };
+    let job_id = node.get("job_id")?.as_str().filter(|id| is_id(id))?;
+    let template = node.get("template")?.as_str()?;
+    // Both become folders, as the id becomes a file.
+    let (name, edition) = template.split_once('/')?;
+    (is_id(name) && is_id(edition)).then(|| ResultKey {
+        template: template.to_owned(),
+        year,
+        job_id: job_id.to_owned(),
+        bytes,
+    })
+}
+
 /// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
 /// name, so nothing else will do.
+fn is_id(id: &str) -> bool {
+    id.len() <= 128
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
 fn read_id(
     node: &Node,
     place: &Place,
     message_id: Option<&str>,
     problems: &mut Problems,
 ) -> Option<String> {
-    let fits = |id: &str| {
-        id.len() <= 128
-            && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && id
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    };
-    let Some(id) = node.as_str().filter(|id| fits(id)) else {
+    let Some(id) = node.as_str().filter(|id| is_id(id)) else {
         let en = "1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter or digit";
         wrong(
             problems,

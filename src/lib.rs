@@ -16,11 +16,12 @@
 //!
 //! [`worker`] is the only module that knows this order; every other module is a part it calls.
 //! The modules below stand in the order of the road, and a module imports only those above it
-//! ([`config`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
+//! ([`config`], [`escape`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
 // Open to all.
 pub mod config;
+pub mod escape;
 pub mod telemetry;
 
 // 1: the ground.
@@ -28,6 +29,7 @@ pub mod attachment;
 pub mod digest;
 pub mod disk;
 pub mod problem;
+pub mod timing;
 
 // 2: the report, 3: the job around it.
 pub mod report;

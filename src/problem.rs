@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::escape;
+
 /// The code of a problem, as the upstream system sees it.
 ///
 /// `E-` codes always reject the job. `R-` codes reject it or travel as warnings, as the job's
@@ -193,11 +195,10 @@ impl fmt::Display for Problem {
         } else {
             &self.path
         };
-        write!(
-            f,
-            "{} {path}: {}\n    {}",
-            self.code, self.message, self.message_zh
-        )
+        // A job's own words are in all three.
+        let (path, message) = (escape::text(path), escape::text(&self.message));
+        let message_zh = escape::text(&self.message_zh);
+        write!(f, "{} {path}: {message}\n    {message_zh}", self.code)
     }
 }
 

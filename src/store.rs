@@ -27,8 +27,10 @@ mod folder;
 mod manifest;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use metrics::gauge;
@@ -36,12 +38,12 @@ use object_store::local::LocalFileSystem;
 use object_store::{
     Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::errors::Answer;
 use self::folder::Folder;
 pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
-use crate::config::{self, ConditionalPut};
+use crate::config::{self, ConditionalPut, Create};
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
@@ -93,20 +95,23 @@ impl Stored {
     }
 }
 
-/// A folder or a bucket.
-#[derive(Debug)]
+/// A folder or a bucket. Clones are the same store.
+#[derive(Debug, Clone)]
 pub struct Store {
-    objects: Box<dyn ObjectStore>,
+    objects: Arc<dyn ObjectStore>,
     place: Place,
     shards: usize,
     shard_digits: usize,
     conditional_put: ConditionalPut,
     settle: Duration,
     /// Whether this store was seen to overwrite what was to be put only if it is absent.
-    overwrites: AtomicBool,
+    overwrites: Arc<AtomicBool>,
+    /// Whether this may become a store, if it is none yet. A folder that was one may not again: its
+    /// disk has gone.
+    may_begin: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     Folder(Folder),
     Bucket {
@@ -123,18 +128,20 @@ enum Put {
 }
 
 impl Store {
-    /// Opens the store of the settings. A folder is made when it is missing, and what killed
-    /// processes left half written in it is swept; a bucket is not asked anything yet, that is
-    /// [`Store::ready`]'s task.
+    /// Opens the store of the settings. A folder is made when it is missing and may be (`store.create`),
+    /// and what killed processes left half written in it is swept; a bucket is not asked anything yet,
+    /// that is [`Store::ready`]'s task.
     ///
     /// # Errors
-    /// A folder that cannot be made or locked, an address or `AWS_*` variable that makes no sense.
+    /// A folder that is no store and may not become one, cannot be made or locked, or does not answer;
+    /// an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
-        let (objects, place) = if let Some(dir) = url.strip_prefix("file:") {
-            open_folder(dir)?
+        let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
+            open_folder(dir, settings)?
         } else if let Some(rest) = url.strip_prefix("s3://") {
-            open_bucket(rest, settings)?
+            let (objects, place) = open_bucket(rest, settings)?;
+            (objects, place, settings.create != Create::Never)
         } else {
             let message = format!("store.url {url:?}: want file:DIR or s3://bucket/prefix");
             return Err(Outage::new(Part::Store, message));
@@ -146,8 +153,17 @@ impl Store {
             shard_digits: settings.shard_digits(),
             conditional_put: settings.conditional_put,
             settle: Duration::from_secs(settings.settle),
-            overwrites: AtomicBool::new(false),
+            overwrites: Arc::default(),
+            may_begin: Arc::new(AtomicBool::new(may_begin)),
         })
+    }
+
+    /// Where it is, for people.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => folder.root.display().to_string(),
+            Place::Bucket { .. } => self.uri(""),
+        }
     }
 
     /// The path of a job's PDF.
@@ -187,8 +203,19 @@ impl Store {
     /// asked again and again whether a store that was out is back.
     ///
     /// # Errors
-    /// When it does not, with what to do.
+    /// When it does not, or is not there, with what to do.
     pub async fn ready(&self) -> Result<(), Outage> {
+        if self.begin().await? {
+            info!("began a new store: {}", self.address());
+        }
+        Ok(())
+    }
+
+    /// As [`Store::ready`], and says whether the store was begun just now.
+    ///
+    /// # Errors
+    /// As [`Store::ready`].
+    pub async fn begin(&self) -> Result<bool, Outage> {
         let note = format!(
             "banshi checks with this object that the store takes an object, and never overwrites one.\n\
              store.shards = {}\n",
@@ -197,8 +224,10 @@ impl Store {
         // One that is there already says what the layout is. Looked at before anything is put: at
         // a store that overwrites, what is put is no longer what was there.
         let there = self.read(MARKER).await?;
-        if let Some(there) = &there {
-            self.same_layout(there)?;
+        match &there {
+            Some(there) => self.same_layout(there)?,
+            None if self.may_begin.load(Ordering::Relaxed) => {}
+            None => return Err(no_store(&self.address())),
         }
         let mut keeps = false;
         for _ in 0..2 {
@@ -225,7 +254,11 @@ impl Store {
             // Another worker, with other settings, may have been first.
             self.same_layout(&self.read_existing(MARKER).await?)?;
         }
-        self.note_condition(keeps)
+        self.note_condition(keeps)?;
+        if matches!(self.place, Place::Folder(_)) {
+            self.may_begin.store(false, Ordering::Relaxed);
+        }
+        Ok(there.is_none())
     }
 
     fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
@@ -257,10 +290,16 @@ impl Store {
     /// # Errors
     /// When it does not, with what to do.
     pub async fn probe(&self) -> Result<(), Outage> {
-        if let Place::Folder(folder) = &self.place {
-            self.blocking(MARKER, folder.room()).await?;
-        }
-        self.ready().await
+        let Place::Folder(folder) = &self.place else {
+            return self.ready().await;
+        };
+        let folder = folder.on_trial();
+        self.blocking(MARKER, &folder, folder.room()).await?;
+        let trial = Store {
+            place: Place::Folder(folder),
+            ..self.clone()
+        };
+        trial.ready().await
     }
 
     /// Says in the metrics whether the store keeps the condition on puts. A worker asks for it once
@@ -318,7 +357,8 @@ impl Store {
         })
     }
 
-    /// What is already kept of this job: for a delivery that may have been worked on before.
+    /// What is already kept of this job: for a delivery that may have been worked on before. It takes
+    /// a job's identity alone, not its report, which need not be one that this build would accept.
     ///
     /// # Errors
     /// As [`Store::find`], and `E-CONFLICT` when the id was used with other content.
@@ -532,30 +572,32 @@ impl Store {
         let mut options = PutOptions::from(mode);
         match &self.place {
             // A disk has no place for media types, and object_store refuses them there.
-            Place::Folder(folder) => self.blocking(path, folder.make(path)).await?,
+            Place::Folder(folder) => self.blocking(path, folder, folder.make(path)).await?,
             Place::Bucket { .. } => {
                 options.attributes = Attributes::from_iter([(Attribute::ContentType, media_type)]);
             }
         }
         let payload = PutPayload::from(bytes.to_vec());
-        let location = self.location(path);
-        let put = self.objects.put_opts(&location, payload, options).await;
-        Ok(put.map(drop))
+        let (objects, location) = (Arc::clone(&self.objects), self.location(path));
+        let put = async move {
+            let put = objects.put_opts(&location, payload, options).await;
+            put.map(drop)
+        };
+        self.answered("put", path, put).await
     }
 
     /// The bytes of an object, if it is there; and if so, it stays there.
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Outage> {
-        let answer = match self.objects.get(&self.location(path)).await {
-            Ok(object) => object.bytes().await,
-            Err(error) => Err(error),
-        };
+        let (objects, location) = (Arc::clone(&self.objects), self.location(path));
+        let read = async move { objects.get(&location).await?.bytes().await };
+        let answer = self.answered("read", path, read).await?;
         let bytes = match answer.map_err(|error| self.sort("read", path, error)) {
             Ok(bytes) => bytes,
             Err(Answer::NotFound(_)) => return Ok(None),
             Err(answer) => return Err(answer.into_outage(self, "read", path)),
         };
         if let Place::Folder(folder) = &self.place {
-            self.blocking(path, folder.settle(path)).await?;
+            self.blocking(path, folder, folder.settle(path)).await?;
         }
         Ok(Some(bytes.into()))
     }
@@ -575,17 +617,35 @@ impl Store {
         )
     }
 
+    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has none.
+    async fn answered<T: Send + 'static>(
+        &self,
+        verb: &str,
+        path: &str,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Outage> {
+        match &self.place {
+            Place::Folder(folder) => folder
+                .within_async(call)
+                .await
+                .map_err(|error| self.disk_outage(verb, path, error)),
+            Place::Bucket { .. } => Ok(call.await),
+        }
+    }
+
     /// Runs a disk's part of the work where it holds nobody up.
     async fn blocking(
         &self,
         path: &str,
+        folder: &Folder,
         work: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
-        let done = match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(error) => Err(io::Error::other(error)),
-        };
-        done.map_err(|error| disk::outage(Part::Store, "keep", Path::new(&self.uri(path)), error))
+        let done = folder.within(work).await;
+        done.map_err(|error| self.disk_outage("keep", path, error))
+    }
+
+    fn disk_outage(&self, verb: &str, path: &str, error: io::Error) -> Outage {
+        disk::outage(Part::Store, verb, Path::new(&self.uri(path)), error)
     }
 
     fn location(&self, path: &str) -> object_store::path::Path {
@@ -599,7 +659,10 @@ impl Store {
     }
 }
 
-fn open_folder(dir: &str) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+fn open_folder(
+    dir: &str,
+    settings: &config::Store,
+) -> Result<(Arc<dyn ObjectStore>, Place, bool), Outage> {
     // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
     let dir = match dir.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -609,23 +672,62 @@ fn open_folder(dir: &str) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
         }
         None => dir,
     };
-    let dir = Path::new(if dir.is_empty() { "." } else { dir });
+    let dir = PathBuf::from(if dir.is_empty() { "." } else { dir });
+    let may_begin = match settings.create {
+        Create::Auto => dir.is_relative(),
+        Create::Always => true,
+        Create::Never => false,
+    };
+    let timeout = Duration::from_secs(settings.timeout);
+    // A thread that hangs with its disk is left behind: this is done once, before there is work.
+    let (done, entered) = mpsc::channel();
+    let enter = {
+        let dir = dir.clone();
+        move || done.send(enter_folder(&dir, may_begin, timeout)).is_ok()
+    };
+    let outage = |error| disk::outage(Part::Store, "open the store", &dir, error);
+    let thread = std::thread::Builder::new().name("store".to_owned());
+    thread.spawn(enter).map_err(outage)?;
+    let (objects, place) = entered.recv_timeout(timeout).unwrap_or_else(|_| {
+        let message = format!("no answer within {} s", timeout.as_secs());
+        Err(outage(io::Error::new(io::ErrorKind::TimedOut, message)))
+    })?;
+    Ok((objects, place, may_begin))
+}
+
+fn enter_folder(
+    dir: &Path,
+    may_begin: bool,
+    timeout: Duration,
+) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
-    disk::make_root(dir).map_err(outage)?;
+    if !Folder::is_store(dir).map_err(outage)? {
+        if !may_begin {
+            return Err(no_store(&dir.display().to_string()));
+        }
+        disk::make_root(dir).map_err(outage)?;
+    }
     let root = dir.canonicalize().map_err(outage)?;
-    let folder = Folder::enter(&root).map_err(outage)?;
+    let folder = Folder::enter(&root, timeout).map_err(outage)?;
     let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
         let message = format!("cannot open the store {}", root.display());
         Outage::because(Part::Store, message, error)
     })?;
-    let objects = Box::new(objects.with_fsync(true));
+    let objects = Arc::new(objects.with_fsync(true));
     Ok((objects, Place::Folder(folder)))
+}
+
+fn no_store(place: &str) -> Outage {
+    let message = format!(
+        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new store: banshi store init"
+    );
+    Outage::new(Part::Store, message)
 }
 
 fn open_bucket(
     rest: &str,
     settings: &config::Store,
-) -> Result<(Box<dyn ObjectStore>, Place), Outage> {
+) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
         let message = format!("store.url \"s3://{rest}\": want s3://bucket/prefix");
@@ -636,7 +738,7 @@ fn open_bucket(
         let message = format!("store.url \"s3://{rest}\": wrong prefix");
         Outage::because(Part::Store, message, error)
     })?;
-    let objects = Box::new(bucket::open(bucket, settings)?);
+    let objects = Arc::new(bucket::open(bucket, settings)?);
     let place = Place::Bucket {
         bucket: bucket.to_owned(),
         prefix,

@@ -2,20 +2,31 @@
 //!
 //! A message reads alone and carries its fields: `job.id`, `template`, `artifact.sha256`,
 //! `duration_ms`. A failure is logged once, where it is handled. The report's text is never
-//! logged.
+//! logged, whatever the filter: no library's event passes that was not read for it.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, IntoFuture as _};
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Log, LogFormat};
+use crate::escape;
 use crate::problem::{Outage, Part};
 use crate::transport::State;
 
@@ -33,51 +44,91 @@ pub mod metric {
     pub const INFLIGHT: &str = "banshi_inflight";
     /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
     pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
+    /// Seconds since a job was last settled, while jobs are in hand; 0 with none in hand.
+    pub const UNSETTLED: &str = "banshi_unsettled_seconds";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
+    /// Files of the spool that this worker could not settle: not read, given back or taken over.
+    pub const SPOOL_UNSETTLED: &str = "banshi_spool_unsettled";
+    /// Files among the spool's jobs that are none, by their names or kinds.
+    pub const SPOOL_IGNORED: &str = "banshi_spool_ignored";
 }
+
+/// Whose events may reach the log, whatever `log.filter` says: ours, and those of libraries that
+/// were read for it and print neither a body nor a header. lapin prints whole messages, some of
+/// them at `warn`; h2 prints frames.
+const LOGGED: [&str; 6] = [
+    "banshi",
+    "axum",
+    "hyper_util",
+    "object_store",
+    "rustls",
+    "rustls_platform_verifier",
+];
+
+/// How often samples that nobody fetches are put together. Until then each takes its own memory.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// When the filter does not parse.
 pub fn start_log(log: &Log) -> Result<(), String> {
+    let colours = std::io::stderr().is_terminal();
+    logger(log, colours, std::io::stderr)?.init();
+    Ok(())
+}
+
+fn logger<W>(log: &Log, colours: bool, writer: W) -> Result<Dispatch, String>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_new(&log.filter)
         .map_err(|error| format!("log.filter: {error}: \"{}\"", log.filter))?;
+    let ours = filter_fn(|metadata| is_logged(metadata.target()));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // What cannot be logged is lost, and not said on the same standard error, which would
         // panic: a log on a full disk must not cost a job.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        .with_writer(writer);
+    Ok(match log.format {
+        LogFormat::Text => {
+            let subscriber = subscriber.with_ansi(colours).fmt_fields(OneLine);
+            subscriber.finish().with(ours).into()
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true);
+            subscriber.finish().with(ours).into()
+        }
+    })
+}
+
+fn is_logged(target: &str) -> bool {
+    let library = target.split("::").next().unwrap_or_default();
+    LOGGED.contains(&library)
+}
+
+/// Writes the message and the fields of an event in one line, as a terminal is to show them: a
+/// job's words, and a broker's, are in them.
+struct OneLine;
+
+impl<'writer> FormatFields<'writer> for OneLine {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> std::fmt::Result {
+        let mut text = String::new();
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        write!(writer, "{}", escape::text(&text))
     }
-    Ok(())
 }
 
 /// Tells the service manager how it goes (`sd_notify(3)`): `READY=1`, `STOPPING=1`, or a line of
 /// `STATUS=`. Nothing, where none has asked for it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the socket is the service manager's, not a setting"
-)]
 pub fn notify(state: &str) {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let address = match socket.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-        _ => SocketAddr::from_pathname(&socket),
-    };
-    let sent = address
-        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
-    if let Err(error) = sent {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Custom(state)]) {
         tracing::debug!(%error, state, "the service manager does not listen");
     }
 }
@@ -102,18 +153,33 @@ pub async fn admin(
             );
             Outage::because(Part::Admin, hint, error)
         })?;
-        Some((listener, routes(state, recorder())))
+        Some((listener, recorder()))
     };
     Ok(async move {
-        if let Some((listener, routes)) = server {
-            let served = axum::serve(listener, routes)
+        if let Some((listener, metrics)) = server {
+            let served = axum::serve(listener, routes(state, metrics.clone()))
                 .with_graceful_shutdown(stop)
-                .await;
+                .into_future();
+            let served = tokio::select! {
+                served = served => served,
+                never = upkeep(metrics, UPKEEP) => match never {},
+            };
             if let Err(error) = served {
                 tracing::error!(%error, "the administration port stopped");
             }
         }
     })
+}
+
+/// Puts together what was recorded, again and again: with nobody who fetches the metrics it would
+/// grow with every job.
+async fn upkeep(metrics: Option<PrometheusHandle>, every: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Some(metrics) = &metrics {
+            metrics.run_upkeep();
+        }
+    }
 }
 
 /// The process's recorder; a second worker in one process (as in tests) shares none.
@@ -130,7 +196,10 @@ fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> R
         async move {
             match state {
                 State::Up => (StatusCode::OK, "ready\n".to_owned()),
-                State::Down(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                State::Down(why) => {
+                    let why = format!("{}\n", escape::text(&why));
+                    (StatusCode::SERVICE_UNAVAILABLE, why)
+                }
             }
         }
     };
@@ -145,4 +214,64 @@ fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> R
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use tracing::dispatcher::with_default;
+    use tracing::{error, info_span, trace, warn};
+
+    use super::{Log, LogFormat, logger};
+
+    /// What is logged of some events.
+    fn logged(format: LogFormat, events: impl FnOnce()) -> String {
+        let mut file = tempfile::tempfile().expect("a file");
+        let log = Log {
+            format,
+            filter: "trace,lapin=trace".to_owned(),
+        };
+        let writer = file.try_clone().expect("the same file");
+        let dispatch = logger(&log, true, writer).expect("a filter");
+        with_default(&dispatch, events);
+        let mut text = String::new();
+        file.rewind().expect("a file");
+        file.read_to_string(&mut text).expect("UTF-8");
+        text
+    }
+
+    #[test]
+    fn no_filter_lets_a_library_speak_that_may_print_a_message() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let log = logged(format, || {
+                error!(target: "lapin::returned_messages", "body");
+                warn!(target: "amq_protocol", "body");
+                error!(target: "h2::codec::framed_write", "body");
+                error!(target: "banshi_but_another", "body");
+                trace!(target: "object_store::client", "heard");
+                trace!("heard");
+            });
+            assert_eq!(log.matches("heard").count(), 2, "{log}");
+            assert!(!log.contains("body"), "{log}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_a_job_says() {
+        let foreign = "\u{1b}]0;x\u{7}\r\nERROR forged\u{9b}1m\u{202e}\u{2028}x";
+        let log = logged(LogFormat::Text, || {
+            let span = info_span!("job", job.id = %foreign);
+            let _entered = span.enter();
+            warn!(why = %foreign, quoted = foreign, "it says: {foreign}");
+        });
+        assert_eq!(log.matches('\n').count(), 1, "{log:?}");
+        // The colours are ours.
+        for (at, _) in log.match_indices('\u{1b}') {
+            assert!(log[at..].starts_with("\u{1b}["), "{log:?}");
+        }
+        let steers = ['\r', '\u{7}', '\u{9b}', '\u{202e}', '\u{2028}'];
+        assert!(!log.contains(steers), "{log:?}");
+        assert!(log.contains(r"\u{d}\u{a}ERROR forged"), "{log:?}");
+    }
 }

@@ -26,29 +26,22 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use self::gate::Gate;
-use self::in_hand::{InHand, drain, note_panic, watch};
+use self::in_hand::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
 use crate::config::Settings;
 use crate::event::{self, Event};
-use crate::job::{self, Identity, Job, Refusal};
+use crate::job::{self, Identity, Job};
 use crate::problem::{Failure, Outage, Part, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
-use crate::transport::{Delivery, Intake, Lane, Reason, retry_wait};
+use crate::timing::{IDLE_POLL, SPREAD};
+use crate::transport::{Delivery, Intake, Reason, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
 /// a typesetter; with two a typesetter, these were idle for a quarter of the time.
 const PREFETCH: usize = 8;
-
-/// How often an idle worker asks whether anything is left, when it is to leave then.
-const IDLE_POLL: Duration = Duration::from_millis(300);
-
-/// The longest that jobs which failed together are held before they are sent to wait, so that they
-/// don't come back together. A retry queue has one wait for all that is in it, and no worker has
-/// more jobs in hand than this spreads.
-const SPREAD: Duration = Duration::from_secs(3);
 
 /// Serves the queue until `shutdown` is ready, then finishes what it holds and leaves. With
 /// `until_idle` it also leaves when nothing is left to do.
@@ -72,14 +65,16 @@ pub async fn run(
     };
 
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
-    let admin = telemetry::admin(&settings.admin.listen, intake.state(), async move {
+    let (ready, readiness) = tokio::sync::watch::channel(intake.state().borrow().clone());
+    let admin = telemetry::admin(&settings.admin.listen, readiness, async move {
         // Either way, an end of the sender is an end of the worker.
         admin_stopped.await.unwrap_or_default();
     });
     let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
     road.store.measure();
-    watchers.spawn(watch(intake.state()));
+    let stuck = Duration::from_secs(settings.worker.stuck);
+    watchers.spawn(watch(intake.state(), road.progress.clone(), stuck, ready));
     let keeper = Arc::clone(&road);
     watchers.spawn(async move { keeper.gate.keep(|part| keeper.probe(part)).await });
 
@@ -116,7 +111,7 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     let store = Store::open(&settings.store)?;
     store.ready().await?;
     let road = Road::new(settings, store, typesetters, reserved).await?;
-    let intake = Intake::open(&settings.queue, prefetch).await?;
+    let intake = Intake::open_within(&settings.queue, prefetch, settings.limits.job_bytes).await?;
     // A broker that is out is waited for: no reason for a service manager to start us again.
     telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
@@ -157,6 +152,7 @@ async fn serve(
                 // intake that cannot say is not empty: the broker is waited for.
                 idle = if matches!(intake.pending().await, Ok(0)) { idle + 1 } else { 0 };
                 if idle >= 2 {
+                    intake.settled()?;
                     info!("nothing is left to do");
                     return Ok(());
                 }
@@ -177,6 +173,54 @@ struct Road {
     lanes: Lanes,
     store: Store,
     gate: Gate,
+    progress: Progress,
+}
+
+/// Why nothing was made of a job.
+#[derive(Debug)]
+enum Stop {
+    /// The job's fault, or something is out.
+    Failed(Failure),
+    /// Its deadline came first.
+    Late,
+    /// It is not ours any more.
+    Gone,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Failed(failure)
+    }
+}
+
+impl From<Outage> for Stop {
+    fn from(outage: Outage) -> Self {
+        Stop::Failed(outage.into())
+    }
+}
+
+/// How a job left our hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Stored and announced.
+    Completed,
+    /// Its own fault, told and kept in the dead queue.
+    Rejected,
+    /// Something else's, until its attempts were used up; told and kept in the dead queue.
+    Failed,
+    /// Sent to wait outside, for another attempt or for what is out.
+    Waiting,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Rejected => "rejected",
+            Outcome::Failed => "failed",
+            Outcome::Waiting => "waiting",
+        }
+    }
 }
 
 impl Road {
@@ -212,6 +256,7 @@ impl Road {
             lanes: Lanes::new(typesetters, reserved),
             store,
             gate: Gate::default(),
+            progress: Progress::new(),
         })
     }
 
@@ -230,70 +275,156 @@ impl Road {
     /// One job, from its delivery to its acknowledgement.
     async fn walk(&self, delivery: Delivery) {
         let started = Instant::now();
-        let _in_hand = InHand::new();
+        let in_hand = self.progress.enter();
         let lane = delivery.lane;
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
         }
         let message_id = delivery.message_id.as_deref();
-        let (identity, outcome) = match job::read(
-            &delivery.body,
-            message_id,
-            &self.settings.limits,
-            &self.editions,
-        ) {
-            Ok(job) => {
-                let span = info_span!("job", job.id = %job.id, template = %job.template);
-                let made = self.make(&job, lane, delivery.redelivered);
-                let made = made.instrument(span).await;
-                (job.identity, made)
+        let (limits, editions) = (&self.settings.limits, &self.editions);
+        let read = match delivery.unfit() {
+            None => job::read(&delivery.body, message_id, limits, editions),
+            Some(unfit) => {
+                let body = match &unfit.dropped {
+                    None => Ok(&delivery.body[..]),
+                    Some(sha256) => Err(&sha256[..]),
+                };
+                let problems = unfit.problems.clone();
+                Err(job::refuse(problems, body, message_id, limits, editions))
             }
-            Err(refusal) => (refusal.identity, Err(refusal.rejection.into())),
+        };
+        let identity = match &read {
+            Ok(job) => job.identity.clone(),
+            Err(refusal) => refusal.identity.clone(),
         };
         let span = info_span!(
             "job",
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
+            template = identity.template_name.as_deref().unwrap_or("unknown"),
             %lane,
             attempt = delivery.attempt
         );
-        let ended = async {
-            match outcome {
-                Ok(stored) => self.complete(delivery, &stored).await,
-                Err(Failure::Rejected(rejection)) => {
-                    self.reject(
-                        delivery,
-                        &Refusal {
-                            identity,
-                            rejection,
-                        },
-                    )
-                    .await
+        async {
+            let made = match read {
+                Ok(job) => self.in_time(&delivery, self.make(&job, &delivery)).await,
+                Err(refusal) => Err(Failure::from(refusal.rejection).into()),
+            };
+            match self.settle(delivery, &identity, made).await {
+                Ok(Some(outcome)) => {
+                    in_hand.settled();
+                    let outcome = outcome.as_str();
+                    counter!(metric::JOBS, "lane" => lane.as_str(), "outcome" => outcome)
+                        .increment(1);
+                    info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
                 }
-                Err(Failure::Outage(outage)) => self.retry(delivery, &identity, &outage).await,
+                Ok(None) => info!("the job is given back: its session has ended before its turn came"),
+                Err(outage) => {
+                    warn!(error = %outage.chain(), "the job is given back: its end could not be told");
+                }
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// The end of what is made for a job, before its deadline: the broker takes back, and counts,
+    /// what is held for longer.
+    async fn in_time(
+        &self,
+        delivery: &Delivery,
+        made: impl Future<Output = Result<Stored, Stop>>,
+    ) -> Result<Stored, Stop> {
+        delivery
+            .deadline
+            .limit(made)
+            .await
+            .unwrap_or(Err(Stop::Late))
+    }
+
+    /// Tells what was made of a job, and lets go of it. `None`: there is nothing left to let go of.
+    async fn settle(
+        &self,
+        delivery: Delivery,
+        identity: &Identity,
+        made: Result<Stored, Stop>,
+    ) -> Result<Option<Outcome>, Outage> {
+        let ended = match made {
+            Ok(stored) => self.complete(delivery, &stored).await,
+            Err(Stop::Gone) => return Ok(None),
+            Err(Stop::Late) => {
+                warn!("it was not its turn before queue.lease had passed; the job waits outside");
+                delivery.postpone().await.map(|()| Outcome::Waiting)
+            }
+            Err(Stop::Failed(Failure::Outage(outage))) => {
+                self.retry(delivery, identity, &outage).await
+            }
+            // Nothing but its rejection can be done: no copy can be made of it that could wait.
+            Err(Stop::Failed(Failure::Rejected(rejection))) if delivery.unfit().is_some() => {
+                self.reject(delivery, identity, &rejection).await
+            }
+            Err(Stop::Failed(Failure::Rejected(rejection))) => {
+                match self.stored_already(identity).await {
+                    Ok(Some(stored)) => self.complete(delivery, &stored).await,
+                    Ok(None) => self.reject(delivery, identity, &rejection).await,
+                    Err(outage) => self.retry(delivery, identity, &outage).await,
+                }
             }
         };
-        match ended.instrument(span.clone()).await {
-            Ok(outcome) => {
-                counter!(metric::JOBS, "lane" => lane.as_str(), "outcome" => outcome).increment(1);
-                let duration_ms = started.elapsed().as_millis();
-                span.in_scope(|| info!(duration_ms, "{outcome}"));
+        ended.map(Some)
+    }
+
+    /// What is stored of a job that would be rejected. It was judged otherwise before, by another
+    /// version or with other limits or fonts; what is stored and announced stays.
+    async fn stored_already(&self, identity: &Identity) -> Result<Option<Stored>, Outage> {
+        let Some(job::ResultKey {
+            template,
+            year,
+            job_id,
+            bytes,
+        }) = identity.key.as_deref()
+        else {
+            return Ok(None);
+        };
+        self.gate.pass()?;
+        let key = Key::new(template, *year, job_id);
+        let content = Content {
+            sha256: identity.sha256.clone(),
+            bytes: *bytes,
+        };
+        match self.store.recall(&key, &content).await {
+            Ok(Some(stored)) => {
+                info!("stored already, and not judged again: only the event is said again");
+                Ok(Some(stored))
             }
-            Err(outage) => span.in_scope(|| {
-                warn!(error = %outage.chain(), "the job is given back: its end could not be told");
-            }),
+            // Another job's: this one is rejected for what it is.
+            Ok(None) | Err(Failure::Rejected(_)) => Ok(None),
+            Err(Failure::Outage(outage)) => Err(outage),
         }
     }
 
     /// Sets and stores a report, or finds that it is done already.
-    async fn make(&self, job: &Job, lane: Lane, redelivered: bool) -> Result<Stored, Failure> {
+    async fn make(&self, job: &Job, delivery: &Delivery) -> Result<Stored, Stop> {
         self.gate.pass()?;
         let key = Key::new(&job.template, job.report().year, &job.id);
-        if redelivered && let Some(stored) = self.store.recall(&key, &content(job)).await? {
+        let recall = async || self.store.recall(&key, &content(job)).await;
+        if delivery.redelivered
+            && let Some(stored) = recall().await?
+        {
             info!("stored already: only the event is said again");
             return Ok(stored);
         }
-        let place = self.lanes.enter(lane).await;
+        let place = self.lanes.enter(delivery.lane).await;
         self.gate.pass()?;
+        if !delivery.is_live() {
+            return Err(Stop::Gone);
+        }
+        // Another worker may have had it while this one waited.
+        if delivery.redelivered
+            && let Some(stored) = recall().await?
+        {
+            info!("stored meanwhile: only the event is said again");
+            return Ok(stored);
+        }
         let started = Instant::now();
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
         drop(place);
@@ -338,7 +469,7 @@ impl Road {
                 sha256: self.fonts_sha256.clone(),
                 rare: pdf.rare.clone(),
             },
-            warnings: job.report.warnings().to_vec(),
+            warnings: Manifest::warnings(job.report.warnings()),
             engine: typesetter::ENGINE.to_owned(),
             product: crate::PRODUCT.to_owned(),
             source: self.settings.events.source.clone(),
@@ -346,24 +477,25 @@ impl Road {
         }
     }
 
-    async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<&'static str, Outage> {
+    async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<Outcome, Outage> {
         let Some((delivery, said)) = self
             .say(delivery, &Event::completed(stored.manifest()))
             .await?
         else {
-            return Ok("waiting");
+            return Ok(Outcome::Waiting);
         };
         delivery.ack(said).await?;
-        Ok("completed")
+        Ok(Outcome::Completed)
     }
 
-    async fn reject(&self, delivery: Delivery, refusal: &Refusal) -> Result<&'static str, Outage> {
-        let Refusal {
-            identity,
-            rejection,
-        } = refusal;
+    async fn reject(
+        &self,
+        delivery: Delivery,
+        identity: &Identity,
+        rejection: &Rejection,
+    ) -> Result<Outcome, Outage> {
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
-        self.bury(delivery, &event, &reason(rejection), "rejected")
+        self.bury(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
     }
 
@@ -374,19 +506,19 @@ impl Road {
         delivery: Delivery,
         identity: &Identity,
         outage: &Outage,
-    ) -> Result<&'static str, Outage> {
+    ) -> Result<Outcome, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
         if self.gate.shuts(outage, self.probe(outage.part)).await {
             warn!(attempt, error = %outage.chain(), "the job waits until that is back");
             delivery.postpone().await?;
-            return Ok("waiting");
+            return Ok(Outcome::Waiting);
         }
         if attempt < attempts {
             warn!(attempt, attempts, error = %outage.chain(), "the job waits for another attempt");
             tokio::time::sleep(spread(retry_wait(attempt).1)).await;
             delivery.retry().await?;
-            return Ok("waiting");
+            return Ok(Outcome::Waiting);
         }
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
         // The code says the part already.
@@ -403,7 +535,7 @@ impl Road {
             message,
             event: event.kind.as_str(),
         };
-        self.bury(delivery, &event, &reason, "failed").await
+        self.bury(delivery, &event, &reason, Outcome::Failed).await
     }
 
     /// Says what became of a job and keeps it in the dead queue, both safe before it is
@@ -413,11 +545,15 @@ impl Road {
         delivery: Delivery,
         event: &Event,
         reason: &Reason,
-        outcome: &'static str,
-    ) -> Result<&'static str, Outage> {
+        outcome: Outcome,
+    ) -> Result<Outcome, Outage> {
         let Some((delivery, said)) = self.say(delivery, event).await? else {
-            return Ok("waiting");
+            return Ok(Outcome::Waiting);
         };
+        if delivery.unfit().is_some() {
+            delivery.dead_letter_original(said).await?;
+            return Ok(outcome);
+        }
         let buried = delivery.bury(said, reason).await?;
         delivery.ack(buried).await?;
         Ok(outcome)

@@ -6,6 +6,12 @@
 //! - `typeset` sets one report after another in a typesetter that is kept, as the worker's are: a
 //!   line `JOB PDF` with two paths in, a line `done` out.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints what it does"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -5,6 +5,12 @@
 //! `make bench` runs it, and `benches/engine.rs` before it, and prints the machine above the
 //! table. What is compared is measured in turn, A B A B, so that noise meets both.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints its table"
+)]
+
 mod memory;
 mod pool;
 mod process;

@@ -285,6 +285,7 @@ impl Worker {
             .env("BANSHI__QUEUE__URL", &broker.url)
             .env("BANSHI__QUEUE__PREFIX", &broker.prefix)
             .env("BANSHI__STORE__URL", format!("file:{}", folder.display()))
+            .env("BANSHI__STORE__CREATE", "always")
             .env("BANSHI__FONTS__DIR", repository("fonts"))
             .env("BANSHI__FONTS__MORE", "")
             .env("BANSHI__RENDER__THREADS", typesetters.to_string())

@@ -1,7 +1,6 @@
 //! `banshi templates` and `banshi fonts`: what this build can set, and with what.
 
-use std::io::Write as _;
-
+use super::output::{as_it_is, line, or_unread};
 use super::{Error, Exit, FontsArgs, TemplatesArgs};
 use crate::config::Settings;
 use crate::report::schema;
@@ -10,16 +9,14 @@ use crate::typesetter::{Fonts, Templates};
 pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Error> {
     let templates = Templates::load(settings.templates.folder())?;
     let forms = templates.forms()?;
-    let mut out = std::io::stdout();
     let Some(name) = &args.name else {
         for edition in templates.editions() {
             let form = forms[&edition.name];
             let (from, to) = (form.years.start(), form.years.end());
             let (name, version, notice) = (&edition.name, &edition.version, form.notice);
-            writeln!(
-                out,
+            line(format_args!(
                 "{name}  version {version}  years {from}-{to}  {notice}"
-            )?;
+            ))?;
         }
         return Ok(Exit::Done);
     };
@@ -32,38 +29,30 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
     };
     if args.schema {
         let schema = serde_json::to_string_pretty(&schema::schema(name, form));
-        writeln!(out, "{}", schema.expect("a schema is plain JSON"))?;
+        as_it_is(format!("{}\n", schema.expect("a schema is plain JSON")).as_bytes())?;
     } else if args.sample {
-        out.write_all(templates.sample(edition)?)?;
+        as_it_is(templates.sample(edition)?)?;
     } else {
         let (version, sha256) = (&edition.version, &edition.sha256);
-        writeln!(
-            out,
-            "{name}\n  version  {version}\n  sha256   {sha256}\n  notice   {}",
-            form.notice
-        )?;
-        writeln!(
-            out,
-            "  --schema prints the JSON Schema of its jobs, --sample a job"
-        )?;
+        line(name)?;
+        line(format_args!("  version  {version}"))?;
+        line(format_args!("  sha256   {sha256}"))?;
+        line(format_args!("  notice   {}", form.notice))?;
+        line("  --schema prints the JSON Schema of its jobs, --sample a job")?;
     }
     Ok(Exit::Done)
 }
 
 pub fn fonts(settings: &Settings, args: &FontsArgs) -> Result<Exit, Error> {
     let fonts = Fonts::load(&settings.fonts)?;
-    let mut out = std::io::stdout();
     if let Some(text) = &args.text {
         let mut missing = false;
         for c in text.chars() {
             let code = u32::from(c);
-            match fonts.face_of(c) {
-                Some(face) => writeln!(out, "{c}  U+{code:04X}  {face}")?,
-                None => {
-                    missing = true;
-                    writeln!(out, "{c}  U+{code:04X}  no face draws it: E-GLYPH")?;
-                }
-            }
+            let face = fonts.face_of(c);
+            missing |= face.is_none();
+            let face = face.unwrap_or("no face draws it: E-GLYPH");
+            or_unread(line(format_args!("{c}  U+{code:04X}  {face}")))?;
         }
         return Ok(if missing {
             Exit::JobAtFault
@@ -74,12 +63,12 @@ pub fn fonts(settings: &Settings, args: &FontsArgs) -> Result<Exit, Error> {
     for role in fonts.roles() {
         let (key, what, family, file) = (role.key, role.what, &role.family, role.file.display());
         let covered = fonts.coverage(family);
-        writeln!(out, "{key:<9} {what}  {family}")?;
-        writeln!(out, "          {file}")?;
+        line(format_args!("{key:<9} {what}  {family}"))?;
+        line(format_args!("          {file}"))?;
         for (set, share) in covered {
-            writeln!(out, "          {set}: {share}")?;
+            line(format_args!("          {set}: {share}"))?;
         }
     }
-    writeln!(out, "sha256 of all faces: {}", fonts.sha256())?;
+    line(format_args!("sha256 of all faces: {}", fonts.sha256()))?;
     Ok(Exit::Done)
 }

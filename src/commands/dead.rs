@@ -2,19 +2,40 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
+use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{DeadCommand, Error, Exit, Filter, Format, Selection, block_on};
+use super::output::{foreign, json, line, tell};
+use super::{DeadArgs, DeadCommand, Error, Exit, Filter, Format, KeptIn, Selection, block_on};
 use crate::config::Settings;
-use crate::transport::{Client, DeadJob, Verdict};
+use crate::escape;
+use crate::problem::{Outage, Part};
+use crate::transport::{AsSent, Client, DeadJob, Kept, Verdict};
 
-pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
-    if let DeadCommand::Replay(selection) | DeadCommand::Drop(selection) = command
+pub fn dead(settings: &Settings, args: &DeadArgs) -> Result<Exit, Error> {
+    let DeadArgs { queue, command } = args;
+    let lane = match command {
+        DeadCommand::Replay { lane, .. } => *lane,
+        _ => None,
+    };
+    let kept = match queue {
+        KeptIn::Dead if lane.is_some() => {
+            let why = "--lane is for --queue unrouted: a dead job goes back to its own lane";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        KeptIn::Dead => Kept::Dead,
+        KeptIn::Unrouted if settings.queue.url.starts_with("spool:") => {
+            let why = "a spool has one lane, and no jobs that were sent to none";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        KeptIn::Unrouted => Kept::Unrouted(lane),
+    };
+    if let DeadCommand::Replay { selection, .. } | DeadCommand::Drop(selection) = command
         && !selection.all
         && selection.filter.is_empty()
     {
@@ -23,15 +44,16 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
         ));
     }
     block_on(async {
-        let mut client = Client::open(&settings.queue).await?;
+        let job_bytes = settings.limits.job_bytes;
+        let mut client = Client::open_within(&settings.queue, job_bytes).await?;
         let done = match command {
-            DeadCommand::List { filter, format } => list(&mut client, filter, *format).await,
-            DeadCommand::Show { ids, format } => show(&mut client, ids, *format).await,
-            DeadCommand::Replay(selection) => {
-                settle(&mut client, selection, Verdict::Replay, "replayed").await
+            DeadCommand::List { filter, format } => list(&mut client, kept, filter, *format).await,
+            DeadCommand::Show { ids, format } => show(&mut client, kept, ids, *format).await,
+            DeadCommand::Replay { selection, .. } => {
+                settle(&mut client, kept, selection, Verdict::Replay, "replayed").await
             }
             DeadCommand::Drop(selection) => {
-                settle(&mut client, selection, Verdict::Drop, "dropped").await
+                settle(&mut client, kept, selection, Verdict::Drop, "dropped").await
             }
         };
         client.close().await;
@@ -39,88 +61,149 @@ pub fn dead(settings: &Settings, command: &DeadCommand) -> Result<Exit, Error> {
     })
 }
 
-async fn list(client: &mut Client, filter: &Filter, format: Format) -> Result<(), Error> {
-    let tell = |job: &DeadJob| match format {
+async fn list(
+    client: &mut Client,
+    kept: Kept,
+    filter: &Filter,
+    format: Format,
+) -> Result<(), Error> {
+    let print = |job: &DeadJob| match format {
         Format::Text => {
             let DeadJob {
-                id,
                 event,
                 code,
                 message,
                 ..
             } = job;
+            let id = escape::id(&job.id);
             let since = since(job).unwrap_or_else(|| "-".to_owned());
-            writeln!(io::stdout(), "{id}  {event}  {code}  {since}  {message}")
+            line(format_args!("{id}  {event}  {code}  {since}  {message}"))
         }
-        Format::Json => print_json(&Line::of(job)),
+        Format::Json => json(&Line::of(job)),
     };
-    walk(client, filter, Verdict::Keep, tell).await
+    walk(client, kept, filter, Verdict::Keep, print).await
 }
 
-async fn show(client: &mut Client, ids: &[String], format: Format) -> Result<(), Error> {
+async fn show(
+    client: &mut Client,
+    kept: Kept,
+    ids: &[String],
+    format: Format,
+) -> Result<(), Error> {
     let filter = Filter {
         ids: ids.to_vec(),
         ..Filter::default()
     };
-    let tell = |job: &DeadJob| match format {
+    let print = |job: &DeadJob| match format {
         Format::Text => {
-            eprintln!("{}  {}  {}", job.event, job.code, job.message);
-            io::stdout().write_all(&job.body)
+            let why = format!("{}  {}  {}", job.event, job.code, job.message);
+            tell(escape::text(&why));
+            if job.as_sent == AsSent::Nothing {
+                tell(escape::text(&format!(
+                    "the body of {} is too large to be shown",
+                    job.id
+                )));
+            }
+            foreign(&job.body)
         }
         Format::Json => {
             let body = String::from_utf8_lossy(&job.body);
-            print_json(&Line {
-                body: Some(&body),
+            json(&Line {
+                body: (job.as_sent != AsSent::Nothing).then_some(&body),
                 ..Line::of(job)
             })
         }
     };
-    walk(client, &filter, Verdict::Keep, tell).await
+    walk(client, kept, &filter, Verdict::Keep, print).await
 }
 
 async fn settle(
     client: &mut Client,
+    kept: Kept,
     selection: &Selection,
     verdict: Verdict,
     done: &str,
 ) -> Result<(), Error> {
+    let mut held = 0;
+    let replays = verdict == Verdict::Replay;
     let (verdict, done) = match selection.dry_run {
         true => (Verdict::Keep, format!("would be {done}:")),
         false => (verdict, done.to_owned()),
     };
-    let tell = |job: &DeadJob| match selection.format {
-        Format::Text => writeln!(io::stdout(), "{done} {}", job.id),
-        Format::Json => print_json(&Line {
+    let print = |job: &DeadJob| match selection.format {
+        Format::Text => line(format_args!("{done} {}", escape::id(&job.id))),
+        Format::Json => json(&Line {
             done: Some(done.trim_end_matches(':')),
             ..Line::of(job)
         }),
     };
-    walk(client, &selection.filter, verdict, tell).await
+    let mut whole = |job: &DeadJob| {
+        let whole = !replays || job.as_sent == AsSent::Whole;
+        if !whole {
+            held += 1;
+            let why = format!(
+                "not replayed: {}: what would be sent is not what is here: {}",
+                job.id, job.message
+            );
+            tell(escape::text(&why));
+        }
+        whole
+    };
+    walk_these(client, kept, &selection.filter, verdict, &mut whole, print).await?;
+    if held > 0 {
+        return Err(Error::Outage(Outage::new(
+            Part::Transport,
+            format!(
+                "not replayed, for no true copy of them can be made: {held}. Their senders have to \
+                 send them again; banshi dead drop removes them"
+            ),
+        )));
+    }
+    Ok(())
 }
 
 /// Walks through the dead queue, does what `verdict` says to each job that the filter lets
-/// through, and tells of each when that is done. Never holds more than one job.
+/// through, and tells of each when that is done. Goes no further once nobody hears it. Never holds
+/// more than one job.
 async fn walk(
     client: &mut Client,
+    kept: Kept,
     filter: &Filter,
     verdict: Verdict,
-    tell: impl FnMut(&DeadJob) -> io::Result<()>,
+    print: impl FnMut(&DeadJob) -> io::Result<()>,
 ) -> Result<(), Error> {
+    walk_these(client, kept, filter, verdict, &mut |_| true, print).await
+}
+
+/// The same for those of the jobs only for which `these` holds; the others stay and are not told of.
+async fn walk_these(
+    client: &mut Client,
+    kept: Kept,
+    filter: &Filter,
+    verdict: Verdict,
+    these: &mut impl FnMut(&DeadJob) -> bool,
+    print: impl FnMut(&DeadJob) -> io::Result<()>,
+) -> Result<(), Error> {
+    let filter = &named(client, filter).await?;
     struct Walk<T> {
-        tell: T,
+        print: T,
         seen: BTreeSet<String>,
         matched: bool,
         told: io::Result<()>,
     }
     impl<T: FnMut(&DeadJob) -> io::Result<()>> Walk<T> {
-        fn tell(&mut self, job: &DeadJob) {
+        fn tell(&mut self, job: &DeadJob) -> ControlFlow<()> {
             if self.told.is_ok() {
-                self.told = (self.tell)(job);
+                self.told = (self.print)(job);
+            }
+            match self.told {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             }
         }
     }
     let walk = RefCell::new(Walk {
-        tell,
+        print,
         seen: BTreeSet::new(),
         matched: false,
         told: Ok(()),
@@ -128,24 +211,24 @@ async fn walk(
     let now = now();
     let judge = |job: &DeadJob| {
         let mut walk = walk.borrow_mut();
-        if walk.told.is_err() {
-            // Nobody listens any more, and nothing is to be done unheard.
-            return Verdict::Stop;
-        }
         if !filter.lets_through(job, now) {
             return Verdict::Keep;
         }
         walk.matched = true;
-        if filter.ids.contains(&job.id) {
+        if filter.names(&job.id) {
             walk.seen.insert(job.id.clone());
         }
-        if verdict == Verdict::Keep {
-            walk.tell(job);
+        if !these(job) {
+            return Verdict::Keep;
         }
-        verdict
+        match verdict {
+            // Nobody listens any more.
+            Verdict::Keep if walk.tell(job).is_break() => Verdict::Stop,
+            verdict => verdict,
+        }
     };
     let walked = client
-        .settle_dead(judge, |job| walk.borrow_mut().tell(job))
+        .settle(kept, judge, |job| walk.borrow_mut().tell(job))
         .await;
     let Walk {
         seen,
@@ -155,19 +238,47 @@ async fn walk(
     } = walk.into_inner();
     walked?;
     told?;
-    if let Some(id) = filter.ids.iter().find(|id| !seen.contains(*id)) {
+    let found = |word: &String| seen.contains(&*escape::id_of(word));
+    let queue = kept.as_str();
+    let list = match kept {
+        Kept::Dead => "banshi dead list",
+        Kept::Unrouted(_) => "banshi dead list --queue unrouted",
+    };
+    if let Some(id) = filter.ids.iter().find(|word| !found(word)) {
         let others = match filter.narrows() {
             true => " that the other conditions let through",
             false => "",
         };
         return Err(Error::Usage(format!(
-            "there is no job {id} in the dead queue{others}; `banshi dead list` shows what is"
+            "there is no job {id} in the {queue} queue{others}; `{list}` shows what is"
         )));
     }
     if !matched && filter.narrows() {
-        eprintln!("no job in the dead queue is like that; `banshi dead list` shows what is there");
+        tell(format_args!(
+            "no job in the {queue} queue is like that; `{list}` shows what is there"
+        ));
     }
     Ok(())
+}
+
+/// The filter with the ids by which the dead queue knows the jobs.
+async fn named(client: &mut Client, filter: &Filter) -> Result<Filter, Error> {
+    let mut filter = filter.clone();
+    for id in &mut filter.ids {
+        let mut names = client.dead_ids(id).await?;
+        match names.len() {
+            // The walk says what is not there.
+            0 => {}
+            1 => *id = names.remove(0),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "there are several jobs {id} in the dead queue: name one of {}",
+                    names.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(filter)
 }
 
 impl Filter {
@@ -178,6 +289,11 @@ impl Filter {
     /// Whether it asks for more than ids.
     fn narrows(&self) -> bool {
         !self.code.is_empty() || self.template.is_some() || self.older_than.is_some()
+    }
+
+    /// Whether it asks for this id, given as it is or as the list shows it.
+    fn names(&self, id: &str) -> bool {
+        self.ids.iter().any(|word| escape::id_of(word) == id)
     }
 
     fn lets_through(&self, job: &DeadJob, now: OffsetDateTime) -> bool {
@@ -192,7 +308,7 @@ impl Filter {
             job.buried_at
                 .is_some_and(|buried_at| now - buried_at >= age)
         };
-        (self.ids.is_empty() || self.ids.contains(&job.id))
+        (self.ids.is_empty() || self.names(&job.id))
             && (self.code.is_empty() || self.code.iter().any(code))
             && self.template.as_ref().is_none_or(template)
             && self.older_than.is_none_or(old)
@@ -229,11 +345,6 @@ impl Line<'_> {
             body: None,
         }
     }
-}
-
-fn print_json(line: &Line) -> io::Result<()> {
-    let line = serde_json::to_string(line).expect("a line is plain data");
-    writeln!(io::stdout(), "{line}")
 }
 
 /// The template that a job names, if it can be read at all.

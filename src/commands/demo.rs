@@ -1,10 +1,10 @@
 //! `banshi demo`: real reports through the whole pipeline, in a temporary folder.
 
-use std::io::Write as _;
 use std::path::Path;
 
+use super::output::line;
 use super::{Error, Exit, block_on};
-use crate::config::Settings;
+use crate::config::{Create, Settings};
 use crate::problem::{Outage, Part};
 use crate::transport::{Client, Lane};
 
@@ -60,15 +60,11 @@ pub fn demo(settings: &Settings) -> Result<Exit, Error> {
     let mut settings = settings.clone();
     settings.queue.url = format!("spool:{}", folder.join("spool").display());
     settings.store.url = format!("file:{}", folder.join("store").display());
+    settings.store.create = Create::Always;
     settings.admin.listen = String::new();
 
-    let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{} real reports → {}",
-        REPORTS.len(),
-        settings.queue.url
-    )?;
+    let (count, spool) = (REPORTS.len(), &settings.queue.url);
+    line(format_args!("{count} real reports → {spool}"))?;
     block_on(async {
         let mut client = Client::open(&settings.queue).await?;
         for (id, job) in REPORTS {
@@ -91,28 +87,26 @@ fn tell(folder: &Path) -> Result<(), Error> {
         let bytes = std::fs::read(entry.map_err(cannot)?.path()).map_err(cannot)?;
         let event: serde_json::Value = serde_json::from_slice(&bytes)
             .map_err(|e| Outage::because(Part::Disk, "an event is not JSON", e))?;
-        lines.push(line(&event));
+        lines.push(end(&event));
     }
     lines.sort();
-    let mut out = std::io::stdout();
-    for line in lines {
-        writeln!(out, "{line}")?;
+    for end in lines {
+        line(end)?;
     }
-    writeln!(
-        out,
-        "\nPDFs, and beside each its manifest:\n  {}",
-        folder.join("store").display()
-    )?;
-    writeln!(out, "Events (CloudEvents):\n  {}", events.display())?;
-    writeln!(
-        out,
-        "Rejected jobs, kept as sent:\n  {}",
-        folder.join("spool/dead").display()
-    )?;
+    line("")?;
+    for (what, place) in [
+        ("PDFs, and beside each its manifest", folder.join("store")),
+        ("Events (CloudEvents)", events),
+        ("Rejected jobs, kept as sent", folder.join("spool/dead")),
+    ] {
+        line(format_args!("{what}:"))?;
+        line(format_args!("  {}", place.display()))?;
+    }
     Ok(())
 }
 
-fn line(event: &serde_json::Value) -> String {
+/// What became of a job, in a line.
+fn end(event: &serde_json::Value) -> String {
     let data = &event["data"];
     let id = data["job_id"].as_str().unwrap_or("unknown");
     match event["type"].as_str() {

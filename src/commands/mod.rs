@@ -3,21 +3,26 @@
 mod catalog;
 mod dead;
 mod demo;
+mod output;
 mod queue;
 mod render;
+mod store;
+mod topology;
 mod verify;
 mod worker;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use output::tell;
 
 use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry;
-use crate::transport::Lane;
+use crate::transport::{Lane, Unsent};
 use crate::typesetter::Ppi;
 
 /// How long a write that nobody waits for may take after the end.
@@ -26,14 +31,15 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked is done.
+    /// All that was asked is done, and told to whoever still listened.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
     /// banshi made.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
-    /// The environment is at fault: settings, fonts, disk, broker, store.
+    /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
+    /// when it is full, or closed before a command that changes something had told all of it.
     Environment = 3,
 }
 
@@ -85,8 +91,16 @@ enum Command {
     )]
     Enqueue(EnqueueArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
-    #[command(after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020")]
+    #[command(
+        after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020\n  banshi dead list --queue unrouted"
+    )]
     Dead(DeadArgs),
+    /// Make the store that workers put results into
+    #[command(after_help = "Example:\n  banshi store init")]
+    Store(StoreArgs),
+    /// Look after the broker's exchanges and queues
+    #[command(after_help = "Example:\n  banshi topology check\n  banshi topology migrate")]
+    Topology(TopologyArgs),
     /// List the templates; print a template's JSON Schema or sample job
     #[command(
         after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
@@ -101,6 +115,30 @@ enum Command {
     /// A typesetter process; the worker starts these
     #[command(hide = true)]
     Typesetter,
+}
+
+impl Command {
+    /// Whether it changes something, so that it must be known what was done.
+    fn changes(&self) -> bool {
+        match self {
+            Command::Dead(args) => match &args.command {
+                DeadCommand::List { .. } | DeadCommand::Show { .. } => false,
+                DeadCommand::Replay { selection, .. } | DeadCommand::Drop(selection) => {
+                    !selection.dry_run
+                }
+            },
+            Command::Render(_) | Command::Worker(_) | Command::Enqueue(_) | Command::Store(_) => {
+                true
+            }
+            Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
+            Command::Check(_)
+            | Command::Verify(_)
+            | Command::Templates(_)
+            | Command::Fonts(_)
+            | Command::Demo
+            | Command::Typesetter => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -206,8 +244,20 @@ struct EnqueueArgs {
 
 #[derive(Debug, Args)]
 struct DeadArgs {
+    /// Which queue
+    #[arg(long, value_enum, default_value_t = KeptIn::Dead, global = true)]
+    queue: KeptIn,
     #[command(subcommand)]
     command: DeadCommand,
+}
+
+/// The queues of jobs that nobody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeptIn {
+    /// Jobs that were rejected, failed, or killed their workers
+    Dead,
+    /// Jobs that were sent with a routing key that is no lane
+    Unrouted,
 }
 
 #[derive(Debug, Subcommand)]
@@ -237,7 +287,14 @@ enum DeadCommand {
     #[command(
         after_help = "Example:\n  banshi dead replay zibo-bigdata-2020\n  banshi dead replay --code store --dry-run\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
     )]
-    Replay(Selection),
+    Replay {
+        #[command(flatten)]
+        selection: Selection,
+        /// With --queue unrouted, the lane that they go to [default: the one that their routing
+        /// key names after all, or else bulk]
+        #[arg(long, value_enum)]
+        lane: Option<Lane>,
+    },
     /// Remove jobs for good
     #[command(
         after_help = "Example:\n  banshi dead drop zibo-bigdata-2020\n  banshi dead drop --template annual-report/2019 --older-than 30d\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
@@ -246,7 +303,7 @@ enum DeadCommand {
 }
 
 /// Which of the dead jobs. What is given together narrows.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Filter {
     /// The jobs' ids
     #[arg(value_name = "JOB-ID")]
@@ -295,6 +352,41 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Make a new store where store.url says, unless there is one
+    #[command(
+        after_help = "Example:\n  runuser -u banshi -- banshi --config /etc/banshi/banshi.toml store init\n\nThe folder with its .banshi-ready. A worker doesn't make one at an absolute path: it may be a disk that\nisn't mounted. Done a second time, it changes nothing."
+    )]
+    Init,
+}
+
+#[derive(Debug, Args)]
+struct TopologyArgs {
+    #[command(subcommand)]
+    command: TopologyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopologyCommand {
+    /// Say how each exchange and queue stands, and what to do; changes nothing
+    #[command(
+        after_help = "Example:\n  banshi topology check\n\nExit codes: 0 all stands as it must; 3 something does not, or the broker does not say.\nWhat policies do to the queues cannot be seen from here: rabbitmqctl list_queues name policy\noperator_policy effective_policy_definition."
+    )]
+    Check,
+    /// Give the dead and the unrouted queue this version's arguments, with what is in them
+    #[command(
+        after_help = "Example:\n  banshi topology migrate\n\nEach queue's jobs are moved to a queue beside it, the queue is made anew, and they are moved back. Workers\nof this version may run meanwhile. Killed at any moment it loses nothing, and the next run ends what it began;\na job may then be there twice."
+    )]
+    Migrate,
+}
+
+#[derive(Debug, Args)]
 struct TemplatesArgs {
     /// The template
     #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
@@ -316,7 +408,10 @@ struct FontsArgs {
 
 /// Reads the command line, does what it asks, and says how it ended.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return unparsed(&said).into(),
+    };
     if let Command::Typesetter = cli.command {
         return crate::typesetter::child();
     }
@@ -327,19 +422,22 @@ pub fn run() -> ExitCode {
     let mut log = settings.log.clone();
     if !matches!(cli.command, Command::Worker(_)) {
         // What the other commands do is said by themselves.
-        log.filter = "warn,lapin=off".to_owned();
+        log.filter = "warn".to_owned();
     }
     if let Err(error) = telemetry::start_log(&log) {
-        eprintln!("banshi: {error}");
+        tell(format_args!("banshi: {error}"));
         return Exit::Environment.into();
     }
+    let changes = cli.command.changes();
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
-        Command::Dead(args) => dead::dead(&settings, &args.command),
+        Command::Dead(args) => dead::dead(&settings, &args),
+        Command::Topology(args) => topology::topology(&settings, &args.command),
+        Command::Store(args) => store::store(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),
@@ -347,9 +445,26 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(exit) => exit,
+        Err(Error::BrokenPipe) if changes => {
+            tell(
+                "banshi: standard output was closed before all was done and told; what was not \
+                 told of may be done or not",
+            );
+            Exit::Environment
+        }
         Err(error) => fail(&error),
     }
     .into()
+}
+
+/// Prints what clap has to say, help or a mistake.
+fn unparsed(said: &clap::Error) -> Exit {
+    let printed = said.print().and_then(|()| std::io::stdout().flush());
+    match (said.use_stderr(), printed) {
+        (true, _) => Exit::Usage,
+        (false, Ok(())) => Exit::Done,
+        (false, Err(error)) => fail(&error.into()),
+    }
 }
 
 #[expect(
@@ -376,6 +491,15 @@ enum Error {
 impl From<Outage> for Error {
     fn from(outage: Outage) -> Self {
         Error::Outage(outage)
+    }
+}
+
+impl From<Unsent> for Error {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Unfit(why) => Error::Outage(Outage::new(Part::Transport, why)),
+            Unsent::Outage(outage) => Error::Outage(outage),
+        }
     }
 }
 
@@ -407,11 +531,12 @@ impl From<std::io::Error> for Error {
 fn fail(error: &Error) -> Exit {
     match error {
         Error::Config(error) => {
-            eprintln!("banshi: {error}\nThe settings and their defaults: docs/configuration.md");
+            tell(format_args!("banshi: {error}"));
+            tell("The settings and their defaults: docs/configuration.md");
             Exit::Environment
         }
         Error::Usage(message) => {
-            eprintln!("banshi: {message}");
+            tell(format_args!("banshi: {message}"));
             Exit::Usage
         }
         Error::Rejected(rejection) => {
@@ -419,7 +544,7 @@ fn fail(error: &Error) -> Exit {
             Exit::JobAtFault
         }
         Error::Outage(outage) => {
-            eprintln!("banshi: {}", outage.chain());
+            tell(format_args!("banshi: {}", outage.chain()));
             Exit::Environment
         }
         Error::BrokenPipe => Exit::Done,
@@ -428,7 +553,7 @@ fn fail(error: &Error) -> Exit {
 
 fn print_problems(problems: &[Problem]) {
     for problem in problems {
-        eprintln!("{problem}");
+        tell(problem);
     }
 }
 

@@ -1,11 +1,12 @@
 //! `banshi render` and `banshi check`: one job, no queue.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
+use super::output::{json as print_json, line, or_unread};
 use super::queue::progress;
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
@@ -30,11 +31,10 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
         write_file(&path, &pdf.bytes)?;
         let (pages, bytes, sha256) = (pdf.pages, pdf.bytes.len(), digest::sha256(&pdf.bytes));
         let plural = if pages == 1 { "" } else { "s" };
-        writeln!(
-            std::io::stdout(),
-            "wrote {}: {pages} page{plural}, {bytes} bytes, sha256 {sha256}",
-            path.display()
-        )?;
+        let name = path.display();
+        line(format_args!(
+            "wrote {name}: {pages} page{plural}, {bytes} bytes, sha256 {sha256}"
+        ))?;
         return Ok(Exit::Done);
     };
     let pages = typesetter.picture(&manuscript, pictures)?;
@@ -42,14 +42,11 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     for (index, bytes) in pages.iter().enumerate() {
         let path = page(&path, index + 1, pages.len(), args.format);
         write_file(&path, bytes)?;
-        writeln!(
-            std::io::stdout(),
-            "wrote {}: page {} of {}, {} bytes",
-            path.display(),
-            index + 1,
-            pages.len(),
-            bytes.len()
-        )?;
+        let (name, number, bytes) = (path.display(), index + 1, bytes.len());
+        let all = pages.len();
+        line(format_args!(
+            "wrote {name}: page {number} of {all}, {bytes} bytes"
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -200,37 +197,37 @@ fn tell(
     if checked.is_err() {
         *exit = Exit::JobAtFault;
     }
-    match format {
-        Format::Text => say(path, checked)?,
-        Format::Json => writeln!(std::io::stdout(), "{}", as_json(path, checked))?,
-    }
-    Ok(())
+    or_unread(match format {
+        Format::Text => print(path, checked),
+        Format::Json => print_json(&as_json(path, checked)),
+    })
 }
 
-fn say(path: &Path, checked: &Result<Job, Refusal>) -> Result<(), Error> {
+fn print(path: &Path, checked: &Result<Job, Refusal>) -> io::Result<()> {
     let name = path.display();
-    match checked {
+    let (said, problems) = match checked {
         Ok(job) => {
-            let count = job.report.warnings().len();
-            let warnings = match count {
-                0 => String::new(),
-                1 => ", 1 warning".to_owned(),
-                _ => format!(", {count} warnings"),
+            let warnings = job.report.warnings();
+            let said = match warnings.len() {
+                0 => line(format_args!("{name}: ok")),
+                1 => line(format_args!("{name}: ok, 1 warning")),
+                count => line(format_args!("{name}: ok, {count} warnings")),
             };
-            writeln!(std::io::stdout(), "{name}: ok{warnings}")?;
-            print_problems(job.report.warnings());
+            (said, warnings)
         }
         Err(refusal) => {
-            let count = refusal.rejection.problems().len();
-            let plural = if count == 1 { "" } else { "s" };
-            writeln!(
-                std::io::stdout(),
-                "{name}: rejected, {count} problem{plural}"
-            )?;
-            print_problems(refusal.rejection.problems());
+            let problems = refusal.rejection.problems();
+            let (count, plural) = match problems.len() {
+                1 => (1, ""),
+                count => (count, "s"),
+            };
+            let said = line(format_args!("{name}: rejected, {count} problem{plural}"));
+            (said, problems)
         }
-    }
-    Ok(())
+    };
+    // These have a place of their own, where somebody may read on.
+    print_problems(problems);
+    said
 }
 
 fn as_json(path: &Path, checked: &Result<Job, Refusal>) -> serde_json::Value {

@@ -1,12 +1,13 @@
 //! `banshi verify`: whether PDFs are what banshi made.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
+use super::output::{json as print_json, line, or_unread};
 use super::{Error, Exit, Format, VerifyArgs, block_on};
 use crate::config::Settings;
 use crate::problem::{Outage, Part};
@@ -52,10 +53,10 @@ pub fn verify(settings: &Settings, args: &VerifyArgs) -> Result<Exit, Error> {
             if !checked.good() {
                 exit = Exit::JobAtFault;
             }
-            match args.format {
-                Format::Text => say(&checked)?,
-                Format::Json => writeln!(std::io::stdout(), "{}", as_json(&checked))?,
-            }
+            or_unread(match args.format {
+                Format::Text => print(&checked),
+                Format::Json => print_json(&as_json(&checked)),
+            })?;
         }
         drop(checked);
         verifier.close().await;
@@ -87,9 +88,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Outage> {
             .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let cannot = |e: std::io::Error| {
-        Outage::because(Part::Disk, format!("cannot read {}", path.display()), e)
-    };
+    let cannot =
+        |e: io::Error| Outage::because(Part::Disk, format!("cannot read {}", path.display()), e);
     read().map_err(cannot)
 }
 
@@ -103,7 +103,7 @@ fn agrees(finding: &Finding, path: &Path) -> Result<(), Vec<String>> {
     finding.agrees_with(&manifest)
 }
 
-fn say(checked: &Checked) -> Result<(), Error> {
+fn print(checked: &Checked) -> io::Result<()> {
     let (finding, name) = (&checked.finding, checked.path.display());
     let (verdict, verdict_zh) = finding.verdict.words();
     let manifest = match &checked.manifest {
@@ -111,14 +111,14 @@ fn say(checked: &Checked) -> Result<(), Error> {
         Some(Ok(())) => ", as its manifest says",
         Some(Err(_)) => ", and its manifest does not agree",
     };
-    let mut out = std::io::stdout();
-    writeln!(out, "{name}: {verdict} {verdict_zh}{manifest}")?;
+    line(format_args!("{name}: {verdict} {verdict_zh}{manifest}"))?;
     if finding.verdict != Verdict::Authentic {
-        writeln!(out, "    {}\n    {}", finding.message, finding.message_zh)?;
+        line(format_args!("    {}", finding.message))?;
+        line(format_args!("    {}", finding.message_zh))?;
     }
     if let Some(Err(wrong)) = &checked.manifest {
-        for line in wrong {
-            writeln!(out, "    {line}")?;
+        for difference in wrong {
+            line(format_args!("    {difference}"))?;
         }
     }
     Ok(())

@@ -1,8 +1,13 @@
 //! What is known of a stored report, as it is written beside it.
 //!
 //! The data alone: the store fills in what it alone knows, and the event is made from the rest.
+//!
+//! A manifest may have been written by a later version, whose job then comes again to this one. So
+//! nothing in it is refused for being unknown: warnings are kept as they stand there, since the event
+//! repeats them, and fields that this version does not have are passed over.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::problem::Problem;
 use crate::typesetter::Rare;
@@ -28,8 +33,8 @@ pub struct Manifest {
     pub uri: String,
     /// The names of the faces embedded in the PDF, and the digest of all faces it could use.
     pub fonts: FontFacts,
-    /// What was noticed and did not block.
-    pub warnings: Vec<Problem>,
+    /// What was noticed and did not block: [`Problem`]s, of which a later version has others.
+    pub warnings: Vec<Value>,
     /// The engine and its version, as `typst 0.15.1`.
     pub engine: String,
     /// The product and its version, as `banshi 0.1.0`.
@@ -38,6 +43,13 @@ pub struct Manifest {
     pub source: String,
     /// When it was committed, RFC 3339 in UTC.
     pub completed_at: String,
+}
+
+impl Manifest {
+    /// The warnings of a report, as a manifest has them.
+    pub fn warnings(problems: &[Problem]) -> Vec<Value> {
+        problems.iter().map(|problem| json!(problem)).collect()
+    }
 }
 
 /// The digest and size of some bytes.

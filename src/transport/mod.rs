@@ -8,13 +8,15 @@ pub mod amqp;
 pub mod spool;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::config;
 use crate::event::Event;
-use crate::problem::Outage;
+use crate::problem::{Outage, Part, Problem};
+use crate::timing::Deadline;
 
 /// The waits between attempts. The last one repeats.
 pub const RETRY_WAITS: [(&str, Duration); 3] = [
@@ -58,10 +60,11 @@ impl fmt::Display for Lane {
 }
 
 /// Proof that an event, and with it whatever else had to be said, is safe with the broker or on
-/// the disk. Only a transport makes one; an acknowledgement takes it.
+/// the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy that
+/// `reply_to` asks for.
 #[derive(Debug)]
 #[must_use = "a confirmed event is there to acknowledge its job"]
-pub struct Confirmed(());
+pub struct Confirmed(Option<amqp::Reply>);
 
 /// Why a job ends in the dead queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,18 @@ pub struct Reason {
     pub message: String,
     /// `report.rejected` or `report.failed`.
     pub event: &'static str,
+}
+
+/// The largest body that is held where no limit is named.
+pub const LARGEST: usize = 64 << 20;
+
+/// What is wrong with a message before its job is read: it could not be handed on as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// At least one.
+    pub problems: Vec<Problem>,
+    /// The SHA-256 of its body, where that is not in hand.
+    pub dropped: Option<String>,
 }
 
 /// A job in hand, not yet acknowledged. Dropping it gives it back.
@@ -93,6 +108,8 @@ pub struct Delivery {
     pub reply_to: Option<String>,
     /// The W3C trace context.
     pub traceparent: Option<String>,
+    /// When it must have been settled or sent to wait (`queue.lease`).
+    pub deadline: Deadline,
     handle: Handle,
 }
 
@@ -105,17 +122,20 @@ enum Handle {
 
 impl Delivery {
     /// Publishes an event about this job and waits until it is safe. A copy goes to whoever
-    /// `reply_to` names; that copy is best effort.
+    /// `reply_to` names, after the acknowledgement; that copy is best effort.
     ///
     /// # Errors
     /// When the event may not be safe. The delivery is then to be dropped: it comes again, and
     /// the event with it, under the same id.
     pub async fn publish(&self, event: &Event) -> Result<Confirmed, Outage> {
-        match &self.handle {
+        let reply = match &self.handle {
             Handle::Amqp(handle) => handle.publish(self, event).await?,
-            Handle::Spool(handle) => handle.publish(event).await?,
-        }
-        Ok(Confirmed(()))
+            Handle::Spool(handle) => {
+                handle.publish(event).await?;
+                None
+            }
+        };
+        Ok(Confirmed(reply))
     }
 
     /// Puts the job, as it was sent, into the dead queue, and waits until it is safe there.
@@ -130,14 +150,52 @@ impl Delivery {
         Ok(event)
     }
 
+    /// What is wrong with its message, if anything is: such a job is refused, and
+    /// [`Delivery::dead_letter_original`] ends it.
+    pub fn unfit(&self) -> Option<&Unfit> {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.unfit.as_ref(),
+            // A file is a body and nothing else.
+            Handle::Spool(_) => None,
+        }
+    }
+
+    /// Has the broker itself put the message into the dead queue and so takes leave of it: for one
+    /// of which we have no true copy.
+    ///
+    /// # Errors
+    /// When that may not have been heard: the job comes again.
+    pub async fn dead_letter_original(self, _: Confirmed) -> Result<(), Outage> {
+        match self.handle {
+            Handle::Amqp(handle) => handle.dead_letter_original().await,
+            Handle::Spool(_) => Err(Outage::new(
+                Part::Transport,
+                "a spool's jobs are buried as they are",
+            )),
+        }
+    }
+
     /// Acknowledges the job: it is done, and the world knows.
     ///
     /// # Errors
     /// When the acknowledgement may not have arrived: the job may come again, harmlessly.
-    pub async fn ack(self, _: Confirmed) -> Result<(), Outage> {
+    pub async fn ack(self, confirmed: Confirmed) -> Result<(), Outage> {
         match self.handle {
-            Handle::Amqp(handle) => handle.ack().await,
-            Handle::Spool(handle) => handle.ack().await,
+            Handle::Amqp(handle) => handle.ack().await?,
+            Handle::Spool(handle) => handle.ack().await?,
+        }
+        if let Confirmed(Some(reply)) = confirmed {
+            reply.offer().await;
+        }
+        Ok(())
+    }
+
+    /// Whether the job is still ours. When its session has ended the broker has it again, and what
+    /// is begun for it now is done twice.
+    pub fn is_live(&self) -> bool {
+        match &self.handle {
+            Handle::Amqp(handle) => handle.is_live(),
+            Handle::Spool(_) => true,
         }
     }
 
@@ -150,7 +208,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.retry(&self).await?,
             Handle::Spool(handle) => handle.retry(self.attempt).await?,
         }
-        self.ack(Confirmed(())).await
+        self.ack(Confirmed(None)).await
     }
 
     /// Sends the job to wait outside this process without using up an attempt: what it needs is
@@ -163,7 +221,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.postpone(&self).await?,
             Handle::Spool(handle) => handle.postpone().await?,
         }
-        self.ack(Confirmed(())).await
+        self.ack(Confirmed(None)).await
     }
 
     /// Gives the job back untouched, for another worker.
@@ -200,11 +258,25 @@ impl Intake {
     /// # Errors
     /// What waiting cannot mend: a wrong address, a folder that cannot be made.
     pub async fn open(settings: &config::Queue, prefetch: u16) -> Result<Intake, Outage> {
+        Intake::open_within(settings, prefetch, LARGEST).await
+    }
+
+    /// The same; a body of more than `job_bytes` is not held, and its job is unfit.
+    ///
+    /// # Errors
+    /// As [`Intake::open`].
+    pub async fn open_within(
+        settings: &config::Queue,
+        prefetch: u16,
+        job_bytes: usize,
+    ) -> Result<Intake, Outage> {
         match settings.url.strip_prefix("spool:") {
             Some(dir) => Ok(Intake::Spool(
                 spool::Intake::open(dir.as_ref(), prefetch).await?,
             )),
-            None => Ok(Intake::Amqp(amqp::Intake::open(settings, prefetch).await?)),
+            None => Ok(Intake::Amqp(
+                amqp::Intake::open(settings, prefetch, job_bytes).await?,
+            )),
         }
     }
 
@@ -228,6 +300,17 @@ impl Intake {
         match self {
             Intake::Amqp(intake) => intake.pending().await,
             Intake::Spool(intake) => intake.pending().await,
+        }
+    }
+
+    /// Whether everything that was found could be settled. A broker settles by itself.
+    ///
+    /// # Errors
+    /// What could not be, and how to learn why.
+    pub fn settled(&self) -> Result<(), Outage> {
+        match self {
+            Intake::Amqp(_) => Ok(()),
+            Intake::Spool(intake) => intake.settled(),
         }
     }
 
@@ -267,6 +350,18 @@ impl Intake {
     }
 }
 
+/// How much of a dead job is in hand as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AsSent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its body. Its properties or headers cannot be read as they are.
+    Body,
+    /// Nothing: its body is larger than [`LARGEST`].
+    Nothing,
+}
+
 /// A job in the dead queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadJob {
@@ -276,14 +371,37 @@ pub struct DeadJob {
     pub code: String,
     /// One line for people.
     pub message: String,
-    /// `report.rejected`, `report.failed`, or `crashed` when it killed its workers.
+    /// `report.rejected`, `report.failed`, `crashed` when it killed its workers, or `stuck` for a
+    /// file of a spool that could not be settled and is still where it was.
     pub event: String,
     /// The lane it came by, when known.
     pub lane: String,
     /// Since when it is here, when known.
     pub buried_at: Option<OffsetDateTime>,
-    /// The job's bytes, as sent.
+    /// The job's bytes, as sent, if they are in hand.
     pub body: Vec<u8>,
+    /// Whether they are. Only what is whole can be replayed.
+    pub as_sent: AsSent,
+}
+
+/// A queue of jobs that nobody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Rejected, failed, or a killer of workers.
+    Dead,
+    /// Sent to a lane that is none. They are replayed to this lane; without one, to the lane that
+    /// they name after all, or else to the bulk lane. The spool has none.
+    Unrouted(Option<Lane>),
+}
+
+impl Kept {
+    /// The last part of the queue's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kept::Dead => "dead",
+            Kept::Unrouted(_) => "unrouted",
+        }
+    }
 }
 
 /// What is to be done with a job in the dead queue.
@@ -293,10 +411,22 @@ pub enum Verdict {
     Keep,
     /// It stays, and so do all after it: the walk ends.
     Stop,
-    /// It goes back to its lane, as it was sent; removed here when its copy is safe.
+    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is not
+    /// in hand as it was sent stays.
     Replay,
     /// It is removed.
     Drop,
+}
+
+/// Why a job was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// It cannot be sent as it is, whenever that is tried; others can. What is wrong with it.
+    #[error("{0}")]
+    Unfit(String),
+    /// It may or may not be safe, and others will fare no better.
+    #[error("{}", .0.chain())]
+    Outage(#[from] Outage),
 }
 
 /// The sender's and the operator's side: enqueue, and the dead queue.
@@ -314,20 +444,40 @@ impl Client {
     /// # Errors
     /// When the broker is not there or does not let us in, with the address and what to do.
     pub async fn open(settings: &config::Queue) -> Result<Client, Outage> {
+        Client::open_within(settings, LARGEST).await
+    }
+
+    /// The same, where a job may have `job_bytes`: a dead one that has more died of that.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_within(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
         match settings.url.strip_prefix("spool:") {
             Some(dir) => Ok(Client::Spool(spool::Client::open(dir.as_ref()).await?)),
-            None => Ok(Client::Amqp(amqp::Client::open(settings).await?)),
+            None => Ok(Client::Amqp(amqp::Client::open(settings, job_bytes).await?)),
         }
     }
 
     /// Sends a job and waits until it is safe. `id` becomes the `message_id`, or the file's name.
     ///
     /// # Errors
-    /// When it may not be safe: a full queue, a broker that went away.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Outage> {
+    /// When it cannot be sent as it is, or may not be safe: a full queue, a broker that went away.
+    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
         match self {
             Client::Amqp(client) => client.send(id, body, lane).await,
-            Client::Spool(client) => client.send(id, body).await,
+            Client::Spool(client) => Ok(client.send(id, body).await?),
+        }
+    }
+
+    /// The ids of the dead jobs that `id` names: itself, or of a spool, where the id is a file's
+    /// name, also those of the jobs with this `job_id`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn dead_ids(&mut self, id: &str) -> Result<Vec<String>, Outage> {
+        match self {
+            Client::Amqp(_) => Ok(vec![id.to_owned()]),
+            Client::Spool(client) => client.dead_ids(id).await,
         }
     }
 
@@ -340,21 +490,36 @@ impl Client {
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
     ) -> Result<(), Outage> {
-        self.settle_dead(judge, |_| ()).await
+        self.settle_dead(judge, |_| ControlFlow::Continue(())).await
     }
 
-    /// The same, and tells of each job that was replayed or dropped, when that is done.
+    /// The same, and tells of each job that was replayed or dropped, when that is done; the walk
+    /// ends when whoever was told wants no more.
     ///
     /// # Errors
     /// As [`Client::walk_dead`]; what was told of is done.
     pub async fn settle_dead(
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,
-        settled: impl FnMut(&DeadJob),
+        settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
     ) -> Result<(), Outage> {
-        match self {
-            Client::Amqp(client) => client.walk_dead(judge, settled).await,
-            Client::Spool(client) => client.walk_dead(judge, settled).await,
+        self.settle(Kept::Dead, judge, settled).await
+    }
+
+    /// The same, with either queue of kept jobs.
+    ///
+    /// # Errors
+    /// As [`Client::settle_dead`], and where looking itself would lose jobs.
+    pub async fn settle(
+        &mut self,
+        kept: Kept,
+        judge: impl FnMut(&DeadJob) -> Verdict,
+        settled: impl FnMut(&DeadJob) -> ControlFlow<()>,
+    ) -> Result<(), Outage> {
+        match (self, kept) {
+            (Client::Amqp(client), kept) => client.walk(kept, judge, settled).await,
+            (Client::Spool(client), Kept::Dead) => client.walk_dead(judge, settled).await,
+            (Client::Spool(_), Kept::Unrouted(_)) => Ok(()),
         }
     }
 

@@ -16,12 +16,17 @@
 //!
 //! Everything that must be remembered of a job is in its file's name (see `Ticket`), so that it
 //! changes in one rename with the place. Files are moved with hard links where the new name may
-//! be taken by somebody else's file, and with renames where it is ours alone.
+//! be taken by somebody else's file, and with renames where it is ours alone. A file of another
+//! user is never linked, but copied.
+//!
+//! The folders may be on a mount that hangs. Nothing waits for them longer than half a minute, and
+//! the calls that hang are bounded; looking for jobs is one call, however long it takes.
 
 mod claim;
 mod client;
 mod folders;
 mod ticket;
+mod unsettled;
 
 use std::fs;
 use std::io;
@@ -37,15 +42,23 @@ pub use self::client::Client;
 use self::folders::{EVENTS, Home, JOBS, RETRY, is_job};
 use self::ticket::Ticket;
 use super::{Delivery, Reason, State};
-use crate::disk;
+use crate::disk::{self, Calls};
 use crate::event::Event;
 use crate::problem::{Outage, Part};
+use crate::timing::FOLDER;
 
 /// How long an empty spool is left alone.
 const POLL: Duration = Duration::from_millis(250);
 
 /// How often dead workers and jobs that have become due are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long it may take to give back what is held when the intake closes: what it does not do in
+/// this time the next worker does, and a service manager waits only so long.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// How much is asked of the disk at once.
+const CALLS: usize = 32;
 
 /// The transport's side of a delivery.
 #[derive(Debug)]
@@ -120,16 +133,17 @@ impl Handle {
         what: &'static str,
         work: impl FnOnce(&Claim) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Outage> {
-        let claim = Arc::clone(&self.claim);
-        let work = move || {
-            work(&claim).map_err(|error| {
-                claim.home.doubt();
-                claim.outage(what, error)
-            })
-        };
-        spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| Err(stopping(error)))
+        let (claim, calls) = (Arc::clone(&self.claim), &self.claim.home.calls);
+        let done = calls.within(FOLDER, move || work(&claim).inspect_err(|_| claim.excuse()));
+        done.await.map_err(|error| {
+            self.claim.excuse();
+            if error.kind() == io::ErrorKind::TimedOut {
+                // Said here already: looking for jobs may wait for this very job to end.
+                let home = &self.claim.home;
+                home.say(State::Down(silent(home).chain()));
+            }
+            self.claim.outage(what, error)
+        })
     }
 }
 
@@ -142,12 +156,18 @@ pub struct Intake {
     /// The permit for the next job. With `search` it is kept here and not in [`Intake::next`], so
     /// that nothing is lost when that is dropped while it waits.
     permit: Option<OwnedSemaphorePermit>,
-    search: Option<JoinHandle<Result<Option<Found>, Outage>>>,
+    search: Option<Search>,
     rest_until: tokio::time::Instant,
     /// Why no jobs are looked for, while none are.
     pause: watch::Sender<Option<String>>,
-    state: watch::Sender<State>,
     stopped: bool,
+}
+
+/// A search for the next job. There is one at a time, however long it takes.
+#[derive(Debug)]
+struct Search {
+    late: tokio::time::Instant,
+    task: JoinHandle<Result<Option<Found>, Outage>>,
 }
 
 impl Intake {
@@ -160,7 +180,14 @@ impl Intake {
         let finder = Finder::new(Arc::clone(&home));
         let finder = Arc::new(Mutex::new(finder));
         let looking = Arc::clone(&finder);
-        blocking(move || lock(&looking).look()).await?;
+        let sweeper = Arc::clone(&home);
+        let look = move || {
+            if let Err(error) = sweeper.sweep_notes() {
+                tracing::debug!(%error, "old notes among the dead are left");
+            }
+            lock(&looking).look()
+        };
+        blocking(&home, look).await?;
         Ok(Intake {
             home,
             finder,
@@ -169,7 +196,6 @@ impl Intake {
             search: None,
             rest_until: tokio::time::Instant::now(),
             pause: watch::Sender::default(),
-            state: watch::Sender::new(State::Up),
             stopped: false,
         })
     }
@@ -190,20 +216,34 @@ impl Intake {
             // bad day, a slow disk: it is done where blocking is allowed.
             let search = self.search.get_or_insert_with(|| {
                 let finder = Arc::clone(&self.finder);
-                spawn_blocking(move || lock(&finder).next())
+                Search {
+                    late: tokio::time::Instant::now() + FOLDER,
+                    task: spawn_blocking(move || lock(&finder).next()),
+                }
             });
-            let found = search.await;
+            let in_time = tokio::time::timeout_at(search.late, &mut search.task).await;
+            let found = match in_time {
+                Ok(found) => found,
+                Err(_) => {
+                    self.home.say(State::Down(silent(&self.home).chain()));
+                    // There is no other way to find out that it answers again.
+                    let Some(search) = &mut self.search else {
+                        continue;
+                    };
+                    (&mut search.task).await
+                }
+            };
             self.search = None;
             match found {
                 Ok(Ok(found)) => {
-                    self.say(State::Up);
+                    self.home.say(State::Up);
                     match (found, self.permit.take()) {
                         (Some(found), Some(permit)) => return Ok(Some(found.hand_out(permit))),
                         _ => self.rest_until = tokio::time::Instant::now() + POLL,
                     }
                 }
                 Ok(Err(outage)) => {
-                    self.say(State::Down(outage.chain()));
+                    self.home.say(State::Down(outage.chain()));
                     self.rest_until = tokio::time::Instant::now() + LOOK;
                 }
                 Err(error) => return Err(stopping(error)),
@@ -218,7 +258,7 @@ impl Intake {
         let why = pause.borrow_and_update().clone();
         let Some(why) = why else { return };
         self.search = None;
-        self.say(State::Down(why));
+        self.home.say(State::Down(why));
         // The sender is ours, so that there is always an answer.
         drop(pause.wait_for(Option::is_none).await);
     }
@@ -228,58 +268,79 @@ impl Intake {
         self.pause.send_replace(why);
     }
 
-    fn say(&self, state: State) {
-        self.state.send_if_modified(|old| {
-            let new = *old != state;
-            if new {
-                match &state {
-                    State::Up => {
-                        tracing::info!("jobs come in again from {}", self.home.spool.root.display())
-                    }
-                    State::Down(why) => tracing::warn!("no jobs come in: {why}"),
-                }
-                *old = state;
-            }
-            new
-        });
-    }
-
-    /// Files in `jobs/` and `retry/`.
+    /// Files in `jobs/` and `retry/`, and those on their way back there. What this worker could
+    /// not settle is left out: it does not get fewer by waiting, see [`Intake::settled`].
     ///
     /// # Errors
     /// When a folder cannot be listed.
     pub async fn pending(&self) -> Result<u64, Outage> {
         let home = Arc::clone(&self.home);
-        blocking(move || {
+        let count = move || {
             let count = |folder: &str, counts: fn(&fs::DirEntry) -> io::Result<bool>| {
                 let dir = home.folder(folder);
+                let waits = |entry: &fs::DirEntry| -> io::Result<bool> {
+                    Ok(counts(entry)? && !home.unsettled.holds(&entry.path()))
+                };
                 let list = || {
                     fs::read_dir(&dir)?
-                        .try_fold(0, |sum, entry| Ok(sum + u64::from(counts(&entry?)?)))
+                        .try_fold(0, |sum, entry| Ok(sum + u64::from(waits(&entry?)?)))
                 };
                 list().map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
             };
-            Ok(count(JOBS, is_job)?
-                + count(RETRY, |entry| {
-                    Ok(Ticket::parse(&entry.file_name()).is_some())
-                })?)
-        })
-        .await
+            let jobs = count(JOBS, is_job)?;
+            let retry = count(RETRY, |entry| {
+                Ok(Ticket::parse(&entry.file_name()).is_some())
+            })?;
+            Ok(jobs + retry + home.count_loose())
+        };
+        blocking(&self.home, count).await
+    }
+
+    /// Whether everything that this worker found could be settled.
+    ///
+    /// # Errors
+    /// The files that could not, and how to learn why.
+    pub fn settled(&self) -> Result<(), Outage> {
+        let left = self.home.unsettled.paths();
+        let Some(first) = left.first() else {
+            return Ok(());
+        };
+        let more = match left.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(Outage::new(
+            Part::Transport,
+            format!(
+                "{}{more} could not be settled; `banshi dead list` says why and what to do",
+                first.display()
+            ),
+        ))
     }
 
     /// Whether the folders can be read.
     pub fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+        self.home.state.subscribe()
     }
 
     /// Takes in no more, and puts back a job that was claimed and not handed out.
     pub async fn stop(&mut self) {
         self.stopped = true;
-        self.state.send_replace(State::Down("stopped".to_owned()));
-        if let Some(search) = self.search.take() {
-            // Dropping what it found puts that back.
-            if let Err(error) = search.await {
-                tracing::warn!(%error, "{error}");
+        self.home
+            .state
+            .send_replace(State::Down("stopped".to_owned()));
+        if let Some(Search { task, .. }) = self.search.take() {
+            match tokio::time::timeout(FOLDER, task).await {
+                Ok(Ok(Ok(Some(found)))) => {
+                    let calls = &self.home.calls;
+                    // If it cannot be put back now, dropping it tries again.
+                    let back = calls.within(FOLDER, move || found.release()).await;
+                    back.unwrap_or_else(|error| tracing::debug!(%error, "not put back yet"));
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "{error}"),
+                // What it finds is put back by whoever takes our folder over.
+                Err(_) => tracing::warn!("{}", silent(&self.home).chain()),
             }
         }
         self.permit = None;
@@ -288,29 +349,51 @@ impl Intake {
     /// Gives back every job that is still held, counted as a try.
     pub async fn close(mut self) {
         self.stop().await;
-        let home = Arc::clone(&self.home);
-        let given_back = blocking(move || {
-            let outage =
-                |error| disk::outage(Part::Transport, "give back the jobs in", &home.dir, error);
-            home.give_back_all(&home.dir).map_err(outage)
+        let Intake { home, finder, .. } = self;
+        let calls = home.calls.clone();
+        let root = home.spool.root.clone();
+        let given_back = calls.within(CLOSE, move || {
+            home.settle_loose();
+            // What could not be given back is said already, and is there for the next worker.
+            let (_, left) = home.give_back_all(&home.dir);
+            left.unwrap_or_else(|error| tracing::debug!(%error, "jobs are left"));
+            drop((home, finder));
+            Ok(())
         });
-        if let Err(outage) = given_back.await {
+        if let Err(error) = given_back.await {
+            let outage = disk::outage(Part::Transport, "give back the jobs in", &root, error);
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }
 }
 
 async fn open(dir: &Path) -> Result<Home, Outage> {
-    let dir = dir.to_owned();
-    blocking(move || Home::make(&dir)).await
+    let calls = Calls::new(CALLS);
+    let (folder, shared) = (dir.to_owned(), calls.clone());
+    answered(&calls, dir, move || Home::make(&folder, shared)).await
 }
 
+/// Does work on the folders, on a thread for that.
 async fn blocking<T: Send + 'static>(
+    home: &Home,
     work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
 ) -> Result<T, Outage> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(stopping(error)))
+    answered(&home.calls, &home.spool.root, work).await
+}
+
+async fn answered<T: Send + 'static>(
+    calls: &Calls,
+    root: &Path,
+    work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
+) -> Result<T, Outage> {
+    let done = calls.within(FOLDER, move || Ok(work())).await;
+    done.unwrap_or_else(|error| Err(disk::outage(Part::Transport, "use", root, error)))
+}
+
+fn silent(home: &Home) -> Outage {
+    let message = format!("no answer within {} s", FOLDER.as_secs());
+    let error = io::Error::new(io::ErrorKind::TimedOut, message);
+    disk::outage(Part::Transport, "look for jobs in", &home.spool.root, error)
 }
 
 fn stopping(error: tokio::task::JoinError) -> Outage {

@@ -4,20 +4,12 @@
 //! all. Then it is shut, and tries that part until it is back. Never takes one job's word for it:
 //! the part itself is tried. If we crash here, nothing is forgotten, for nothing is remembered.
 
-use std::time::Duration;
-
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::problem::{Outage, Part};
-
-/// How long a part may take to show that it is there.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// The wait before a part is tried again: between half of it and all of it, doubled each time from
-/// the first to the last.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+use crate::timing::{AGAIN, PROBE};
 
 /// A part that is out for every job, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,14 +92,14 @@ impl Gate {
 /// What a part says, or that it says nothing.
 async fn answer(part: Part, probe: impl Future<Output = Result<(), Outage>>) -> Result<(), Outage> {
     let silence = |_| {
-        let seconds = ANSWER.as_secs();
+        let seconds = PROBE.as_secs();
         Err(Outage::new(part, format!("no answer within {seconds} s")))
     };
-    timeout(ANSWER, probe).await.unwrap_or_else(silence)
+    timeout(PROBE, probe).await.unwrap_or_else(silence)
 }
 
 /// Drawn, so that workers which lost a store together don't try it together.
-fn again(tries: u32) -> Duration {
+fn again(tries: u32) -> std::time::Duration {
     let (first, last) = AGAIN;
     let bound = first.saturating_mul(2_u32.saturating_pow(tries)).min(last);
     bound.mul_f64(rand::random_range(0.5..1.0))

@@ -74,6 +74,11 @@ impl Archive {
         self.heard.lock().expect("it is whole").clone()
     }
 
+    /// Notes what was heard by another way, unless it was heard already.
+    pub async fn add(&self, body: &[u8], shelf: &Shelf) {
+        note(body, true, shelf, &self.heard).await;
+    }
+
     /// The ids of what was heard.
     pub fn ids(&self) -> BTreeSet<String> {
         let heard = self.heard.lock().expect("it is whole");

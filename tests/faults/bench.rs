@@ -5,28 +5,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use banshi::digest::sha256;
-use lapin::Channel;
+use futures_util::StreamExt as _;
 use lapin::options::{
-    BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::Stage;
 use crate::archive::Archive;
-use crate::judge::{Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
+use crate::judge::{Bound, Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
 use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node};
-use crate::process::{READY, Worker};
+use crate::process::{READY, Worker, ask};
 use crate::sender::publish;
 use crate::shelf::Shelf;
 use crate::support::deployment::{WRITE_DOWN_QUEUES, remove_topology};
+use crate::support::hang::Hang;
+use crate::support::raw_amqp::{RawAmqp, RawMessage};
 use crate::support::stores::Server;
 use crate::support::{BANSHI, repository};
 
@@ -60,6 +64,17 @@ pub struct Bench {
     archive: Archive,
     workers: Vec<Worker>,
     exits: Vec<Option<i32>>,
+    /// Whether workers are to have an administration port each.
+    watched: bool,
+    /// How many sessions may be lost, where nothing is done to connections and processes.
+    may_lose: Option<u64>,
+    /// Workers that were started.
+    started_workers: AtomicU64,
+    /// Workers that ended by themselves.
+    died: u64,
+    bounds: Vec<Bound>,
+    /// What was taken out of the dead queue so far.
+    dead: Vec<Dead>,
     faults: BTreeMap<String, u64>,
     patience: Duration,
     started: Instant,
@@ -170,6 +185,7 @@ impl Bench {
             ("QUEUE__URL", node.url()),
             ("QUEUE__PREFIX", prefix.clone()),
             ("STORE__URL", format!("file:{}", store.display())),
+            ("STORE__CREATE", "always".to_owned()),
             ("FONTS__DIR", repository("fonts").display().to_string()),
             ("ADMIN__LISTEN", String::new()),
             ("RENDER__MAX_PAGES", "40".to_owned()),
@@ -196,6 +212,12 @@ impl Bench {
             archive,
             workers: Vec::new(),
             exits: Vec::new(),
+            watched: false,
+            may_lose: None,
+            started_workers: AtomicU64::new(0),
+            died: 0,
+            bounds: Vec::new(),
+            dead: Vec::new(),
             faults: BTreeMap::new(),
             patience: PATIENCE,
             started: Instant::now(),
@@ -208,6 +230,38 @@ impl Bench {
     /// Changes a setting of the workers that are started from now on, as `RENDER__THREADS`.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.settings.insert(format!("BANSHI__{key}"), value.into());
+    }
+
+    /// Has the workers that are started from now on feel when their store hangs.
+    pub fn hangs(&mut self) -> Hang {
+        let hang = Hang::below(&self.store());
+        let variables = hang
+            .variables()
+            .map(|(name, value)| (name.to_owned(), value));
+        self.settings.extend(variables);
+        hang
+    }
+
+    /// Gives the workers that are started from now on an administration port each.
+    pub fn watched(&mut self) {
+        self.watched = true;
+    }
+
+    /// Nothing is done here that may cost a worker its connections or its life: the judge is told
+    /// of each that was lost. A worker that ends by itself is started again, as a supervisor does.
+    pub fn undisturbed(&mut self) {
+        self.may_lose(0);
+    }
+
+    /// The same, where so many sessions may be lost.
+    pub fn may_lose(&mut self, sessions: u64) {
+        self.may_lose = Some(sessions);
+    }
+
+    /// What was measured, and what it may be at most.
+    pub fn bound(&mut self, what: impl Into<String>, seen: u64, most: u64) {
+        let what = what.into();
+        self.bounds.push(Bound { what, seen, most });
     }
 
     /// Has the workers that are started from now on reach the broker through another port.
@@ -266,12 +320,20 @@ impl Bench {
 
     /// A worker of its own hands, not yet ready.
     pub fn worker(&self) -> Worker {
-        self.start(self.banshi(&["worker"]))
+        let mut command = self.banshi(&["worker"]);
+        let admin = self.watched.then(free_port);
+        if let Some(port) = admin {
+            command.env("BANSHI__ADMIN__LISTEN", format!("127.0.0.1:{port}"));
+        }
+        let mut worker = self.start(command);
+        worker.admin = admin;
+        worker
     }
 
     /// Starts any program as a worker.
     pub fn start(&self, command: Command) -> Worker {
         let name = format!("worker-{:08x}.log", rand::random::<u32>());
+        self.started_workers.fetch_add(1, Ordering::Relaxed);
         Worker::start(command, self.folder.path().join(name))
     }
 
@@ -328,6 +390,11 @@ impl Bench {
         })
     }
 
+    /// Notes what was sent by other hands.
+    pub fn note_sent(&mut self, letters: Vec<Letter>) {
+        self.letters.extend(letters);
+    }
+
     /// What the workers have logged that were or are ready, killed ones included.
     pub fn logs(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.folder.path()).expect("a folder");
@@ -374,6 +441,9 @@ impl Bench {
     pub async fn settle(&mut self) {
         let mut progress = Progress::new(self.patience);
         loop {
+            if self.may_lose.is_some() {
+                self.replace_the_dead();
+            }
             let ended = self.ended();
             let open = self
                 .letters
@@ -418,6 +488,13 @@ impl Bench {
     /// Lets everything come to its end, lets the workers go, and judges.
     pub async fn finish(mut self) -> Outcome {
         self.settle().await;
+        self.bound("workers that ended by themselves", self.died, 0);
+        if let Some(most) = self.may_lose {
+            let sessions = self.sessions();
+            let started = self.started_workers.load(Ordering::Relaxed);
+            assert!(sessions >= started, "the broker's log names no connections");
+            self.bound("sessions lost", sessions - started, most);
+        }
         let workers = self
             .workers
             .iter_mut()
@@ -464,7 +541,7 @@ impl Bench {
                 .ready
                 .max(u64::from(ready(&line, &self.name(queue)).await));
         }
-        let dead = drain(&line.channel, &self.name("dead")).await;
+        self.drain_dead().await;
         let mut store = self.shelf.list().await;
         if store.keys().any(|path| path.contains('#')) {
             // What killed workers left half written is swept by the next one that is alone.
@@ -490,15 +567,19 @@ impl Bench {
             said: self.archive.heard(),
             store,
             rendered,
-            dead,
+            dead: std::mem::take(&mut self.dead),
             queues,
             lanes: LANES.map(str::to_owned).into(),
             workers,
             exits: std::mem::take(&mut self.exits),
             complaints: complaints(&self.node.log()[self.logged..]),
+            bounds: std::mem::take(&mut self.bounds),
             may_fail: false,
         };
         let verdict = judge(&seen);
+        let measured = seen.bounds.iter();
+        let measured =
+            measured.map(|Bound { what, seen, most }| format!("{what}: {seen} ({most})"));
         self.archive.close();
         remove_topology(&line.channel, &self.prefix, &["heard"]).await;
         let kept = (!verdict.violations.is_empty()).then(|| self.folder.keep());
@@ -507,7 +588,7 @@ impl Bench {
             faults: self.faults,
             verdict,
             seconds: self.started.elapsed().as_secs(),
-            notes: Vec::new(),
+            notes: measured.collect(),
             kept,
         }
     }
@@ -530,6 +611,139 @@ impl Bench {
         }
     }
 
+    /// Starts a worker in the place of each that has ended by itself, which may still get ready.
+    pub fn replace_the_dead(&mut self) {
+        for index in 0..self.workers.len() {
+            if !self.workers[index].lives() {
+                let fresh = self.worker();
+                self.workers[index] = fresh;
+                self.died += 1;
+            }
+        }
+    }
+
+    /// How many sessions the workers have had with the broker, as its log names their connections.
+    fn sessions(&self) -> u64 {
+        let log = self.node.log();
+        let named = log[self.logged..]
+            .lines()
+            .filter(|line| line.contains("client-provided name: banshi"));
+        named.filter(|line| line.ends_with(" consume")).count() as u64
+    }
+
+    /// What each worker says at `/readyz`.
+    pub async fn looks(&self) -> Vec<Option<u16>> {
+        let ports = self.workers.iter().filter_map(|worker| worker.admin);
+        let asked = ports.map(|port| ask(port, "/readyz"));
+        let answers = futures_util::future::join_all(asked).await;
+        let status = |answer: Option<(u16, String)>| answer.map(|(status, _)| status);
+        answers.into_iter().map(status).collect()
+    }
+
+    /// Lets a fault last, in which no worker may say, from a while after its beginning on, that jobs
+    /// can come in.
+    pub async fn unready(&mut self, fault: &str, lasts: Duration, grace: Duration) {
+        let begun = Instant::now();
+        let (mut looks, mut wrong) = (0, 0);
+        while begun.elapsed() < lasts {
+            sleep(Duration::from_millis(500)).await;
+            if begun.elapsed() > grace {
+                let seen = self.looks().await;
+                looks += seen.len();
+                wrong += seen.iter().filter(|status| **status != Some(503)).count();
+            }
+        }
+        // For the moment between two sessions.
+        self.bound(
+            format!("of {looks} looks at /readyz while {fault}, those that were not told 503"),
+            wrong as u64,
+            looks as u64 / 20,
+        );
+    }
+
+    /// Every worker must say now that jobs can come in, or soon.
+    pub async fn ready_again(&mut self, within: Duration) {
+        let begun = Instant::now();
+        let mut unready = usize::MAX;
+        while unready > 0 && begun.elapsed() < within {
+            sleep(Duration::from_millis(200)).await;
+            let looks = self.looks().await;
+            unready = looks.iter().filter(|status| **status != Some(200)).count();
+        }
+        self.bound(
+            "workers that do not say that they are ready again",
+            unready as u64,
+            0,
+        );
+    }
+
+    /// The sum of a metric of all workers, by the beginning of its line.
+    pub async fn metric(&self, line: &str) -> u64 {
+        let ports = self.workers.iter().filter_map(|worker| worker.admin);
+        let mut sum = 0.0;
+        for port in ports {
+            let (_, text) = ask(port, "/metrics").await.expect("metrics");
+            let found = text.lines().find_map(|found| found.strip_prefix(line));
+            let number = found.map(|number| number.trim().parse::<f64>().expect("a number"));
+            sum += number.unwrap_or(0.0);
+        }
+        sum as u64
+    }
+
+    /// Has what is missing declared, as an administrator does.
+    pub async fn declare(&self) {
+        declare(&self.node.url(), &self.prefix).await;
+    }
+
+    /// Deletes the dead queue, and loses nothing by that: nothing gets in any more before what is
+    /// in it is taken out.
+    pub async fn delete_dead(&mut self) {
+        let line = self.node.line().await;
+        let (queue, exchange) = (self.name("dead"), self.name("dlx"));
+        let none = FieldTable::default();
+        let unbound = line
+            .channel
+            .queue_unbind(queue.into(), exchange.into(), "dead".into(), none);
+        unbound.await.expect("it was bound");
+        self.drain_dead().await;
+        self.delete("dead").await;
+    }
+
+    /// How much was taken out of the dead queue so far.
+    pub fn drained(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// Takes everything out of the dead queue.
+    pub async fn drain_dead(&mut self) {
+        let (url, queue) = (self.node.url(), self.name("dead"));
+        let drained = tokio::task::spawn_blocking(move || drain(&url, &queue)).await;
+        self.dead.extend(drained.expect("a queue"));
+    }
+
+    /// Hears by the log of events what was said while no other queue was bound.
+    pub async fn hear_the_log(&self) {
+        let line = self.node.line().await;
+        let channel = &line.channel;
+        let limit = channel.basic_qos(100, BasicQosOptions::default());
+        limit.await.expect("a limit");
+        let mut first = FieldTable::default();
+        first.insert(
+            "x-stream-offset".into(),
+            AMQPValue::LongString("first".into()),
+        );
+        let options = BasicConsumeOptions::default();
+        let (queue, tag) = (self.name("events.log"), "log");
+        let consumer = channel.basic_consume(queue.into(), tag.into(), options, first);
+        let mut consumer = consumer.await.expect("a consumer");
+        // A stream has no end: it is over when nothing comes for a while.
+        while let Ok(Some(Ok(event))) = timeout(Duration::from_secs(2), consumer.next()).await {
+            self.archive.add(&event.data, &self.shelf).await;
+            let acknowledged = event.acker.ack(BasicAckOptions::default());
+            acknowledged.await.expect("a connection");
+        }
+    }
+
     /// Deletes a queue, with what is in it.
     pub async fn delete(&self, queue: &str) {
         let line = self.node.line().await;
@@ -539,10 +753,15 @@ impl Bench {
         deleted.await.expect("a queue");
     }
 
+    /// Whether there is such a queue.
+    pub async fn is_there(&self, queue: &str) -> bool {
+        self.ready(queue).await != NOT_THERE
+    }
+
     /// Waits until a queue is there again.
     pub async fn until_there(&self, queue: &str) {
         let mut progress = Progress::new(self.patience);
-        while self.ready(queue).await == NOT_THERE && progress.hopeful(()) {
+        while !self.is_there(queue).await && progress.hopeful(()) {
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -675,25 +894,73 @@ async fn declare(url: &str, prefix: &str) {
     client.close().await;
 }
 
-/// Everything in the dead queue.
-async fn drain(channel: &Channel, queue: &str) -> Vec<Dead> {
+/// Everything in the dead queue. By hand: some of it no library can read.
+fn drain(url: &str, queue: &str) -> Vec<Dead> {
     let mut dead = Vec::new();
-    let options = BasicGetOptions { no_ack: true };
-    while let Some(message) = channel
-        .basic_get(queue.into(), options)
-        .await
-        .expect("a queue")
-    {
-        let delivery = message.delivery;
-        let headers = delivery.properties.headers().clone().unwrap_or_default();
-        let code = headers.inner().get("report_error_code");
-        let code = code.and_then(|code| code.as_long_string().map(ToString::to_string));
+    let mut raw = RawAmqp::connect(url);
+    while let Some(message) = raw.get(queue) {
+        let code = header(&message, "report_error_code");
+        let code = code.or_else(|| header(&message, "x-first-death-reason"));
         dead.push(Dead {
-            body: sha256(&delivery.data),
             code: code.unwrap_or_else(|| "none".to_owned()),
+            body: sha256(&message.body),
         });
     }
     dead
+}
+
+/// A header that is text, if it is there.
+fn header(message: &RawMessage, name: &str) -> Option<String> {
+    let mut rest = &message.properties[..];
+    let flags = u16::from_be_bytes([take(&mut rest, 1)?[0], take(&mut rest, 1)?[0]]);
+    // content_type and content_encoding stand before the headers.
+    for flag in [1 << 15, 1 << 14] {
+        if flags & flag != 0 {
+            short(&mut rest)?;
+        }
+    }
+    let has_headers = flags & (1 << 13) != 0;
+    let mut table = has_headers.then(|| long(&mut rest))??;
+    while !table.is_empty() {
+        let found = short(&mut table)?;
+        let kind = take(&mut table, 1)?[0];
+        // What is nested is passed over by its length, however deep it is.
+        let value = match kind {
+            b'S' | b'x' | b'A' | b'F' => long(&mut table)?,
+            b'V' => &[],
+            b't' | b'b' | b'B' => take(&mut table, 1)?,
+            b's' | b'u' => take(&mut table, 2)?,
+            b'I' | b'i' | b'f' => take(&mut table, 4)?,
+            b'D' => take(&mut table, 5)?,
+            _ => take(&mut table, 8)?,
+        };
+        if found == name.as_bytes() && kind == b'S' {
+            return Some(String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    None
+}
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(count)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn short<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take(rest, 1)?[0];
+    take(rest, usize::from(length))
+}
+
+fn long<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_be_bytes(take(rest, 4)?.try_into().ok()?);
+    take(rest, length as usize)
+}
+
+/// A port of this machine that nobody listens on.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// What must not stand in the broker's log: an acknowledgement of what is not ours.

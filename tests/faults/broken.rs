@@ -163,7 +163,7 @@ fn manifest(
             sha256: typesetter.fonts().sha256().to_owned(),
             rare: pdf.rare.clone(),
         },
-        warnings: job.report.warnings().to_vec(),
+        warnings: Manifest::warnings(job.report.warnings()),
         engine: typesetter::ENGINE.to_owned(),
         product: banshi::PRODUCT.to_owned(),
         source: settings.events.source.clone(),

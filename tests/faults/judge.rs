@@ -79,8 +79,21 @@ pub struct Object {
 pub struct Dead {
     /// The digest of the job, as it was sent.
     pub body: String,
-    /// The header `report_error_code`.
+    /// The header `report_error_code`; where the broker has put the message there by its own hand,
+    /// why it says that it has ([`REJECTED`], `delivery_limit`).
     pub code: String,
+}
+
+/// What the broker says of a message that a worker has rejected for good, which is then in the
+/// dead queue untouched. A worker does that only with what cannot be read.
+pub const REJECTED: &str = "rejected";
+
+/// Something that was measured, and may not be more than it may be.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    pub what: String,
+    pub seen: u64,
+    pub most: u64,
 }
 
 /// A queue at the end.
@@ -117,6 +130,8 @@ pub struct Observation {
     pub exits: Vec<Option<i32>>,
     /// What the broker complained of.
     pub complaints: Vec<String>,
+    /// What was measured.
+    pub bounds: Vec<Bound>,
     /// Whether `report.failed` is an end that a job may come to in this experiment.
     pub may_fail: bool,
 }
@@ -406,13 +421,14 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
                     format!("{name} was to be refused with {code} and is stored"),
                 );
             }
-            if !died_of.contains(&code) {
+            let is_kept_as = |died: &&str| *died == code || *died == REJECTED && code == "E-JSON";
+            if !died_of.iter().any(is_kept_as) {
                 verdict.object(
                     Kind::Lost,
                     format!("{name} was to be refused with {code} and is not in the dead queue with it: {died_of:?}"),
                 );
             }
-            if died_of.iter().any(|other| *other != code) {
+            if !died_of.iter().all(is_kept_as) {
                 verdict.object(
                     Kind::Conflicting,
                     format!("{name} was to be refused with {code} only: {died_of:?}"),
@@ -436,6 +452,17 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
                     Kind::Conflicting,
                     format!("{name} is stored and in the dead queue: {died_of:?}"),
                 );
+            }
+            for (kind, id) in [
+                ("report.rejected", &sent.ends.rejected),
+                ("report.failed", &sent.ends.failed),
+            ] {
+                if !told(kind, id).is_empty() {
+                    verdict.object(
+                        Kind::Conflicting,
+                        format!("{name} is stored and was told of as {kind}, too"),
+                    );
+                }
             }
             continue;
         }
@@ -495,5 +522,10 @@ fn judge_order(seen: &Observation, verdict: &mut Verdict) {
     }
     for complaint in &seen.complaints {
         verdict.object(Kind::Disorder, format!("the broker: {complaint}"));
+    }
+    for Bound { what, seen, most } in &seen.bounds {
+        if seen > most {
+            verdict.object(Kind::Disorder, format!("{what}: {seen}, at most {most}"));
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::support::repository;
 pub struct Letter {
     pub body: Vec<u8>,
     pub lane: Lane,
+    /// Where a copy of its event is to go.
+    pub reply_to: Option<String>,
     pub sent: Sent,
 }
 
@@ -52,6 +54,13 @@ pub fn report(job_id: &str, text: &str) -> Value {
     job
 }
 
+/// The same, with a text of so many paragraphs, of which less than two fill a page.
+pub fn long_report(job_id: &str, paragraphs: usize) -> Value {
+    let mut job = report(job_id, "");
+    job["data"]["overview"] = json!(vec!["政府信息公开。".repeat(60); paragraphs]);
+    job
+}
+
 impl Letter {
     /// A job that must end in a result.
     pub fn good(job: &Value) -> Letter {
@@ -66,6 +75,12 @@ impl Letter {
     /// The same, by the other lane.
     pub fn urgent(mut self) -> Letter {
         self.lane = Lane::Urgent;
+        self
+    }
+
+    /// The same, with a wish for a copy of its event.
+    pub fn answered_to(mut self, reply_to: &str) -> Letter {
+        self.reply_to = Some(reply_to.to_owned());
         self
     }
 
@@ -84,6 +99,7 @@ impl Letter {
         };
         Letter {
             lane: Lane::Bulk,
+            reply_to: None,
             sent: Sent {
                 ends: ends(&identity),
                 job_id: identity.job_id,

@@ -6,10 +6,16 @@
 //! cargo test --test faults                       # the small run, as in `make test`
 //! make faults                                    # the full run; writes target/faults/results.md
 //! make faults SEED=7 ONLY=E4                     # one of it, with a seed
+//! cargo test --test faults -- E26                # one in its small size
 //! ```
 //!
 //! Read `judge.rs` first, then `bench.rs`, then the experiments.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints what it does and what it found"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "tests start helpers of their own"
@@ -140,9 +146,10 @@ fn main() -> ExitCode {
     }
     let chosen: Vec<&Experiment> = EXPERIMENTS
         .iter()
-        .filter(|experiment| arguments.full || experiment.in_small_run)
-        .filter(|experiment| {
-            arguments.only.is_empty() || arguments.only.iter().any(|name| name == experiment.name)
+        .filter(|experiment| match arguments.only.is_empty() {
+            true => arguments.full || experiment.in_small_run,
+            // One that is named is run in either size.
+            false => arguments.only.iter().any(|name| name == experiment.name),
         })
         .collect();
     if arguments.list || chosen.is_empty() {

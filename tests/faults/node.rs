@@ -50,6 +50,16 @@ impl Node {
         Node::start_with(port, vec![version]).await
     }
 
+    /// With lines of `rabbitmq.conf`.
+    pub async fn of_conf(port: u16, lines: &str) -> Node {
+        let folder = repository("target/faults");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let conf = folder.join(format!("{port}.conf"));
+        std::fs::write(&conf, lines).expect("a file");
+        let conf = ("BANSHI_TEST_BROKER_CONF", conf.display().to_string());
+        Node::start_with(port, vec![conf]).await
+    }
+
     /// The same, with more settings for `tests/tools/broker`.
     pub async fn start_with(port: u16, environment: Vec<(&'static str, String)>) -> Node {
         let node = Node { port, environment };
@@ -144,6 +154,23 @@ impl Node {
                 Some((name.strip_prefix('.')?.to_owned(), depth))
             })
             .collect()
+    }
+
+    /// How long a message may be held, for channels that are opened from now on, which is looked at
+    /// every so often: shortened, days become minutes.
+    pub async fn hold_for(&self, timeout: Duration, every: Duration) {
+        let (timeout, every) = (timeout.as_millis(), every.as_millis());
+        let set = format!(
+            "application:set_env(rabbit, consumer_timeout, {timeout}), \
+             application:set_env(rabbit, channel_tick_interval, {every})."
+        );
+        self.ctl(&["eval", &set]).await;
+    }
+
+    /// As it is by default.
+    pub async fn hold_as_ever(&self) {
+        self.hold_for(Duration::from_secs(1800), Duration::from_secs(60))
+            .await;
     }
 
     /// What it has logged since it was first started.

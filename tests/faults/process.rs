@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Longer than `worker.drain_timeout`.
 const LEAVING: Duration = Duration::from_secs(60);
@@ -17,6 +19,8 @@ pub struct Worker {
     child: Child,
     log: PathBuf,
     ended: bool,
+    /// The port of its `/readyz` and `/metrics`, if it has one.
+    pub admin: Option<u16>,
 }
 
 impl Worker {
@@ -34,21 +38,28 @@ impl Worker {
             child,
             log,
             ended: false,
+            admin: None,
         }
     }
 
     /// Waits until it takes jobs in.
     pub async fn ready(&mut self) {
+        if let Err(why) = self.gets_ready().await {
+            panic!("a worker does not get ready: {why}");
+        }
+    }
+
+    /// Waits until it takes jobs in, or tells how it is with it instead.
+    pub async fn gets_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(120);
         while !self.log().contains(READY) {
             let ended = self.child.try_wait().expect("it can be waited for");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "a worker does not get ready: {ended:?}\n{}",
-                self.log()
-            );
+            if ended.is_some() || Instant::now() > deadline {
+                return Err(format!("{ended:?}\n{}", self.log()));
+            }
             sleep(Duration::from_millis(10)).await;
         }
+        Ok(())
     }
 
     /// SIGKILL: no warning, no clean-up.
@@ -116,6 +127,7 @@ impl Worker {
         };
         Some(Usage {
             memory: field("VmRSS:")?,
+            peak: field("VmHWM:")?,
             threads: field("Threads:")?,
             files: std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count() as u64,
         })
@@ -132,6 +144,8 @@ impl Worker {
 pub struct Usage {
     /// Resident memory, KiB.
     pub memory: u64,
+    /// The most that it ever was.
+    pub peak: u64,
     pub threads: u64,
     /// Open files.
     pub files: u64,
@@ -143,6 +157,22 @@ impl Drop for Worker {
             self.kill();
         }
     }
+}
+
+/// What the administration port on a port of this machine says to a question, as `/readyz`: the
+/// status and the text. Nothing, when nobody answers.
+pub async fn ask(port: u16, path: &str) -> Option<(u16, String)> {
+    let asking = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let question = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
+        stream.write_all(question.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, text) = answer.split_once("\r\n\r\n")?;
+        let status = head.split_whitespace().nth(1)?.parse().ok()?;
+        Some((status, text.to_owned()))
+    };
+    timeout(Duration::from_secs(5), asking).await.ok()?
 }
 
 /// Sends a signal to a process; one that has just ended needs none.

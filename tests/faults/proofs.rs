@@ -3,9 +3,11 @@
 
 use serde_json::json;
 
-use crate::judge::{Dead, Depth, Ends, Kind, Object, Observation, Said, Sent, Want, judge};
+use crate::judge::{
+    Bound, Dead, Depth, Ends, Kind, Object, Observation, REJECTED, Said, Sent, Want, judge,
+};
 
-/// One good job, one that was refused, and one whose id was used before.
+/// One good job, one that was refused, one whose id was used before, and one that nobody can read.
 fn sound() -> Observation {
     let key = "annual-report/2021/2023/good";
     let manifest = json!({
@@ -51,6 +53,7 @@ fn sound() -> Observation {
             sent("good", "content", "1", Want::Result),
             sent("bad", "bad", "2", Want::Rejection("E-SCHEMA".to_owned())),
             sent("good", "other content", "3", Want::Result),
+            sent("worse", "worse", "4", Want::Rejection("E-JSON".to_owned())),
         ],
         said: vec![
             said(
@@ -61,6 +64,7 @@ fn sound() -> Observation {
             ),
             refused("2", "bad", "E-SCHEMA"),
             refused("3", "good", "E-CONFLICT"),
+            refused("4", "worse", "E-JSON"),
         ],
         store: [
             (format!("{key}.json"), object("json", Some(manifest))),
@@ -77,12 +81,21 @@ fn sound() -> Observation {
                 body: "body of other content".to_owned(),
                 code: "E-CONFLICT".to_owned(),
             },
+            Dead {
+                body: "body of worse".to_owned(),
+                code: REJECTED.to_owned(),
+            },
         ],
         queues: [("jobs.bulk".to_owned(), idle)].into(),
         lanes: ["jobs.bulk".to_owned()].into(),
         workers: 2,
         exits: vec![Some(0), Some(0)],
         complaints: Vec::new(),
+        bounds: vec![Bound {
+            what: "sessions lost".to_owned(),
+            seen: 1,
+            most: 1,
+        }],
         may_fail: false,
     }
 }
@@ -93,7 +106,7 @@ const MANIFEST: &str = "annual-report/2021/2023/good.json";
 type Spoil = fn(&mut Observation);
 
 /// Each with one thing wrong.
-const WRONG: [(&str, Kind, Spoil); 27] = [
+const WRONG: [(&str, Kind, Spoil); 32] = [
     ("a result is gone", Kind::Lost, |it| it.store.clear()),
     ("a PDF is gone", Kind::Lost, |it| {
         it.store.remove(PDF);
@@ -126,6 +139,22 @@ const WRONG: [(&str, Kind, Spoil); 27] = [
             it.dead[0].code = "E-JSON".to_owned();
         },
     ),
+    ("a refused job was kept without a code", Kind::Lost, |it| {
+        it.dead[0].code = REJECTED.to_owned();
+    }),
+    (
+        "the broker gave up on an unreadable job",
+        Kind::Lost,
+        |it| {
+            it.dead[2].code = "delivery_limit".to_owned();
+        },
+    ),
+    ("a stored job was rejected, too", Kind::Conflicting, |it| {
+        contradict(it, "report.rejected");
+    }),
+    ("a stored job failed, too", Kind::Conflicting, |it| {
+        contradict(it, "report.failed");
+    }),
     ("a dead job's bytes were changed", Kind::WrongBytes, |it| {
         it.dead[0].body = "other".to_owned();
     }),
@@ -178,12 +207,27 @@ const WRONG: [(&str, Kind, Spoil); 27] = [
     ("a worker did not leave well", Kind::Disorder, |it| {
         it.exits[1] = None;
     }),
+    ("a measure is beyond its bound", Kind::Disorder, |it| {
+        it.bounds[0].seen = 2;
+    }),
 ];
 
 fn repeat(it: &mut Observation, pointer: &str, value: serde_json::Value) {
     let first = it.said[0].clone();
     change(it, pointer, value);
     it.said.push(first);
+}
+
+/// Has the good job come to another end, too. (Its three ends have one id here, which no two events
+/// share that say different things.)
+fn contradict(it: &mut Observation, kind: &str) {
+    let other = json!({"id": "1c", "type": kind, "subject": "good", "data": {"problems": []}});
+    it.sent[0].ends.rejected = "1c".to_owned();
+    it.sent[0].ends.failed = "1c".to_owned();
+    it.said.push(Said {
+        body: other.to_string().into_bytes(),
+        stored_when_heard: true,
+    });
 }
 
 fn change(it: &mut Observation, pointer: &str, value: serde_json::Value) {
@@ -212,8 +256,8 @@ pub fn hold() -> Result<usize, String> {
             verdict.violations
         ));
     }
-    if (verdict.completed, verdict.rejected) != (1, 2) {
-        return Err(format!("one completed and two rejected, not {verdict:?}"));
+    if (verdict.completed, verdict.rejected) != (1, 3) {
+        return Err(format!("one completed and three rejected, not {verdict:?}"));
     }
     for (what, kind, spoil) in WRONG {
         let mut seen = sound();

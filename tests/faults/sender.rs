@@ -41,9 +41,12 @@ async fn publish_once<'a>(
         }
         let mut confirms = Vec::new();
         for letter in &batch {
-            let properties = BasicProperties::default()
+            let mut properties = BasicProperties::default()
                 .with_content_type("application/json".into())
                 .with_delivery_mode(2);
+            if let Some(reply_to) = &letter.reply_to {
+                properties = properties.with_reply_to(reply_to.as_str().into());
+            }
             let lane = letter.lane.as_str();
             let options = BasicPublishOptions::default();
             let sent = channel.basic_publish(

@@ -12,6 +12,15 @@ pub mod stores;
 #[path = "../it/support/wire.rs"]
 pub mod wire;
 
+#[expect(
+    dead_code,
+    reason = "threads are counted with the rest of what is used"
+)]
+#[path = "../it/support/hang.rs"]
+pub mod hang;
+#[path = "../it/support/raw_amqp.rs"]
+pub mod raw_amqp;
+
 #[path = "../it/support/figures.rs"]
 pub mod figures;
 #[expect(

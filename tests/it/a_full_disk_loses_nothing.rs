@@ -1,4 +1,4 @@
-//! A disk that is full or read-only: nothing half written is ever seen, the job waits, and it is
+//! A disk that is full, read-only or not mounted: nothing half written is ever seen, the job waits, and it is
 //! done when there is space again. Each test runs in a process with a small disk of its own, which
 //! only that process sees.
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use banshi::config;
 use banshi::digest::sha256;
 use banshi::problem::Failure;
 use banshi::store::Store;
@@ -15,8 +16,11 @@ use serde_json::json;
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{CORPUS, corpus};
+use crate::support::settings;
 use crate::support::stores::Place;
-use crate::the_store_keeps_its_promises::{assert_outage, manifest_of, pdf, pdf_of, put};
+use crate::the_store_keeps_its_promises::{
+    assert_conflict, assert_outage, manifest_of, pdf, pdf_of, put,
+};
 
 /// Megabytes of the small disk: room for a pipeline, and soon full.
 const DISK: u32 = 16;
@@ -189,6 +193,68 @@ async fn child_whose_store_is_read_only() {
     store.ready().await.unwrap();
     put(&store, "a", "one", "us").await.map(drop).unwrap();
     assert_eq!(place.files().await.len(), 2);
+}
+
+#[test]
+fn a_store_whose_disk_is_not_mounted_is_not_made_on_the_disk_below() {
+    on_a_small_disk("child_whose_store_is_not_mounted");
+}
+
+#[tokio::test]
+#[ignore = "run by a_store_whose_disk_is_not_mounted_is_not_made_on_the_disk_below"]
+async fn child_whose_store_is_not_mounted() {
+    let Some(disk) = small_disk() else { return };
+    let (real, here) = (disk.join("real"), disk.join("reports"));
+    fs::create_dir(&real).unwrap();
+    fs::create_dir(&here).unwrap();
+    let mounting = |command: &mut Command| assert!(command.status().unwrap().success());
+    let mount = || mounting(Command::new("mount").arg("--bind").args([&real, &here]));
+    // A store in use holds its lock's file open: a disk that is lost, not one that is unmounted.
+    let lose = || mounting(Command::new("umount").arg("--lazy").arg(&here));
+    let below = || fs::read_dir(&here).unwrap().count();
+    let deployment = Deployment::spool()
+        .with("STORE__URL", &format!("file:{}", here.display()))
+        .with("STORE__CREATE", "auto");
+    let settings = config::Store {
+        url: format!("file:{}", here.display()),
+        ..settings().store
+    };
+    let init = || deployment.banshi(&["store", "init"]).output().unwrap();
+
+    mount();
+    let said = deployment.banshi(&["worker", "--until-idle"]).output();
+    let said = said.unwrap();
+    assert_eq!(said.status.code(), Some(3));
+    let why = String::from_utf8_lossy(&said.stderr);
+    assert!(why.contains("banshi store init"), "{why}");
+    for says in ["a new store", "a store already"] {
+        let said = init();
+        assert_eq!(said.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&said.stdout).contains(says));
+    }
+    let store = Store::open(&settings).unwrap();
+    store.ready().await.unwrap();
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+
+    lose();
+    assert_outage(put(&store, "a", "two", "us").await, "mount or make it");
+    let outage = store.probe().await.unwrap_err();
+    assert!(outage.chain().contains("is it mounted?"), "{outage}");
+    let outage = Store::open(&settings).unwrap_err();
+    assert!(outage.message.contains("is it mounted?"), "{outage}");
+    deployment.send("a", b"{}").await;
+    let said = deployment.banshi(&["worker", "--until-idle"]).output();
+    assert_eq!(said.unwrap().status.code(), Some(3));
+    assert_eq!(below(), 0, "something was put on the disk below");
+
+    mount();
+    store.probe().await.unwrap();
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    put(&store, "b", "one", "us").await.map(drop).unwrap();
+    deployment.work_until_idle();
+    lose();
+    assert_eq!(below(), 0);
+    assert!(real.join(pdf_of("b")).exists());
 }
 
 #[test]

@@ -185,7 +185,8 @@ async fn while_it_starts_over_the_spool() {
 fn heard(socket: &std::os::unix::net::UnixDatagram) -> String {
     let mut bytes = [0; 4096];
     let length = socket.recv(&mut bytes).expect("it says something");
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
+    let heard = String::from_utf8_lossy(&bytes[..length]);
+    heard.trim_end().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

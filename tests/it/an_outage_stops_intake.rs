@@ -1,12 +1,14 @@
 //! What every job needs and is out (the store, the typesetters) costs no job an attempt: readiness
 //! goes, jobs stay where they are, and when it is back they are done.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::rabbitmq_keeps_its_promises::{PASS, Proxy, RESET};
 use crate::support::deployment::{Deployment, Worker, ask};
+use crate::support::hang::{Hang, threads};
 use crate::support::jobs::corpus;
 use crate::support::repository;
 
@@ -28,7 +30,7 @@ async fn goes_and_comes_back(
     deployment: Deployment,
     part: &str,
     go: impl Fn(&Deployment, &Worker),
-    come_back: impl Fn(&Deployment),
+    come_back: impl Fn(&Deployment, &Worker),
 ) {
     let (deployment, admin) = deployment.with("WORKER__ATTEMPTS", "1").with_admin();
     let worker = deployment.worker();
@@ -55,7 +57,7 @@ async fn goes_and_comes_back(
     assert!(!is_ready(&admin));
     assert_eq!(ask(&admin, "/livez").map(|(status, _)| status), Some(200));
 
-    come_back(&deployment);
+    come_back(&deployment, &worker);
     deployment
         .until("jobs come in again", async |_| is_ready(&admin))
         .await;
@@ -83,7 +85,8 @@ async fn goes_and_comes_back(
 
 async fn the_store_goes(deployment: Deployment) {
     let go = |deployment: &Deployment, _: &Worker| deployment.lose_store();
-    goes_and_comes_back(deployment, "store: ", go, Deployment::restore_store).await;
+    let come_back = |deployment: &Deployment, _: &Worker| deployment.restore_store();
+    goes_and_comes_back(deployment, "store: ", go, come_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,6 +97,37 @@ async fn a_store_that_is_out_for_a_while_costs_no_job_its_attempt_over_rabbitmq(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_out_for_a_while_costs_no_job_its_attempt_over_the_spool() {
     the_store_goes(Deployment::spool()).await;
+}
+
+/// A network disk whose server is gone: nothing fails, and nothing answers.
+async fn the_store_hangs(deployment: Deployment) {
+    let store = deployment.folder().canonicalize().expect("it is there");
+    let hang = Hang::below(&store.join("store"));
+    let deployment = deployment
+        .with("STORE__TIMEOUT", "2")
+        .with_variables(hang.variables());
+    let before = Cell::new(0);
+    let go = |_: &Deployment, worker: &Worker| {
+        before.set(threads(worker.pid()));
+        hang.begin();
+    };
+    let come_back = |_: &Deployment, worker: &Worker| {
+        let (before, now) = (before.get(), threads(worker.pid()));
+        // As many calls may hang, and as many threads be idle that were busy a moment ago.
+        assert!(now <= before + 2 * 65, "{before} threads became {now}");
+        hang.end();
+    };
+    goes_and_comes_back(deployment, "does not answer", go, come_back).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_for_a_while_costs_no_job_its_attempt_over_rabbitmq() {
+    the_store_hangs(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_for_a_while_costs_no_job_its_attempt_over_the_spool() {
+    the_store_hangs(Deployment::spool()).await;
 }
 
 /// A connection that is made anew while the store is out asks for no jobs either.
@@ -159,7 +193,7 @@ async fn the_typesetters_go(deployment: Deployment) {
         std::fs::remove_file(&fonts).expect("it was there");
         worker.signal_typesetters("KILL");
     };
-    let come_back = |_: &Deployment| {
+    let come_back = |_: &Deployment, _: &Worker| {
         std::os::unix::fs::symlink(repository("fonts"), &fonts).expect("a link");
     };
     goes_and_comes_back(deployment, "fonts: ", go, come_back).await;
@@ -187,7 +221,7 @@ async fn a_spool_that_takes_no_events_takes_in_no_jobs() {
         std::fs::rename(&events, &away).expect("it was there");
         std::fs::write(&events, "in the way").expect("a file");
     };
-    let come_back = |_: &Deployment| {
+    let come_back = |_: &Deployment, _: &Worker| {
         std::fs::remove_file(&events).expect("it was in the way");
         std::fs::rename(&away, &events).expect("it was away");
     };

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
+use crate::support::node::Node;
 use crate::support::{BANSHI, repository};
 
 fn banshi(arguments: &[&str]) -> Command {
@@ -379,6 +380,7 @@ fn a_folder_of_templates_replaces_and_adds_without_a_build() {
             "BANSHI__STORE__URL",
             format!("file:{}", folder.path().join("store").display()),
         )
+        .env("BANSHI__STORE__CREATE", "always")
         .env("BANSHI__ADMIN__LISTEN", ""));
     assert_eq!(code, Some(3), "a broken template is found at start: {err}");
     assert!(
@@ -470,4 +472,241 @@ async fn enqueue_and_the_dead_queue_over_rabbitmq() {
 #[tokio::test(flavor = "multi_thread")]
 async fn enqueue_and_the_dead_queue_over_the_spool() {
     enqueue_and_dead(Deployment::spool()).await;
+}
+
+/// Runs a command with its streams as a shell has them: `2>&-`, `| head -1`.
+fn redirected(command: &Command, streams: &str) -> (Option<i32>, String, String) {
+    let mut shell = Command::new("bash");
+    let line = format!("\"$@\" {streams}; exit ${{PIPESTATUS[0]}}");
+    shell.args(["-c", &line, "bash"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let variables = command.get_envs();
+    shell.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    ran(&mut shell)
+}
+
+/// What a command does with standard output.
+#[derive(PartialEq)]
+enum Prints {
+    Nothing,
+    Shows,
+    Changes,
+}
+
+const TEMPLATE: &str = "annual-report/2021";
+
+/// A spool with so many dead jobs.
+fn with_dead(jobs: usize) -> Deployment {
+    let deployment = Deployment::spool();
+    let dead = deployment.path("spool/dead");
+    std::fs::create_dir_all(&dead).expect("a folder");
+    for job in 0..jobs {
+        let job = dead.join(format!("job-{job:04}.json"));
+        std::fs::write(job, corpus(BROKEN).to_string()).expect("a job");
+    }
+    deployment
+}
+
+/// How many are left of them.
+fn dead_left(deployment: &Deployment) -> usize {
+    let dead = std::fs::read_dir(deployment.path("spool/dead")).expect("a folder");
+    dead.count()
+}
+
+#[test]
+fn a_command_keeps_its_exit_code_when_nobody_listens() {
+    let (good, broken) = (report("zibo-bigdata-2020"), report(BROKEN));
+    // Each with its exit code, and what it does with standard output: it prints nothing there,
+    // shows something, or changes something that must be heard of.
+    let cases: [(&[&str], i32, Prints); 20] = [
+        (&["--help"], 0, Prints::Shows),
+        (&["dead", "--help"], 0, Prints::Shows),
+        (&["rendre"], 2, Prints::Nothing),
+        (&["dead", "drop"], 2, Prints::Nothing),
+        (&["render", "/nowhere/job.json"], 3, Prints::Nothing),
+        (&["render", &broken], 1, Prints::Nothing),
+        (&["check", &good], 0, Prints::Shows),
+        (&["check", &broken, &good], 1, Prints::Shows),
+        (&["check", "--format", "json", &broken], 1, Prints::Shows),
+        (&["verify", &good], 1, Prints::Shows),
+        (&["templates", TEMPLATE, "--sample"], 0, Prints::Shows),
+        (&["fonts", "--text", "\u{e000}"], 1, Prints::Shows),
+        (&["dead", "list"], 0, Prints::Shows),
+        (&["dead", "show", "job-0000"], 0, Prints::Shows),
+        (&["dead", "drop", "--dry-run", "--all"], 0, Prints::Shows),
+        (&["dead", "drop", "--all"], 0, Prints::Changes),
+        (&["dead", "replay", "job-0000"], 0, Prints::Changes),
+        (&["render", &good], 0, Prints::Changes),
+        (&["enqueue", &broken], 0, Prints::Changes),
+        (
+            &["enqueue", &broken, "/nowhere/job.json"],
+            3,
+            Prints::Changes,
+        ),
+    ];
+    for (arguments, code, prints) in cases {
+        for streams in ["2>&-", "2>/dev/full", ">&-", ">/dev/full"] {
+            let deployment = with_dead(3);
+            let (found, _, err) = redirected(&deployment.banshi(arguments), streams);
+            let unwritten = streams == ">/dev/full" && prints != Prints::Nothing;
+            let code = if unwritten { 3 } else { code };
+            assert_eq!(found, Some(code), "{arguments:?} {streams}: {err}");
+            assert!(
+                !unwritten || err.contains("standard output"),
+                "{arguments:?}: {err}"
+            );
+        }
+        let deployment = with_dead(3);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = deployment.banshi(arguments).stdout(writer).status();
+        let code = if prints == Prints::Changes { 3 } else { code };
+        let found = status.expect("it starts").code();
+        assert_eq!(found, Some(code), "{arguments:?} into a broken pipe");
+    }
+}
+
+#[test]
+fn what_nobody_hears_of_any_more_is_not_done() {
+    const JOBS: usize = 3000;
+    let deployment = with_dead(JOBS);
+    let (code, out, err) = redirected(&deployment.banshi(&["dead", "list"]), "| head -1");
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{err}");
+    let (code, out, err) = redirected(&deployment.banshi(&["dead", "drop", "--all"]), "| head -1");
+    assert_eq!((code, out.lines().count()), (Some(3), 1), "{err}");
+    assert!(err.contains("standard output was closed"), "{err}");
+    let left = dead_left(&deployment);
+    assert!((JOBS / 2..JOBS).contains(&left), "{left}");
+    // One that only says what it would do changes nothing.
+    let dry = deployment.banshi(&["dead", "drop", "--all", "--dry-run"]);
+    let (code, _, err) = redirected(&dry, "| head -1");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(dead_left(&deployment), left);
+
+    // Where the exit code is the answer, it is the answer about all.
+    let (good, broken) = (report("zibo-bigdata-2020"), report(BROKEN));
+    let mut all = vec!["check"];
+    all.extend(std::iter::repeat_n(good.as_str(), 200));
+    all.push(&broken);
+    let (code, out, _) = redirected(&banshi(&all), "2>/dev/null | head -1");
+    assert_eq!((code, out.lines().count()), (Some(1), 1));
+}
+
+#[test]
+fn enqueue_takes_a_byte_order_mark_as_the_worker_does() {
+    let deployment = Deployment::spool();
+    let marked = |job: &Value| format!("\u{feff}{job}\n");
+    let (mut first, mut second) = (corpus(BROKEN), corpus(BROKEN));
+    first["job_id"] = json!("first");
+    second["job_id"] = json!("second");
+    std::fs::write(deployment.path("one.json"), marked(&corpus(BROKEN))).expect("a file");
+    let lines = format!("{}{second}\n", marked(&first));
+    std::fs::write(deployment.path("more.ndjson"), lines).expect("a file");
+    std::fs::write(deployment.path("empty.ndjson"), "\u{feff}\n").expect("a file");
+    let files = ["enqueue", "one.json", "more.ndjson", "empty.ndjson"];
+    let (code, out, err) = ran(&mut deployment.banshi(&files));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("sent 3 to"), "{out}");
+    let stdin = redirected(&deployment.banshi(&["enqueue", "-"]), "< one.json");
+    assert_eq!(stdin.0, Some(0), "{}", stdin.2);
+    deployment.work_until_idle();
+    let (code, out, _) = ran(&mut deployment.banshi(&["dead", "list", "--code", "R-REVIEW"]));
+    assert_eq!((code, out.lines().count()), (Some(0), 3), "{out}");
+}
+
+#[test]
+fn enqueue_sends_all_that_can_be_sent_and_names_what_cannot() {
+    let deployment = Deployment::spool();
+    std::fs::create_dir(deployment.path("jobs")).expect("a folder");
+    for name in ["a", "z"] {
+        let mut job = corpus(BROKEN);
+        job["job_id"] = json!(name);
+        std::fs::write(
+            deployment.path(&format!("jobs/{name}.json")),
+            job.to_string(),
+        )
+        .expect("a file");
+    }
+    std::fs::write(deployment.path("no.json"), "{").expect("a file");
+    // What cannot be read is the environment's fault, and the graver one.
+    let a = "jobs/a.json";
+    let arguments = ["enqueue", a, "missing.json", "no.json", "jobs/z.json"];
+    let (code, out, err) = ran(&mut deployment.banshi(&arguments));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(out.starts_with("sent 2 to the bulk lane"), "{out}");
+    assert!(out.contains("2 not sent"), "{out}");
+    assert!(err.contains("missing.json: not sent: cannot read"), "{err}");
+    assert!(err.contains("no.json: not sent: not JSON"), "{err}");
+    // A name in a folder that leads nowhere.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", deployment.path("jobs/lost.json")).expect("a link");
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "jobs"]));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(
+        out.starts_with("sent 2 to the bulk lane") && out.contains("1 not sent"),
+        "{out}"
+    );
+    assert!(err.contains("jobs/lost.json: not sent"), "{err}");
+}
+
+#[test]
+fn enqueue_goes_on_after_a_job_that_the_broker_refuses_and_stops_at_a_full_lane() {
+    let Some(node) = Node::new() else { return };
+    node.configure("max_message_size = 100000\n");
+    node.start();
+    let deployment = Deployment::spool().with("QUEUE__URL", &node.url());
+    let write = |folder: &str, name: &str, bytes: usize| {
+        let mut job = corpus(BROKEN);
+        job["job_id"] = json!(name);
+        job["data"]["overview"] = json!(["x".repeat(bytes)]);
+        let folder = deployment.path(folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.json")), job.to_string()).expect("a file");
+    };
+    write("large", "a-before", 10);
+    write("large", "b-too-large", 100_000);
+    write("large", "c-after", 10);
+    write("large", "d-after", 10);
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "large"]));
+    println!("{err}");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        out.starts_with("sent 3 to the bulk lane") && out.contains("1 not sent"),
+        "{out}"
+    );
+    let bytes = std::fs::metadata(deployment.path("large/b-too-large.json"));
+    let bytes = bytes.expect("a file").len().to_string();
+    for said in ["large/b-too-large.json: not sent", &bytes, "100000"] {
+        assert!(err.contains(said), "{said}: {err}");
+    }
+
+    node.ctl(&[
+        "set_policy",
+        "full",
+        "jobs.bulk$",
+        "{\"max-length\":6}",
+        "--apply-to",
+        "queues",
+    ]);
+    for job in 0..40 {
+        write("many", &format!("job-{job:02}"), 10);
+    }
+    let (code, out, err) = ran(&mut deployment.banshi(&["enqueue", "many"]));
+    println!("{err}");
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    let (_, rest) = err.split_once("sent ").expect("a number");
+    let sent: usize = rest
+        .split(' ')
+        .next()
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    assert!(
+        err.contains(&format!("stopped at many/job-{sent:02}.json")),
+        "{err}"
+    );
+    assert!(err.contains("full"), "{err}");
 }

@@ -7,13 +7,16 @@ use syn::visit::{self, Visit};
 
 use crate::support::repository;
 
-/// The modules in the order of the road. `config` and `telemetry` are open to all.
-const LAYERS: [(&str, u8); 17] = [
+/// The modules in the order of the road. `config`, `escape` and `telemetry` are open to
+/// all.
+const LAYERS: [(&str, u8); 19] = [
     ("config", 0),
+    ("escape", 0),
     ("telemetry", 0),
     ("problem", 1),
     ("attachment", 1),
     ("digest", 1),
+    ("timing", 1),
     ("disk", 2),
     ("report", 2),
     ("job", 3),

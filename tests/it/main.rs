@@ -1,6 +1,11 @@
 //! What banshi promises, a module a promise. The broker is real (`AMQP_URL`, or the private one
 //! that `make test` starts), and so are the stores, the processes and the readers of the PDFs.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a test has seen is printed when it fails"
+)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
@@ -20,6 +25,7 @@ mod everything_fits;
 mod layers;
 mod lines_end_well;
 mod nothing_is_lost;
+mod nothing_leaks;
 mod pictures;
 mod rabbitmq_keeps_its_promises;
 mod reports_are_typeset;
@@ -35,6 +41,7 @@ mod the_page_keeps_its_measures;
 mod the_schema_says_what_the_reader_says;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
+mod the_wire_is_guarded;
 mod typesetters_are_confined;
 mod urgent_passes_bulk;
 mod what_senders_send;

@@ -463,3 +463,49 @@ async fn a_sender_that_asks_gets_a_copy_of_the_event() {
     );
     deployment.remove().await;
 }
+
+/// Another version, other limits or fonts would reject what was stored and announced: it has one
+/// end all the same.
+async fn judged_once(deployment: Deployment) {
+    let job = corpus("zibo-bigdata-2020").to_string();
+    deployment.send("first", job.as_bytes()).await;
+    deployment.work_until_idle();
+    let deployment = deployment.with("LIMITS__CHARACTERS", "100");
+    deployment.send("again", job.as_bytes()).await;
+    let mut other = corpus("zibo-bigdata-2020");
+    other["data"]["agency"] = json!("淄博市统计局");
+    deployment.send("other", other.to_string().as_bytes()).await;
+    deployment.work_until_idle();
+
+    let events = deployment.events().await;
+    let completed: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["type"] == json!("report.completed"))
+        .collect();
+    // A folder keeps a repeat once, under its id.
+    assert!((1..=2).contains(&completed.len()), "{events:?}");
+    assert!(completed.iter().all(|event| *event == completed[0]));
+    // What is stored under the id is another report: this one is rejected for what it is.
+    let rejected: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["type"] == json!("report.rejected"))
+        .collect();
+    assert_eq!(rejected.len(), 1, "{events:?}");
+    assert_eq!(
+        rejected[0]["data"]["problems"][0]["code"],
+        json!("E-SCHEMA")
+    );
+    assert_eq!(deployment.dead().await.len(), 1);
+    assert_eq!(deployment.store().len(), 2);
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_not_judged_again_over_rabbitmq() {
+    judged_once(Deployment::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_not_judged_again_over_the_spool() {
+    judged_once(Deployment::spool()).await;
+}

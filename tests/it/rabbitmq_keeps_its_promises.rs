@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use banshi::config;
 use banshi::event;
-use banshi::transport::{Client, DeadJob, Intake, Lane, Reason, State, Verdict};
+use banshi::transport::{AsSent, Client, DeadJob, Intake, Lane, Reason, State, Verdict};
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
@@ -323,6 +323,7 @@ async fn a_buried_job_keeps_its_body_and_properties() {
         lane: "urgent".to_owned(),
         buried_at: Some(since),
         body: b"not json".to_vec(),
+        as_sent: AsSent::Whole,
     };
     assert_eq!(jobs, [want]);
     client.close().await;
@@ -635,7 +636,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
     let said = loop {
         match client.send("job", b"{}", Lane::Bulk).await {
             Ok(()) => sent += 1,
-            Err(outage) => break outage.chain(),
+            Err(unsent) => break unsent.to_string(),
         }
         assert!(sent < 20, "the queue takes everything");
     };
@@ -655,7 +656,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
         .send("job", b"{}", Lane::Urgent)
         .await
         .unwrap_err()
-        .chain();
+        .to_string();
     println!("{said}");
     assert!(
         said.contains(&bench.name("jobs")) && said.contains("no exchange"),
@@ -666,10 +667,14 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_no_queue_takes_is_an_outage() {
+async fn an_event_that_no_queue_takes_is_an_outage_where_nothing_is_declared() {
     let bench = Bench::new().await;
-    let mut intake = bench.intake(2).await;
     let mut client = bench.client().await;
+    let settings = config::Queue {
+        topology: config::Topology::Verify,
+        ..bench.settings.clone()
+    };
+    let mut intake = up(Intake::open(&settings, 2).await.unwrap()).await;
     client.send("job", b"{}", Lane::Bulk).await.unwrap();
     let log = bench.name("events.log");
     let gone = bench
@@ -683,19 +688,10 @@ async fn an_event_that_no_queue_takes_is_an_outage() {
         said.contains(&bench.name("events")) && said.contains("report.completed"),
         "{said}"
     );
-
-    // Without its exchange the session starts anew, and declares what is missing.
-    let events = bench.name("events");
-    let gone = bench
-        .channel
-        .exchange_delete(events.as_str().into(), ExchangeDeleteOptions::default());
-    gone.await.unwrap();
-    let said = delivery.publish(&event("job")).await.unwrap_err().chain();
-    println!("{said}");
-    drop(delivery);
-    let delivery = next(&mut intake).await;
-    assert!(delivery.redelivered);
-    finish(delivery, "job").await;
+    // The job waits outside, and is not counted.
+    assert!(delivery.is_live());
+    delivery.postpone().await.unwrap();
+    bench.ready_is("retry.5s", 1).await;
     client.close().await;
     intake.close().await;
     bench.end().await;
@@ -721,6 +717,82 @@ async fn a_deleted_queue_is_declared_again() {
     }
     client.close().await;
     intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_jobs_end_needs_and_is_missing_is_declared_again_on_the_spot() {
+    let bench = Bench::new().await;
+    let mut intake = bench.intake(4).await;
+    let mut state = intake.state();
+    state.borrow_and_update();
+    for gone in ["dead", "retry.5s", "events.log"] {
+        let queue = bench.name(gone);
+        let deleted = bench
+            .channel
+            .queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+    }
+    for _ in 0..3 {
+        bench
+            .publish("bulk", b"{}", BasicProperties::default())
+            .await;
+    }
+    finish(next(&mut intake).await, "completed").await;
+    next(&mut intake).await.retry().await.unwrap();
+    let rejected = next(&mut intake).await;
+    let published = rejected.publish(&event("rejected")).await.unwrap();
+    let reason = Reason {
+        code: "E-SCHEMA".to_owned(),
+        message: "no".to_owned(),
+        event: "report.rejected",
+    };
+    let kept = rejected.bury(published, &reason).await.unwrap();
+    rejected.ack(kept).await.unwrap();
+    bench.ready_is("events.log", 2).await;
+    bench.ready_is("dead", 1).await;
+    let again = next(&mut intake).await;
+    assert_eq!(again.attempt, 2);
+    finish(again, "retried").await;
+    assert!(!state.has_changed().unwrap(), "the session was not to end");
+    intake.close().await;
+    bench.end().await;
+}
+
+/// The one that may have ended it comes alone, and is counted alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_session_that_died_young_jobs_come_one_at_a_time_until_one_is_settled() {
+    let bench = Bench::new().await;
+    let proxy = Proxy::new(PASS).await;
+    let settings = config::Queue {
+        url: proxy.url.clone(),
+        ..bench.settings.clone()
+    };
+    let mut intake = up(Intake::open(&settings, 4).await.unwrap()).await;
+    for _ in 0..6 {
+        bench
+            .publish("bulk", b"{}", BasicProperties::default())
+            .await;
+    }
+    let in_hand = [next(&mut intake).await, next(&mut intake).await];
+    proxy.set(RESET);
+    until(&intake, |state| *state != State::Up).await;
+    assert!(in_hand.iter().all(|delivery| !delivery.is_live()));
+    drop(in_hand);
+    proxy.set(PASS);
+    let alone = next(&mut intake).await;
+    nothing_comes(&mut intake).await;
+    finish(alone, "alone").await;
+    let mut together = Vec::new();
+    for _ in 0..4 {
+        together.push(next(&mut intake).await);
+    }
+    for delivery in together {
+        finish(delivery, "together").await;
+    }
+    finish(next(&mut intake).await, "last").await;
+    intake.close().await;
+    assert_eq!(bench.ready("jobs.bulk").await, 0);
     bench.end().await;
 }
 
@@ -901,6 +973,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     let settings = config::Queue {
         url: proxy.url.clone(),
         heartbeat: 1,
+        lease: 1200,
         ..bench.settings.clone()
     };
     let mut intake = up(Intake::open(&settings, 8).await.unwrap()).await;
@@ -985,4 +1058,58 @@ async fn connections_that_are_cut_lose_no_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_falls_silent_loses_no_job() {
     every_job_ends(SILENT, Duration::from_secs(5)).await;
+}
+
+/// An upgrade must be possible at any time of the year.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_migration() {
+    let bench = Bench::new().await;
+    bench.as_the_first_version().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    client.send("job", b"no", Lane::Bulk).await.unwrap();
+    let delivery = next(&mut intake).await;
+    let said = delivery.publish(&event("x")).await.unwrap();
+    let reason = Reason {
+        code: "E-JSON".to_owned(),
+        message: "no".to_owned(),
+        event: "report.rejected",
+    };
+    let buried = delivery.bury(said, &reason).await.unwrap();
+    delivery.ack(buried).await.unwrap();
+    bench.ready_is("dead", 1).await;
+    client.close().await;
+    intake.close().await;
+
+    let output = bench.banshi(&["dead", "list"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    println!("{said}");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        1
+    );
+    for part in [
+        bench.name("dead"),
+        bench.name("unrouted"),
+        "banshi topology migrate".into(),
+    ] {
+        assert!(said.contains(&part), "{part} is not in: {said}");
+    }
+
+    // Other arguments than those are nobody's.
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(7));
+    bench.replace("unrouted", arguments, "unrouted", "").await;
+    let output = bench.banshi(&["worker"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    println!("{said}");
+    assert_eq!(output.status.code(), Some(3));
+    for part in ["x-max-length", "'7'", "banshi topology migrate"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!said.contains("delete_queue"), "{said}");
+    bench.end().await;
 }

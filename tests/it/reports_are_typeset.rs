@@ -777,6 +777,8 @@ fn a_child_whose_worker_is_gone_ends_in_the_middle_of_a_page() {
     let settings = settings(tree.path());
     let mut child = Command::new(env!("CARGO_BIN_EXE_banshi"))
         .arg("typesetter")
+        // As its worker starts it: otherwise the allocator asks for more than `render.memory`.
+        .env("MIMALLOC_DISALLOW_ARENA_ALLOC", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

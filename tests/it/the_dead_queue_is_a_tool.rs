@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::ops::ControlFlow;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use banshi::transport::{Client, Lane, Reason, Verdict};
-use lapin::BasicProperties;
-use lapin::options::ExchangeDeleteOptions;
+use banshi::transport::{Client, DeadJob, Kept, Lane, Reason, Verdict};
+use lapin::options::{
+    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ExchangeDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Confirmation};
 use serde_json::{Value, json};
 
 use crate::support::bench::{Bench, dead_soon, event, next, text};
@@ -333,6 +336,71 @@ async fn a_command_killed_at_any_moment_loses_no_job_over_the_spool() {
     killed(Deployment::spool()).await;
 }
 
+/// Starts `banshi dead …`, reads a line of it and listens no more: its exit code.
+fn heard_once(deployment: &Deployment, arguments: &[&str]) -> Option<i32> {
+    let mut child = deployment
+        .banshi(&[&["dead"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a line");
+    assert!(!line.is_empty(), "{arguments:?}");
+    drop(out);
+    child.wait().expect("it ends").code()
+}
+
+/// Whether a job in the dead queue was taken out and given back, ever: the broker counts that.
+fn was_out(properties: &BasicProperties) -> bool {
+    let headers = properties.headers().clone().unwrap_or_default();
+    match headers.inner().get("x-delivery-count") {
+        None => false,
+        Some(AMQPValue::LongLongInt(count)) => *count > 0,
+        Some(count) => panic!("a number: {count:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_walk_that_nobody_hears_any_more_goes_no_further() {
+    const JOBS: usize = 400;
+    let deployment = Deployment::amqp().await;
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|job| json!({ "job_id": format!("job-{job:03}") }))
+        .collect();
+    work(&deployment, &jobs);
+    assert_eq!(heard_once(&deployment, &["drop", "--all"]), Some(3));
+    assert_eq!(heard_once(&deployment, &["replay", "--all"]), Some(3));
+    let (left, lanes) = (deployment.drain("dead").await, deployment.left().await);
+    println!("{} left, {} replayed", left.len(), lanes.len());
+    assert!(!lanes.is_empty() && left.len() + lanes.len() < JOBS);
+    assert!(left.len() > JOBS / 2, "{}", left.len());
+    // They were never out: they stand as they stood, and in nobody's way.
+    let was_out = left.iter().filter(|(_, properties)| was_out(properties));
+    assert_eq!(was_out.count(), 0);
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_walk_that_ends_early_leaves_those_that_it_passed_by_in_order() {
+    const JOBS: usize = 300;
+    let deployment = Deployment::amqp().await;
+    let mut jobs = vec![broken("passed-by")];
+    jobs.extend((0..JOBS).map(|job| json!({ "job_id": format!("job-{job:03}") })));
+    work(&deployment, &jobs);
+    let before = listed(&deployment, &[]);
+    assert_eq!(
+        heard_once(&deployment, &["drop", "--code", "E-SCHEMA"]),
+        Some(3)
+    );
+    let after = listed(&deployment, &[]);
+    assert!(after.len() > JOBS / 2 && after.len() < before.len());
+    let still_there = before.into_iter().filter(|id| after.contains(id));
+    assert_eq!(still_there.collect::<Vec<_>>(), after);
+    deployment.remove().await;
+}
+
 async fn beside_a_worker(deployment: Deployment) {
     const JOBS: usize = 40;
     let jobs: Vec<_> = (0..JOBS)
@@ -491,7 +559,11 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
     );
     gone.await.unwrap();
     let mut settled = 0;
-    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    let count = |_: &DeadJob| {
+        settled += 1;
+        ControlFlow::Continue(())
+    };
+    let walk = client.settle_dead(|_| Verdict::Replay, count);
     let said = walk.await.unwrap_err().chain();
     println!("{said}");
     assert!(said.contains(&bench.name("jobs")), "{said}");
@@ -504,12 +576,321 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
     for dead in &before {
         assert!(dead.buried_at.is_some());
     }
-    let walk = client.settle_dead(|_| Verdict::Replay, |_| settled += 1);
+    let count = |_: &DeadJob| {
+        settled += 1;
+        ControlFlow::Continue(())
+    };
+    let walk = client.settle_dead(|_| Verdict::Replay, count);
     walk.await.unwrap();
     assert_eq!(settled, 5);
     bench.ready_is("jobs.bulk", 5).await;
     let got = bench.take(&bench.name("jobs.bulk")).await;
     assert_eq!(text(&got.properties, "report_buried_at"), None);
     client.close().await;
+    bench.end().await;
+}
+
+/// Sends a job with a routing key of the sender's own.
+async fn misroute(bench: &Bench, id: &str, key: &str) {
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_message_id(id.into())
+        .with_correlation_id("case 3".into());
+    bench
+        .publish(key, format!("{{\"id\":\"{id}\"}}").as_bytes(), properties)
+        .await;
+}
+
+/// What `banshi …` prints, when all is well.
+fn printed(bench: &Bench, arguments: &[&str]) -> Vec<String> {
+    let output = bench.banshi(arguments).output().expect("it starts");
+    succeeded(&output);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_what_was_sent_to_no_lane_is_seen_and_sent_to_one() {
+    let bench = Bench::new().await;
+    bench.client().await.close().await;
+    let keys = ["Bulk", "urgent ", "", "bulk.report", "Bulk"];
+    for (job, key) in keys.iter().enumerate() {
+        misroute(&bench, &format!("job-{job}"), key).await;
+    }
+    bench.ready_is("unrouted", 5).await;
+    let list = ["dead", "list", "--queue", "unrouted"];
+    // More often than the broker's default delivery limit, which would drop them.
+    let mut client = bench.client().await;
+    for _ in 0..30 {
+        let mut seen = 0;
+        let look = |_: &DeadJob| {
+            seen += 1;
+            Verdict::Keep
+        };
+        client
+            .settle(Kept::Unrouted(None), look, |_| ControlFlow::Continue(()))
+            .await
+            .unwrap();
+        assert_eq!(seen, 5);
+    }
+    client.close().await;
+    let lines = printed(&bench, &list);
+    assert_eq!(
+        ids(&lines),
+        ["job-0", "job-1", "job-2", "job-3", "job-4"],
+        "the oldest first"
+    );
+    assert!(
+        lines[0].contains("no lane of this name: routing key \"Bulk\""),
+        "{lines:?}"
+    );
+    assert!(lines[2].contains("routing key \"\""), "{lines:?}");
+    let output = bench
+        .banshi(&["dead", "show", "--queue", "unrouted", "job-3"])
+        .output();
+    assert_eq!(output.expect("it starts").stdout, b"{\"id\":\"job-3\"}");
+
+    let replay = ["dead", "--queue", "unrouted", "replay", "job-0"];
+    assert_eq!(printed(&bench, &replay), ["replayed job-0"]);
+    let replay = [
+        "dead", "replay", "--queue", "unrouted", "--lane", "urgent", "job-1",
+    ];
+    assert_eq!(printed(&bench, &replay), ["replayed job-1"]);
+    let drop = ["dead", "drop", "--queue", "unrouted", "job-2"];
+    assert_eq!(printed(&bench, &drop), ["dropped job-2"]);
+    assert_eq!(ids(&printed(&bench, &list)), ["job-3", "job-4"]);
+    for (lane, id) in [("jobs.bulk", "job-0"), ("jobs.urgent", "job-1")] {
+        let got = bench.take(&bench.name(lane)).await;
+        assert_eq!(got.properties.message_id().as_ref().unwrap().as_str(), id);
+        let correlation = got.properties.correlation_id();
+        assert_eq!(correlation.as_ref().unwrap().as_str(), "case 3");
+    }
+    assert_eq!(bench.ready("dead").await, 0);
+    let wrong = [
+        &["dead", "replay", "--lane", "bulk", "--all"][..],
+        &["dead", "replay", "--queue", "unrouted", "job-9"],
+    ];
+    for wrong in wrong {
+        let output = bench.banshi(wrong).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+    bench.end().await;
+}
+
+/// What is in the dead and in the unrouted queue.
+async fn kept(bench: &Bench) -> (Vec<DeadJob>, Vec<DeadJob>) {
+    let mut client = bench.client().await;
+    let (mut dead, mut unrouted) = (Vec::new(), Vec::new());
+    for (kept, into) in [
+        (Kept::Dead, &mut dead),
+        (Kept::Unrouted(None), &mut unrouted),
+    ] {
+        let look = |job: &DeadJob| {
+            into.push(job.clone());
+            Verdict::Keep
+        };
+        client
+            .settle(kept, look, |_| ControlFlow::Continue(()))
+            .await
+            .unwrap();
+    }
+    client.close().await;
+    (dead, unrouted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_migration_keeps_every_job_and_why_it_is_here() {
+    let bench = Bench::new().await;
+    bench.as_the_first_version().await;
+    let mut intake = bench.intake(2).await;
+    let mut client = bench.client().await;
+    for job in 0..3 {
+        let (id, body) = (format!("job-{job}"), format!("[{job}]"));
+        client
+            .send(&id, body.as_bytes(), Lane::Urgent)
+            .await
+            .unwrap();
+        bury_next(&mut intake).await;
+    }
+    // One that killed its workers has its reason from the broker alone.
+    client.send("killer", b"{}", Lane::Bulk).await.unwrap();
+    for _ in 0..11 {
+        drop(next(&mut intake).await);
+    }
+    let before = dead_soon(&mut client, 4).await;
+    for (job, key) in ["Bulk", "weekly"].iter().enumerate() {
+        misroute(&bench, &format!("lost-{job}"), key).await;
+    }
+    // Looking could lose them.
+    let list = ["dead", "list", "--queue", "unrouted"];
+    let output = bench.banshi(&list).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("21 times") && said.contains("banshi topology migrate"),
+        "{said}"
+    );
+    let output = bench
+        .banshi(&["topology", "check"])
+        .output()
+        .expect("it starts");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{lines}");
+    assert_eq!(output.status.code(), Some(3));
+    let wrong = |line: &&str| line.starts_with("wrong");
+    assert_eq!(lines.lines().filter(wrong).count(), 2, "{lines}");
+    let dead = format!("wrong  queue {}  4 messages  ", bench.name("dead"));
+    assert!(
+        lines.contains(&dead) && lines.contains("earlier version"),
+        "{lines}"
+    );
+
+    // A worker runs meanwhile.
+    let steps = printed(&bench, &["topology", "migrate"]);
+    println!("{steps:#?}");
+    let (after, unrouted) = kept(&bench).await;
+    assert_eq!(after, before);
+    let said: Vec<_> = unrouted
+        .iter()
+        .map(|job| (job.id.as_str(), job.message.as_str(), job.lane.as_str()))
+        .collect();
+    let want = [
+        (
+            "lost-0",
+            "no lane of this name: routing key \"Bulk\"",
+            "bulk",
+        ),
+        (
+            "lost-1",
+            "no lane of this name: routing key \"weekly\"",
+            "bulk",
+        ),
+    ];
+    assert_eq!(said, want);
+    let lines = printed(&bench, &["topology", "check"]);
+    println!("{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("well")),
+        "{lines:?}"
+    );
+    // What comes in now comes in as before, and a second run has nothing to do.
+    client.send("late", b"{}", Lane::Bulk).await.unwrap();
+    bury_next(&mut intake).await;
+    misroute(&bench, "late", "late").await;
+    printed(&bench, &["topology", "migrate"]);
+    let (after, unrouted) = kept(&bench).await;
+    assert_eq!((after.len(), unrouted.len()), (5, 3));
+    client.close().await;
+    intake.close().await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_migration_killed_at_any_moment_loses_no_job() {
+    let bench = Bench::new().await;
+    bench.as_the_first_version().await;
+    let mut sent = (BTreeSet::new(), BTreeSet::new());
+    let channel = &bench.channel;
+    channel.confirm_select(Default::default()).await.unwrap();
+    let mut send = async |count: usize| {
+        for _ in 0..count {
+            let id = format!("job-{:03}", sent.0.len());
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_message_id(id.as_str().into());
+            for (exchange, key) in [("dlx", "dead"), ("jobs", "Bulk")] {
+                let (exchange, body) = (bench.name(exchange), id.as_bytes());
+                let options = BasicPublishOptions {
+                    mandatory: true,
+                    ..Default::default()
+                };
+                let (exchange, properties) = (exchange.as_str().into(), properties.clone());
+                let published =
+                    channel.basic_publish(exchange, key.into(), options, body, properties);
+                let confirmed = published.await.unwrap().await.unwrap();
+                assert!(
+                    matches!(confirmed, Confirmation::Ack(None)),
+                    "{confirmed:?}"
+                );
+            }
+            sent.0.insert(id.clone());
+            sent.1.insert(id);
+        }
+    };
+    send(100).await;
+    let mut kills = 0;
+    for wait in [
+        20, 60, 100, 150, 250, 400, 700, 2300, 2500, 2700, 3000, 4500, 5200, 6500,
+    ] {
+        let mut child = bench
+            .banshi(&["topology", "migrate"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        // What comes in meanwhile is not lost either.
+        send(2).await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        if child.try_wait().expect("a child").is_none() {
+            child.kill().expect("it was running");
+            kills += 1;
+        }
+        child.wait().expect("it is gone");
+        send(2).await;
+    }
+    for step in printed(&bench, &["topology", "migrate"]) {
+        println!("{step}");
+    }
+    let lines = printed(&bench, &["topology", "check"]);
+    assert!(
+        lines.iter().all(|line| line.starts_with("well")),
+        "{lines:#?}"
+    );
+    let (dead, unrouted) = kept(&bench).await;
+    println!(
+        "{kills} kills, {} sent to each, {} and {} there",
+        sent.0.len(),
+        dead.len(),
+        unrouted.len()
+    );
+    assert!(kills > 5, "{kills} kills");
+    let set = |jobs: &[DeadJob]| {
+        jobs.iter()
+            .map(|job| job.id.clone())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!((set(&dead), set(&unrouted)), sent);
+    for job in dead.iter().chain(&unrouted) {
+        assert_eq!(job.body, job.id.as_bytes());
+    }
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rabbitmq_a_migration_waits_for_what_is_in_somebodys_hands() {
+    let bench = Bench::new().await;
+    bench.as_the_first_version().await;
+    for job in 0..3 {
+        misroute(&bench, &format!("job-{job}"), "weekly").await;
+    }
+    bench.ready_is("unrouted", 3).await;
+    let queue = bench.name("unrouted");
+    let look = BasicGetOptions { no_ack: false };
+    let held = bench.channel.basic_get(queue.as_str().into(), look).await;
+    let held = held.unwrap().expect("a job");
+    let mut child = bench
+        .banshi(&["topology", "migrate"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(child.try_wait().expect("a child").is_none(), "it waits");
+    let back = BasicNackOptions {
+        requeue: true,
+        multiple: false,
+    };
+    held.acker.nack(back).await.unwrap();
+    assert!(child.wait().expect("it ends").success());
+    let (_, unrouted) = kept(&bench).await;
+    assert_eq!(unrouted.len(), 3);
     bench.end().await;
 }

@@ -4,6 +4,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +18,13 @@ use banshi::job::Identity;
 use banshi::problem::{Code, Outage, Part, Problem};
 use banshi::transport::{Client, DeadJob, Delivery, Intake, Lane, Reason, State, Verdict};
 use futures_util::FutureExt;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::BANSHI;
+use crate::support::deployment::{Deployment, ask};
+use crate::support::hang::{Hang, threads};
+use crate::support::jobs::{BROKEN, corpus};
 
 /// A spool in a folder of its own.
 struct Spool(TempDir);
@@ -122,6 +131,7 @@ fn event(body: &[u8]) -> Event {
     let identity = Identity {
         job_id: None,
         template_name: None,
+        key: None,
         sha256: sha256(body),
     };
     Event::rejected(
@@ -129,6 +139,17 @@ fn event(body: &[u8]) -> Event {
         &[Problem::new(Code::Json, "", "no", "不行")],
         "test",
     )
+}
+
+/// Drops a job, and waits until it has gone back.
+async fn give_back(spool: &Spool, delivery: Delivery) {
+    let held = spool.list("claimed").len();
+    drop(delivery);
+    let start = Instant::now();
+    while spool.list("claimed").len() >= held {
+        assert!(start.elapsed() < Duration::from_secs(10), "it stays");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn finish(delivery: Delivery) {
@@ -252,7 +273,6 @@ async fn what_is_no_job_is_left_alone() {
 
 #[tokio::test]
 async fn names_cannot_lead_out_or_overflow_and_the_job_still_comes() {
-    use std::os::unix::ffi::OsStrExt;
     let spool = Spool::new();
     let mut intake = spool.intake(9).await;
     let jobs = spool.path("jobs");
@@ -326,7 +346,7 @@ async fn a_dropped_job_comes_again_and_says_so() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
-    drop(next(&mut intake).await);
+    give_back(&spool, next(&mut intake).await).await;
     assert_eq!(spool.counts(), [0, 0, 1, 0]);
     let again = next(&mut intake).await;
     assert_eq!(
@@ -341,7 +361,7 @@ async fn a_job_dropped_every_time_ends_among_the_dead() {
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
     for _ in 0..10 {
-        drop(next(&mut intake).await);
+        give_back(&spool, next(&mut intake).await).await;
         spool.hurry();
     }
     let dead = dead(&mut spool.client().await).await;
@@ -548,7 +568,7 @@ async fn a_closed_intake_holds_nothing() {
     if text(&late) != "two" {
         late = held;
     } else {
-        drop(held);
+        give_back(&spool, held).await;
     }
     intake.close().await;
     assert_eq!(spool.counts(), [0, 0, 2, 0]);
@@ -558,11 +578,14 @@ async fn a_closed_intake_holds_nothing() {
         late.ack(confirmed).await.unwrap_err();
     }
     assert_eq!(spool.counts(), [0, 0, 2, 0]);
-    assert_eq!(
-        fs::read_dir(spool.path("claimed")).unwrap().count(),
-        0,
-        "and its folder is gone"
-    );
+    let start = Instant::now();
+    while fs::read_dir(spool.path("claimed")).unwrap().count() > 0 {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "its folder stays"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let mut intake = spool.intake(9).await;
     assert!(next(&mut intake).await.redelivered);
 }
@@ -943,4 +966,517 @@ async fn workers_killed_at_any_moment_lose_no_job() {
         spool.list("events").into_iter().collect::<BTreeSet<_>>(),
         want
     );
+}
+
+// Names as they come from Windows, zip files and FTP.
+
+/// A real report's job of this id, or one that breaks a rule.
+fn job(id: &str, good: bool) -> Vec<u8> {
+    let mut job = corpus(if good { "zibo-bigdata-2020" } else { BROKEN });
+    job["job_id"] = json!(id);
+    job.to_string().into_bytes()
+}
+
+/// 某区年报 in GBK.
+const GBK: &[u8] = b"\xc4\xb3\xc7\xf8\xc4\xea\xb1\xa8";
+
+/// Runs a command to its end: its exit code and what it said.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let started = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = started.unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut err = child.stderr.take().unwrap();
+    let out = std::thread::spawn(move || std::io::read_to_string(&mut out).unwrap());
+    let err = std::thread::spawn(move || std::io::read_to_string(&mut err).unwrap());
+    let start = Instant::now();
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if start.elapsed() > Duration::from_secs(90) {
+            child.kill().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    (code, out.join().unwrap(), err.join().unwrap())
+}
+
+/// The `job_id`s that events of a kind name.
+async fn ids_of(deployment: &Deployment, kind: &str) -> BTreeSet<String> {
+    let events = deployment.events().await;
+    let of_kind = events
+        .iter()
+        .filter(|event| event["type"].as_str().is_some_and(|it| it.contains(kind)));
+    of_kind
+        .map(|event| event["data"]["job_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn set<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
+    ids.map(str::to_owned).into()
+}
+
+#[tokio::test]
+async fn names_of_any_bytes_and_length_go_every_way() {
+    let deployment = Deployment::spool();
+    let jobs = deployment.path("spool/jobs");
+    fs::create_dir_all(&jobs).unwrap();
+    let put = |name: &[u8], id: &str, good: bool| {
+        fs::write(jobs.join(std::ffi::OsStr::from_bytes(name)), job(id, good)).unwrap();
+    };
+    let long = format!("{}.json", "长".repeat(83));
+    assert_eq!(long.len(), 254);
+    put("某区年报.json".as_bytes(), "utf8", true);
+    put(&[GBK, b".json"].concat(), "gbk", true);
+    put(b"a b (1).json", "spaces", true);
+    put(&[GBK, b"-2.json"].concat(), "gbk-broken", false);
+    put(long.as_bytes(), "long-broken", false);
+    // The same id under two names, as of a report that was sent again after it had been refused.
+    put(b"first.json", "twice", false);
+    put(&[GBK, b"-3.json"].concat(), "twice", false);
+    let (code, _, said) = run(&mut deployment.banshi(&["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        ids_of(&deployment, "completed").await,
+        set(["utf8", "gbk", "spaces"])
+    );
+    assert_eq!(
+        ids_of(&deployment, "rejected").await,
+        set(["gbk-broken", "long-broken", "twice"])
+    );
+    assert_eq!(deployment.dead().await.len(), 4, "each with its reason");
+
+    // A dead job is found by its own id as well as by its file's name.
+    for id in ["gbk-broken", "long-broken", "first"] {
+        let (code, out, said) = run(&mut deployment.banshi(&["dead", "show", id]));
+        assert_eq!(code, Some(0), "{said}");
+        let id = if id == "first" { "twice" } else { id };
+        assert_eq!(out.as_bytes(), job(id, false));
+    }
+    for command in ["show", "replay", "drop"] {
+        let (code, _, said) = run(&mut deployment.banshi(&["dead", command, "twice"]));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("first") && said.contains("-3"), "{said}");
+    }
+    let (code, _, said) = run(&mut deployment.banshi(&["dead", "show", "nobody"]));
+    assert_eq!(code, Some(2), "{said}");
+    for id in ["gbk-broken", "long-broken"] {
+        let (code, _, said) = run(&mut deployment.banshi(&["dead", "replay", id]));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert_eq!(deployment.dead().await.len(), 2);
+    assert_eq!(deployment.left().await.len(), 2);
+    let (code, _, said) = run(&mut deployment.banshi(&["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(deployment.dead().await.len(), 4, "each is refused again");
+    let (code, _, said) = run(&mut deployment.banshi(&["dead", "drop", "gbk-broken"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(deployment.dead().await.len(), 3);
+}
+
+/// As an operator puts them there, from a copy on another system.
+#[tokio::test]
+async fn dead_files_of_any_name_are_listed_and_replayed() {
+    let spool = Spool::new();
+    let mut client = spool.client().await;
+    let long = "长".repeat(83);
+    let names: [&[u8]; 2] = [GBK, long.as_bytes()];
+    for name in names {
+        let file = [name, b".json"].concat();
+        fs::write(
+            spool.path("dead").join(std::ffi::OsStr::from_bytes(&file)),
+            name,
+        )
+        .unwrap();
+    }
+    let listed = dead(&mut client).await;
+    let bodies: BTreeSet<_> = listed.iter().map(|job| job.body.as_slice()).collect();
+    assert_eq!(bodies, names.into());
+    client.walk_dead(|_| Verdict::Replay).await.unwrap();
+    assert_eq!(spool.counts(), [2, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_taken_is_said_once_and_counted() {
+    let (deployment, admin) = Deployment::spool().with_admin();
+    let jobs = deployment.path("spool/jobs");
+    fs::create_dir_all(&jobs).unwrap();
+    fs::write(jobs.join("REPORT.JSON"), job("upper", true)).unwrap();
+    fs::write(deployment.path("elsewhere.json"), job("linked", true)).unwrap();
+    symlink("../../elsewhere.json", jobs.join("link.json")).unwrap();
+    fs::create_dir(jobs.join("folder")).unwrap();
+    fs::write(jobs.join("half.json.part"), "").unwrap();
+    fs::write(jobs.join(".hidden"), "").unwrap();
+    let old = fs::File::create(jobs.join("old.txt")).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    old.set_modified(then).unwrap();
+    let worker = deployment.worker();
+    deployment
+        .until("they are counted", async |_| {
+            metric(&admin, "banshi_spool_ignored") == Some(5.0)
+        })
+        .await;
+    // Every folder is listed four times a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let log = worker.log();
+    for (file, fix) in [
+        ("REPORT.JSON", "in small letters"),
+        ("link.json", "it is a link"),
+        ("folder", "no regular file"),
+        ("old.txt", "does not end in .json"),
+    ] {
+        let said: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains(&format!("{file} is not taken")))
+            .collect();
+        assert!(said.len() == 1 && said[0].contains(fix), "{file}: {log}");
+    }
+    assert!(!log.contains("half.json"), "it may be being written: {log}");
+    assert!(!log.contains(".hidden"), "{log}");
+    assert_eq!(worker.stop(), Some(0));
+    let (code, _, said) = run(&mut deployment.banshi(&["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "they are nobody's jobs: {said}");
+    assert_eq!(fs::read_dir(&jobs).unwrap().count(), 6);
+}
+
+/// What a worker says of itself.
+fn metric(admin: &str, name: &str) -> Option<f64> {
+    let (_, text) = ask(admin, "/metrics")?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split(' ').next_back()?.parse().ok()
+}
+
+// Senders, workers and the archive are three users, as the operator's guide sets them up.
+
+const SENDER: u32 = 12_001;
+const WORKER: u32 = 12_002;
+const ARCHIVE: u32 = 12_003;
+/// The group that may write into `jobs/`. The archive is in the workers' group.
+const SENDERS: u32 = 12_011;
+
+/// Why there can be no other users here.
+fn no_users() -> Option<String> {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Some("only root can be several users".to_owned());
+    }
+    let protected = fs::read_to_string("/proc/sys/fs/protected_hardlinks");
+    if protected.is_ok_and(|value| value.trim() != "1") {
+        return Some("fs.protected_hardlinks is not 1 here".to_owned());
+    }
+    let mut other = Command::new(BANSHI);
+    let started = other.arg("--version").uid(WORKER).gid(WORKER).output();
+    match started {
+        Ok(output) if output.status.success() => None,
+        _ => Some(format!("other users cannot run {BANSHI}")),
+    }
+}
+
+/// What a user does in a shell, with the umask of most systems.
+fn shell(user: u32, group: u32, dir: &Path, script: &str) {
+    let mut shell = Command::new("sh");
+    let script = format!("set -e; umask 022; {script}");
+    shell.args(["-c", &script]).current_dir(dir);
+    let (code, _, said) = run(shell.uid(user).gid(group));
+    assert_eq!(code, Some(0), "{script}: {said}");
+}
+
+/// The program as the workers' user, with the umask of the unit.
+fn as_worker(deployment: &Deployment, arguments: &[&str]) -> Command {
+    let banshi = deployment.banshi(arguments);
+    let settings = banshi
+        .get_envs()
+        .filter_map(|(key, value)| Some((key, value?)));
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "umask 027; exec \"$0\" \"$@\""])
+        .arg(banshi.get_program())
+        .args(banshi.get_args())
+        .envs(settings)
+        .current_dir(deployment.folder())
+        .uid(WORKER)
+        .gid(WORKER);
+    shell
+}
+
+fn folder(path: &Path, user: u32, group: u32, mode: u32) {
+    fs::create_dir_all(path).unwrap();
+    chown(path, Some(user), Some(group)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn senders_workers_and_archive_may_be_three_users() {
+    if let Some(why) = no_users() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let (deployment, admin) = Deployment::spool().with_admin();
+    let spool = deployment.path("spool");
+    folder(deployment.folder(), WORKER, WORKER, 0o755);
+    folder(&spool, WORKER, WORKER, 0o751);
+    folder(&spool.join("dead"), WORKER, WORKER, 0o750);
+    folder(&spool.join("events"), WORKER, WORKER, 0o770);
+    folder(&spool.join("jobs"), WORKER, SENDERS, 0o2770);
+    folder(&spool.join("outbox"), WORKER, SENDERS, 0o2770);
+    // A worker died: one of its jobs had come back nine times, its neighbours are innocent.
+    let died = spool.join("claimed/1-0a0b0c0d");
+    folder(&spool.join("claimed"), WORKER, WORKER, 0o750);
+    folder(&died, WORKER, WORKER, 0o755);
+    // And a folder that is not the workers' to change, with a job in it.
+    let foreign = spool.join("claimed/2-0a0b0c0d");
+    folder(&foreign, 0, 0, 0o755);
+    fs::write(foreign.join("0.1.0.t-0.foreign.json"), job("foreign", true)).unwrap();
+    for (name, tries, body) in [
+        ("n-1", 0, job("n-1", true)),
+        ("n-2", 0, job("n-2", true)),
+        ("worst", 9, b"{}".to_vec()),
+        ("n-3", 0, job("n-3", true)),
+        ("n-4", 0, job("n-4", true)),
+    ] {
+        let file = died.join(format!("0.1.{tries}.t-{name}.{name}.json"));
+        fs::write(&file, body).unwrap();
+        chown(&file, Some(SENDER), Some(SENDERS)).unwrap();
+    }
+    for (name, body) in [
+        ("good", job("good", true)),
+        ("bad", job("bad", false)),
+        ("secret", job("secret", true)),
+    ] {
+        let file = spool.join("outbox").join(format!("{name}.json"));
+        fs::write(&file, body).unwrap();
+        chown(&file, Some(SENDER), Some(SENDERS)).unwrap();
+    }
+    let send = "chmod 600 secret.json; mv bad.json secret.json good.json ../jobs/";
+    shell(SENDER, SENDERS, &spool.join("outbox"), send);
+
+    let worker = deployment.start(&mut as_worker(&deployment, &["worker"]));
+    deployment
+        .until("all that can be completed is", async |deployment| {
+            ids_of(deployment, "completed").await == set(["good", "n-1", "n-2", "n-3", "n-4"])
+        })
+        .await;
+    deployment
+        .until("what cannot be settled is counted", async |_| {
+            metric(&admin, "banshi_spool_unsettled") == Some(2.0)
+        })
+        .await;
+    let (status, said) = ask(&admin, "/readyz").unwrap();
+    assert_eq!(status, 200, "nobody is held up: {said}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let log = worker.log();
+    let times = |what: &str| log.matches(what).count();
+    assert_eq!(times("cannot read"), 1, "{log}");
+    assert_eq!(times("cannot take over"), 1, "{log}");
+    assert_eq!(times("not permitted"), 0, "{log}");
+    assert_eq!(worker.stop(), Some(0));
+
+    // The bad ones are among the dead, as they were sent and with their reasons.
+    assert_eq!(ids_of(&deployment, "rejected").await, set(["bad"]));
+    for (name, code, body) in [
+        ("bad", "R-", job("bad", false)),
+        ("worst", "crashed", b"{}".to_vec()),
+    ] {
+        let file = spool.join(format!("dead/{name}.json"));
+        assert_eq!(fs::read(&file).unwrap(), body);
+        assert_eq!(
+            fs::metadata(&file).unwrap().uid(),
+            WORKER,
+            "a copy, not a link"
+        );
+        let reason = fs::read_to_string(spool.join(format!("dead/{name}.reason.json"))).unwrap();
+        assert!(reason.contains(&format!("\"code\": \"{code}")), "{reason}");
+    }
+    // What could not be read is where it was, and whoever looks finds it.
+    let secret = fs::metadata(spool.join("jobs/secret.json")).unwrap();
+    assert_eq!((secret.uid(), secret.mode() & 0o777), (SENDER, 0o600));
+    assert!(!died.exists(), "all of it was taken over");
+    let list = ["dead", "list", "--format", "json"];
+    for mut list in [as_worker(&deployment, &list), deployment.banshi(&list)] {
+        let (code, out, said) = run(&mut list);
+        assert_eq!(code, Some(0), "{said}");
+        let lines: Vec<Value> = out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let stuck = |id: &str| lines.iter().find(|line| line["id"] == id).unwrap().clone();
+        let secret = stuck("jobs/secret.json");
+        assert_eq!(
+            (&secret["event"], &secret["code"]),
+            (&json!("stuck"), &json!("unreadable"))
+        );
+        let message = secret["message"].as_str().unwrap();
+        assert!(
+            message.contains("let the user that banshi runs as read it"),
+            "{message}"
+        );
+        assert_eq!(stuck("claimed/2-0a0b0c0d")["code"], "unsettled");
+        assert_eq!(lines.len(), 4, "{out}");
+    }
+    let (code, _, said) = run(&mut as_worker(&deployment, &["worker", "--until-idle"]));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("could not be settled"), "{said}");
+    assert!(!said.contains("nothing is left to do"), "{said}");
+
+    // As it says: then it is taken.
+    shell(
+        SENDER,
+        SENDERS,
+        &spool.join("jobs"),
+        "chmod 644 secret.json",
+    );
+    folder(&foreign, WORKER, WORKER, 0o755);
+    let (code, _, said) = run(&mut as_worker(&deployment, &["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    let completed = ids_of(&deployment, "completed").await;
+    assert!(
+        completed.is_superset(&set(["secret", "foreign"])),
+        "{completed:?}"
+    );
+    assert_eq!(run(&mut as_worker(&deployment, &list)).1.lines().count(), 2);
+
+    // What root replays is still the workers' to read.
+    let (code, _, said) = run(&mut deployment.banshi(&["dead", "replay", "bad"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(deployment.left().await, ["bad.json"]);
+    let (code, _, said) = run(&mut as_worker(&deployment, &["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(deployment.dead().await.len(), 2);
+    let read = "cat *.json > /dev/null; rm -- *.json";
+    shell(ARCHIVE, WORKER, &spool.join("events"), read);
+}
+
+#[tokio::test]
+async fn a_stuck_file_can_be_dropped_and_another_of_its_name_is_taken() {
+    if let Some(why) = no_users() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let deployment = Deployment::spool();
+    let spool = deployment.path("spool");
+    folder(deployment.folder(), WORKER, WORKER, 0o755);
+    folder(&spool, WORKER, WORKER, 0o755);
+    folder(&spool.join("jobs"), WORKER, SENDERS, 0o2770);
+    let secret = |name: &str| {
+        let file = spool.join("jobs").join(name);
+        let hidden = spool.join("jobs/.sending");
+        fs::write(&hidden, job("secret", true)).unwrap();
+        chown(&hidden, Some(SENDER), Some(SENDERS)).unwrap();
+        fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(hidden, file).unwrap();
+    };
+    secret("a.json");
+    secret("b.json");
+    assert_eq!(
+        run(&mut as_worker(&deployment, &["worker", "--until-idle"])).0,
+        Some(3)
+    );
+    // Another file of that name is not what was noted.
+    fs::write(spool.join("jobs/.b"), job("b", true)).unwrap();
+    fs::rename(spool.join("jobs/.b"), spool.join("jobs/b.json")).unwrap();
+    let (_, listed, _) = run(&mut as_worker(&deployment, &["dead", "list"]));
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(
+        listed.starts_with("jobs/a.json  stuck  unreadable  "),
+        "{listed}"
+    );
+    let (code, out, said) = run(&mut as_worker(&deployment, &["dead", "replay", "--all"]));
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert!(said.contains("tried again by itself"), "{said}");
+    let (code, out, said) = run(&mut as_worker(&deployment, &["dead", "drop", "--all"]));
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "dropped jobs/a.json\n"),
+        "{said}"
+    );
+    assert_eq!(deployment.left().await, ["b.json"]);
+    let (code, _, said) = run(&mut as_worker(&deployment, &["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(ids_of(&deployment, "completed").await, set(["b"]));
+}
+
+// A mount that hangs.
+
+#[tokio::test]
+async fn a_spool_that_hangs_is_an_outage_and_goes_on_when_it_answers() {
+    let (deployment, admin) = Deployment::spool().with_admin();
+    let hang = Hang::below(&deployment.path("spool"));
+    let deployment = deployment.with_variables(hang.variables());
+    let worker = deployment.worker();
+    let send = async |batch: usize| {
+        for number in 0..12 {
+            let id = format!("{batch}-{number}");
+            deployment.send(&id, &job(&id, number % 4 > 0)).await;
+        }
+    };
+    send(1).await;
+    deployment
+        .until("the first is done", async |deployment| {
+            !deployment.events().await.is_empty()
+        })
+        .await;
+    let before = threads(worker.pid());
+    hang.begin();
+    send(2).await;
+    let start = Instant::now();
+    deployment
+        .until("the outage is seen", async |_| {
+            ask(&admin, "/readyz")
+                .is_some_and(|(status, why)| status == 503 && why.contains("it does not answer"))
+        })
+        .await;
+    let seen = start.elapsed();
+    assert!(seen < Duration::from_secs(40), "{seen:?}");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let hung = threads(worker.pid());
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let later = threads(worker.pid());
+    // The jobs that were in hand, twice: their ends, and that they wait.
+    assert!(hung <= before + 32, "{before} threads, then {hung}");
+    assert!(later <= hung, "{hung} threads, then {later}");
+    hang.end();
+    deployment
+        .until("all have ended", async |deployment| {
+            deployment.left().await.is_empty() && deployment.events().await.len() == 24
+        })
+        .await;
+    let mut dead = deployment.dead().await;
+    dead.retain(|dead| dead.code == "crashed");
+    assert!(dead.is_empty(), "nobody's fault");
+    assert_eq!(deployment.dead().await.len(), 6);
+    assert_eq!(worker.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_while_its_spool_hangs_leaves_in_time() {
+    let deployment = Deployment::spool();
+    let hang = Hang::below(&deployment.path("spool"));
+    let deployment = deployment
+        .with_variables(hang.variables())
+        .with("WORKER__DRAIN_TIMEOUT", "1");
+    let worker = deployment.worker();
+    deployment
+        .until("it has its folder", async |deployment| {
+            fs::read_dir(deployment.path("spool/claimed")).is_ok_and(|it| it.count() == 1)
+        })
+        .await;
+    // Past the look at the folders with which it starts.
+    deployment
+        .until("it is ready", async |_| worker.log().contains("ready"))
+        .await;
+    hang.begin();
+    deployment.send("a", &job("a", true)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    assert_eq!(worker.stop(), Some(0));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(45), "{took:?}");
+    hang.end();
+    let (code, _, said) = run(&mut deployment.banshi(&["worker", "--until-idle"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(ids_of(&deployment, "completed").await, set(["a"]));
 }

@@ -9,21 +9,25 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banshi::config;
+use banshi::config::{self, Create};
 use banshi::digest::sha256;
+use banshi::event::Event;
 use banshi::problem::{Code, Failure, Outage, Part};
 use banshi::store::{
     Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts, document_id,
 };
+use serde_json::{Value, json};
 
+use crate::support::hang::{Hang, threads, threads_at_most};
 use crate::support::settings;
 use crate::support::side_by_side;
 use crate::support::stores::{Place, Server};
 
-/// The settings of a store at an address.
+/// The settings of a store at an address, made there if it is missing.
 fn at(url: &str) -> config::Store {
     config::Store {
         url: url.to_owned(),
+        create: Create::Always,
         ..settings().store
     }
 }
@@ -187,6 +191,7 @@ everywhere![
     of_two_jobs_with_one_id_one_wins_and_the_other_is_told,
     a_pdf_changed_after_it_was_stored_is_an_outage_and_not_the_jobs_fault,
     a_broken_manifest_is_an_outage_and_not_the_jobs_fault,
+    a_later_versions_manifest_is_recalled_and_told_as_it_was,
     readiness_can_be_asked_again_and_again_and_leaves_one_object,
     shards_spread_the_results_and_are_found_again,
     a_store_begun_with_other_shards_is_refused_and_untouched,
@@ -377,6 +382,43 @@ async fn a_broken_manifest_is_an_outage_and_not_the_jobs_fault(place: Place) {
     );
 }
 
+/// Of the job nothing is known but its identity: this build might not accept its report any more.
+async fn a_later_versions_manifest_is_recalled_and_told_as_it_was(place: Place) {
+    let store = place.ready().await;
+    let ours = put(&store, "a", "one", "us").await.unwrap();
+    let mut theirs = serde_json::to_value(ours.manifest()).unwrap();
+    let warnings = json!([
+        {"code": "W-LATER", "path": "/data", "message": "later", "message_zh": "以后", "weight": [1, 0.5]},
+        {"code": "W-LENGTH", "path": "/data/overview", "message": "long", "message_zh": "长", "since": "2.0"},
+        "of another form",
+    ]);
+    theirs["warnings"] = warnings.clone();
+    theirs["signature"] = json!({"by": "nobody yet"});
+    theirs["artifact"]["sealed"] = json!(true);
+    theirs["fonts"]["shaper"] = json!("later");
+    place
+        .write(&manifest_of("a"), theirs.to_string().as_bytes())
+        .await;
+
+    let job = Content {
+        sha256: sha256(b"one"),
+        bytes: 3,
+    };
+    let recalled = store.recall(&key("a"), &job).await.unwrap().unwrap();
+    let again = put(&store, "a", "one", "us").await.unwrap();
+    assert_eq!(recalled, again);
+    let event = Event::completed(recalled.manifest());
+    let first = Event::completed(ours.manifest());
+    assert_eq!(event.id, first.id);
+    let mut told: Value = serde_json::from_slice(&event.body).unwrap();
+    assert_eq!(told["data"]["warnings"], warnings);
+    told["data"]["warnings"] = json!([]);
+    assert_eq!(told.to_string().into_bytes(), first.body);
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+    let kept = place.read(&manifest_of("a")).await.unwrap();
+    assert_eq!(kept, theirs.to_string().into_bytes());
+}
+
 async fn readiness_can_be_asked_again_and_again_and_leaves_one_object(place: Place) {
     let stores = [place.open(), place.open()];
     let marker = || place.read(".banshi-ready");
@@ -498,6 +540,76 @@ async fn readiness_writes_and_never_twice() {
     );
 }
 
+#[tokio::test]
+async fn a_folder_at_an_absolute_path_becomes_a_store_only_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = dir.path().join("full");
+    fs::create_dir_all(full.join("annual-report")).unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    for name in ["missing", "empty", "full"] {
+        let path = dir.path().join(name);
+        let there = path.exists().then(|| files(&path));
+        for create in [Create::Auto, Create::Never] {
+            let settings = config::Store {
+                create,
+                ..at(&format!("file:{}", path.display()))
+            };
+            let outage = Store::open(&settings).unwrap_err();
+            for says in [
+                format!("there is no store at {}", path.display()),
+                "is it mounted?".to_owned(),
+                "banshi store init".to_owned(),
+            ] {
+                assert!(outage.message.contains(&says), "{outage}");
+            }
+            assert_eq!(path.exists().then(|| files(&path)), there);
+            assert!(!path.join(".banshi-lock").exists());
+
+            // It was told once, and is found from then on.
+            let told = open(&path);
+            assert!(told.begin().await.unwrap());
+            assert!(!told.begin().await.unwrap());
+            Store::open(&settings).unwrap().ready().await.unwrap();
+            fs::remove_file(path.join(".banshi-ready")).unwrap();
+            fs::remove_file(path.join(".banshi-lock")).unwrap();
+            if there.is_none() {
+                fs::remove_dir(&path).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_while_it_is_used_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, away) = (dir.path().join("store"), dir.path().join("away"));
+    let store = open(&here);
+    store.ready().await.unwrap();
+    put(&store, "a", "one", "us").await.map(drop).unwrap();
+
+    fs::rename(&here, &away).unwrap();
+    assert_outage(put(&store, "b", "one", "us").await, "mount or make it");
+    assert!(!here.exists(), "it was made anew");
+    fs::create_dir(&here).unwrap();
+    let outage = store.probe().await.unwrap_err();
+    assert!(outage.chain().contains("is it mounted?"), "{outage}");
+    assert_outage(put(&store, "b", "one", "us").await, "mount or make it");
+    assert_eq!(fs::read_dir(&here).unwrap().count(), 0);
+
+    // As after a restore: the same store, in another folder of the same name.
+    fs::remove_dir(&here).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(&away).arg(&here).status();
+    assert!(copied.unwrap().success());
+    store.probe().await.unwrap();
+    put(&store, "b", "one", "us").await.map(drop).unwrap();
+    assert_conflict(put(&store, "a", "two", "us").await, "a");
+
+    fs::remove_file(here.join(".banshi-ready")).unwrap();
+    let outage = store.probe().await.unwrap_err();
+    assert!(outage.message.contains("there is no store at"), "{outage}");
+    assert!(!here.join(".banshi-ready").exists());
+}
+
 #[test]
 fn addresses_are_absolute_and_encoded() {
     let dir = tempfile::tempdir().unwrap();
@@ -615,13 +727,18 @@ fn content(number: usize) -> String {
     format!("content {number} ").repeat(20_000)
 }
 
-fn child(dir: &Path, start: usize) -> Child {
-    let name = "child_that_keeps_reports";
+/// A test of this module in a process of its own, one that is `#[ignore]`d otherwise.
+fn alone(name: &str) -> Command {
     let name = module_path!()
         .split_once("::")
         .map_or(name.to_owned(), |(_, module)| format!("{module}::{name}"));
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--ignored", "--nocapture"])
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &name, "--ignored", "--nocapture"]);
+    command
+}
+
+fn child(dir: &Path, start: usize) -> Child {
+    let mut child = alone("child_that_keeps_reports")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -672,4 +789,118 @@ async fn a_worker_killed_at_any_moment_leaves_what_the_next_one_completes() {
     let left = files(dir.path());
     assert_eq!(left.len(), 2 * next, "{left:?}");
     println!("{next} jobs, {between} killed between PDF and manifest, {staged} staged files swept");
+}
+
+/// Seconds that a call may take in the next test.
+const TIMEOUT: u64 = 3;
+
+#[test]
+fn a_folder_that_hangs_is_an_outage_in_time_and_holds_few_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    // As the process will see it, which resolves its store's folder.
+    let store = dir.path().canonicalize().unwrap().join("store");
+    let hang = Hang::below(&store);
+    let mut child = alone("child_whose_store_hangs")
+        .envs(hang.variables())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = child.stdin.take().unwrap();
+    let mut says = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut wait_for = |what: &str| {
+        let mut said = Vec::new();
+        for line in &mut says {
+            let line = line.unwrap();
+            if line.ends_with(what) {
+                return;
+            }
+            said.push(line);
+        }
+        panic!("it never said {what:?}: {said:#?}");
+    };
+    writeln!(told, "{}", store.display()).unwrap();
+    wait_for("it is ready");
+    hang.begin();
+    writeln!(told).unwrap();
+    wait_for("it has found out");
+    hang.end();
+    wait_for("all is done");
+    assert!(child.wait().unwrap().success());
+}
+
+/// Not a test of its own: the process of the last one, which has a disk that hangs.
+#[test]
+#[ignore = "run by a_folder_that_hangs_is_an_outage_in_time_and_holds_few_threads"]
+fn child_whose_store_hangs() {
+    let mut lines = std::io::stdin().lock().lines();
+    let Some(Ok(dir)) = lines.next() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // Dropped, it would wait for the disk, and a test that failed would never say so.
+    let runtime = std::mem::ManuallyDrop::new(runtime);
+    runtime.block_on(use_a_store_that_hangs(&dir, &mut lines));
+}
+
+async fn use_a_store_that_hangs(
+    dir: &str,
+    lines: &mut impl Iterator<Item = std::io::Result<String>>,
+) {
+    let settings = config::Store {
+        timeout: TIMEOUT,
+        ..at(&format!("file:{dir}"))
+    };
+    let store = Arc::new(Store::open(&settings).unwrap());
+    store.ready().await.unwrap();
+    put(&store, "before", "one", "us").await.map(drop).unwrap();
+    println!("it is ready");
+
+    lines.next().unwrap().unwrap();
+    let before = threads(std::process::id());
+    let job_ids: Vec<_> = (0..300).map(|number| format!("job-{number}")).collect();
+    let one_put = |job_id: &String| {
+        let (store, job_id) = (Arc::clone(&store), job_id.clone());
+        async move {
+            let started = Instant::now();
+            (put(&store, &job_id, "one", "us").await, started.elapsed())
+        }
+    };
+    let soon = Duration::from_secs(TIMEOUT) + Duration::from_secs(10);
+    for _ in 0..2 {
+        for (result, elapsed) in side_by_side(job_ids.iter().map(one_put)).await {
+            assert_outage(result, "it does not answer: look whether the disk");
+            assert!(elapsed < soon, "after {elapsed:?}");
+        }
+    }
+    let (before_key, before_job) = (key("before"), manifest("before", "one").job);
+    let recalled = store.recall(&before_key, &before_job).await;
+    assert_outage(recalled, "does not answer");
+    let opened = Instant::now();
+    let outage = Store::open(&settings).unwrap_err();
+    assert!(outage.message.contains("does not answer"), "{outage}");
+    assert!(opened.elapsed() < soon, "{:?}", opened.elapsed());
+    let held = threads_at_most(std::process::id(), before + 66).await;
+    for _ in 0..3 {
+        let started = Instant::now();
+        let outage = store.probe().await.unwrap_err();
+        assert!(outage.message.contains("does not answer"), "{outage}");
+        assert!(started.elapsed() < soon, "{:?}", started.elapsed());
+    }
+    // The one more is the trials'.
+    threads_at_most(std::process::id(), held + 1).await;
+    println!("it has found out");
+
+    let started = Instant::now();
+    while store.probe().await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it is back");
+    }
+    // On a busy machine one may take longer than its time, and is done again, as by a worker.
+    for job_id in &job_ids {
+        while let (Err(failure), _) = one_put(job_id).await {
+            assert!(matches!(failure, Failure::Outage(_)), "{failure}");
+            assert!(started.elapsed() < Duration::from_secs(120), "{failure}");
+        }
+    }
+    let left = files(Path::new(dir));
+    assert_eq!(left.len(), 2 * (job_ids.len() + 1), "{left:?}");
+    println!("all is done");
 }

@@ -23,6 +23,8 @@ pub(super) const BURIED_AT: &str = "report_buried_at";
 pub(super) const EVENT: &str = "report_event";
 /// The lane that the job came by.
 pub(super) const LANE: &str = "report_lane";
+/// The key that an unrouted job was sent with, once it was moved.
+pub(super) const ROUTING_KEY: &str = "report_routing_key";
 /// The W3C trace context.
 pub(super) const TRACEPARENT: &str = "traceparent";
 
@@ -77,7 +79,22 @@ pub(super) fn copy(of: &BasicProperties) -> (BasicProperties, FieldTable) {
     (copy, headers)
 }
 
-fn is_the_brokers(header: &str) -> bool {
+/// The properties of a message that is moved from one of our queues to another: how it died stays
+/// with it.
+pub(super) fn moved(of: &BasicProperties) -> BasicProperties {
+    let (copy, mut headers) = copy(of);
+    for (name, value) in of.headers().iter().flat_map(|headers| headers.inner()) {
+        let counts = matches!(name.as_str(), "x-delivery-count" | "x-acquired-count");
+        let reroutes = matches!(name.as_str(), "CC" | "BCC");
+        if is_the_brokers(name.as_str()) && !counts && !reroutes {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    copy.with_headers(headers)
+}
+
+/// Whether a header is one that the broker writes, which no copy has.
+pub(super) fn is_the_brokers(header: &str) -> bool {
     header.starts_with("x-first-death-")
         || header.starts_with("x-last-death-")
         || matches!(

@@ -5,22 +5,34 @@
 //! the broker sees the connections end and gives the unacknowledged jobs to somebody else.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use futures_util::stream::{BoxStream, StreamExt, select};
 use lapin::message::Delivery as Message;
-use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, Consumer, ErrorKind, Event};
-use tokio::sync::watch;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{ChannelId, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, Event};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
+use tracing::{info, warn};
 
-use super::broker::{Broker, CLOSE, Fault, PREPARE, answered, close, is_missing, outage, plain};
+use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
+use super::guard::{Findings, Unfit};
+use super::lane::Inlet;
 use super::properties::short;
 use super::publisher::{Publisher, Unsafe};
+use super::standing::Standing;
 use crate::problem::{Outage, Part};
-use crate::transport::Lane;
+use crate::timing::{CLOSE, PREPARE, REPAIR};
+use crate::transport::{Lane, RETRY_WAITS};
+
+/// Copies for `reply_to` under way at once. One more waits, as long as any of them may take.
+const REPLIES: usize = 8;
+
+/// The key of an empty message that shows whether the broker takes any. No queue is bound to it.
+const PROOF: &str = "banshi.proof";
 
 /// What a connection says of itself.
 #[derive(Debug)]
@@ -41,7 +53,10 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
         .filter_map(move |event| async move {
             match event {
                 Event::Error(error) if publishes && error.is_amqp_soft_error() => None,
-                Event::Error(error) => Some(Sign::Ended(error.to_string())),
+                Event::Error(error) => {
+                    let said = error.to_string();
+                    Some(Sign::Ended(format!("{said}{}", cure(&said))))
+                }
                 Event::ConnectionBlocked(reason) => Some(Sign::Blocked(reason)),
                 Event::ConnectionUnblocked => Some(Sign::Unblocked),
                 _ => None,
@@ -53,53 +68,48 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
 /// Two connections, one to consume and one to publish, that live and die together.
 pub(super) struct Session {
     consume: Connection,
+    /// What is wrong with what came in.
+    findings: Findings,
     publisher: Publisher,
     /// The consumers' channels, on which acknowledgements go.
     lanes: Vec<Channel>,
     /// For questions, which can close a channel.
-    questions: tokio::sync::Mutex<Option<Channel>>,
+    questions: Mutex<Option<Channel>>,
+    /// When the topology was last declared again. Many jobs miss something at once.
+    repaired: Mutex<Option<Instant>>,
+    replies: Semaphore,
     /// Why it has ended.
     down: watch::Sender<Option<String>>,
+    /// Jobs whose copies the broker refuses.
+    held: Arc<watch::Sender<Held>>,
+    /// Whether the broker has refused a copy of a job.
+    doubted: AtomicBool,
+    /// The lane of the last job that was acknowledged.
+    settled: watch::Sender<Option<Lane>>,
+    /// Jobs handed out and not settled.
+    jobs: AtomicUsize,
 }
 
-/// A lane, on a channel of its own.
-pub(super) struct Inlet {
-    pub(super) lane: Lane,
-    pub(super) channel: Channel,
-    pub(super) flow: Flow,
+/// Jobs that are held because the broker refuses their copies, and why.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    jobs: usize,
+    why: String,
 }
 
-/// Whether jobs come in by a lane.
-pub(super) enum Flow {
-    /// None do.
-    Shut,
-    /// They do.
-    Open(Consumer),
-    /// Those that were on their way when the consumer was cancelled, and then its end.
-    Ebbing(Consumer),
-}
-
-impl Inlet {
-    /// The next job, or the end of the consumer; waits for ever where there is no consumer.
-    pub(super) async fn next(&mut self) -> Option<Result<Message, lapin::Error>> {
-        match &mut self.flow {
-            Flow::Open(consumer) | Flow::Ebbing(consumer) => consumer.next().await,
-            Flow::Shut => std::future::pending().await,
-        }
+impl Held {
+    /// Why jobs are held, if any are.
+    pub(super) fn why(&self) -> Option<&str> {
+        (self.jobs > 0).then_some(self.why.as_str())
     }
+}
 
-    /// Cancels the consumer. What the broker sent before its answer still comes.
-    pub(super) async fn shut(&mut self) -> Result<(), Outage> {
-        let Flow::Open(consumer) = &self.flow else {
-            return Ok(());
-        };
-        let options = BasicCancelOptions::default();
-        let cancelled = self.channel.basic_cancel(consumer.tag(), options);
-        answered("the end of a consumer", cancelled).await?;
-        if let Flow::Open(consumer) = std::mem::replace(&mut self.flow, Flow::Shut) {
-            self.flow = Flow::Ebbing(consumer);
-        }
-        Ok(())
+/// A job that is held, for as long as this is.
+pub(super) struct Hold(Arc<watch::Sender<Held>>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.send_modify(|held| held.jobs -= 1);
     }
 }
 
@@ -112,16 +122,19 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Whether a lane is open that is to be shut, or the other way round.
-    pub(super) fn is_to_change(&self, paused: bool) -> bool {
-        [&self.urgent, &self.bulk]
-            .iter()
-            .any(|inlet| match inlet.flow {
-                Flow::Open(_) => paused,
-                Flow::Shut => !paused,
-                // Its end comes first.
-                Flow::Ebbing(_) => false,
-            })
+    /// Whether a lane's consumer is not as the standing wants it.
+    pub(super) fn is_to_change(&self, standing: &Standing) -> bool {
+        self.urgent.is_to_change(standing) || self.bulk.is_to_change(standing)
+    }
+
+    /// Registers or cancels the lanes' consumers, as the standing wants them.
+    pub(super) async fn change(
+        &mut self,
+        broker: &Broker,
+        standing: &Standing,
+    ) -> Result<(), Outage> {
+        self.urgent.change(broker, standing).await?;
+        self.bulk.change(broker, standing).await
     }
 }
 
@@ -134,15 +147,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects twice, prepares the topology and, unless `paused`, registers the consumers.
-    pub(super) async fn open(
-        broker: &Broker,
-        prefetch: u16,
-        paused: bool,
-    ) -> Result<(Session, Incoming), Fault> {
-        let consume = broker.connect("consume").await?;
+    /// Connects twice and prepares the topology. No jobs are asked for yet.
+    pub(super) async fn open(broker: &Broker, prefetch: u16) -> Result<(Session, Incoming), Fault> {
+        let (consume, findings) = broker.connect("consume").await?;
         let publish = match broker.connect("publish").await {
-            Ok(publish) => publish,
+            Ok((publish, _)) => publish,
             Err(fault) => {
                 close(&consume).await;
                 return Err(fault);
@@ -154,14 +163,41 @@ impl Session {
         }
         // Only from here on: refusals on the way would be taken for the end of the connection.
         let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
+        let publisher = Publisher::new(publish, true, &broker.channels);
+        let in_hand = 2 * usize::from(prefetch);
+        if let Some(channels) = publisher.few().filter(|channels| *channels < in_hand) {
+            broker.few_channels.call_once(|| {
+                warn!(
+                    channels,
+                    in_hand,
+                    "the broker lets a connection have fewer channels than jobs can be in hand, \
+                     which then wait for each other: raise channel_max in its rabbitmq.conf"
+                );
+            });
+        }
         let mut session = Session {
             consume,
-            publisher: Publisher::new(publish, true),
+            findings,
+            publisher,
             lanes: Vec::new(),
-            questions: tokio::sync::Mutex::default(),
+            questions: Mutex::default(),
+            repaired: Mutex::default(),
+            replies: Semaphore::new(REPLIES),
             down: watch::Sender::new(None),
+            held: Arc::default(),
+            doubted: AtomicBool::new(false),
+            settled: watch::Sender::new(None),
+            jobs: AtomicUsize::new(0),
         };
-        match session.start(broker, prefetch, paused).await {
+        let inlets = async {
+            let urgent = session.inlet(broker, Lane::Urgent, prefetch).await?;
+            let bulk = session.inlet(broker, Lane::Bulk, prefetch).await?;
+            Ok((urgent, bulk))
+        };
+        match timeout(PREPARE, inlets)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Passing(broker.silent("channels"))))
+        {
             Ok((urgent, bulk)) => Ok((
                 session,
                 Incoming {
@@ -177,68 +213,35 @@ impl Session {
         }
     }
 
-    async fn start(
-        &mut self,
-        broker: &Broker,
-        prefetch: u16,
-        paused: bool,
-    ) -> Result<(Inlet, Inlet), Fault> {
-        let inlets = async {
-            let mut urgent = self.inlet(broker, Lane::Urgent, prefetch).await?;
-            let mut bulk = self.inlet(broker, Lane::Bulk, prefetch).await?;
-            if !paused {
-                consume(broker, &mut urgent).await?;
-                consume(broker, &mut bulk).await?;
-            }
-            Ok((urgent, bulk))
-        };
-        match timeout(PREPARE, inlets).await {
-            Ok(inlets) => inlets,
-            Err(_) => Err(Fault::Passing(broker.silent("consumers"))),
-        }
-    }
-
     async fn inlet(&mut self, broker: &Broker, lane: Lane, prefetch: u16) -> Result<Inlet, Fault> {
-        let channel = async {
-            let channel = self.consume.create_channel().await?;
-            // For each consumer, and before it: the broker keeps back what is over this number
-            // of unacknowledged jobs (RabbitMQ, "Consumer Prefetch").
-            let options = BasicQosOptions::default();
-            channel.basic_qos(prefetch, options).await?;
-            Ok::<_, lapin::Error>(channel)
-        };
-        let channel = channel.await.map_err(|error| {
+        let channel = self.consume.create_channel().await.map_err(|error| {
             Fault::Passing(outage(
                 format!("cannot open a channel for lane {lane} at {broker}"),
                 error,
             ))
         })?;
         self.lanes.push(channel.clone());
-        Ok(Inlet {
-            lane,
-            channel,
-            flow: Flow::Shut,
-        })
+        Ok(Inlet::new(lane, channel, prefetch))
     }
 
-    /// Publishes and waits for the confirm. Whatever is not the broker's clear answer ends the
-    /// session.
+    /// Publishes and waits for the confirm. A connection that is not to be trusted any more ends
+    /// the session.
     pub(super) async fn publish(
         &self,
         exchange: &str,
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Outage> {
+    ) -> Result<(), Unsafe> {
         let sent = self.attempt(exchange, key, body, properties).await;
-        // What is missing a new session declares again, or names.
-        sent.map_err(|failure| {
-            let ends = !matches!(failure, Unsafe::Refused(_));
-            self.failed(failure, ends)
-        })
+        if let Err(Unsafe::Unknown(outage)) = &sent {
+            self.end(plain(outage));
+        }
+        sent
     }
 
-    /// As [`Session::publish`], for what is best effort: the exchange may be missing.
+    /// As [`Session::publish`], for what is best effort: it never ends the session, and few are
+    /// under way at once.
     pub(super) async fn offer(
         &self,
         exchange: &str,
@@ -246,20 +249,10 @@ impl Session {
         body: &[u8],
         properties: BasicProperties,
     ) -> Result<(), Outage> {
-        let sent = self.attempt(exchange, key, body, properties).await;
-        sent.map_err(|failure| {
-            let ends = matches!(failure, Unsafe::Unknown(_));
-            self.failed(failure, ends)
-        })
-    }
-
-    /// What a publish that failed comes to, and whether the session with it.
-    fn failed(&self, failure: Unsafe, ends: bool) -> Outage {
-        let outage = Outage::from(failure);
-        if ends {
-            self.end(plain(&outage));
-        }
-        outage
+        let Ok(_permit) = self.replies.acquire().await else {
+            return Ok(());
+        };
+        Ok(self.attempt(exchange, key, body, properties).await?)
     }
 
     async fn attempt(
@@ -277,6 +270,71 @@ impl Session {
             ))),
             sent = self.publisher.publish(exchange, key, body, properties) => sent,
         }
+    }
+
+    /// Finds out whether the broker takes what we publish; waits while it takes nothing.
+    /// `thorough`: of every exchange that a job's end needs, and their queues are there.
+    pub(super) async fn prove(&self, broker: &Broker, thorough: bool) -> Result<(), Outage> {
+        let replies = broker.topology.name("replies");
+        let answer = self.publisher.sound(&replies, PROOF).await;
+        if let Err(outage) = answer {
+            self.end(plain(&outage));
+            return Err(outage);
+        }
+        if !thorough {
+            return Ok(());
+        }
+        if broker.declares() {
+            broker.prepare(&self.consume).await?;
+        }
+        let retries = RETRY_WAITS
+            .iter()
+            .map(|(label, _)| format!("retry.{label}"));
+        for exchange in ["events".to_owned(), "dlx".to_owned()]
+            .into_iter()
+            .chain(retries)
+        {
+            self.publisher
+                .would_take(&broker.topology.name(&exchange))
+                .await?;
+        }
+        let retries = RETRY_WAITS
+            .iter()
+            .map(|(label, _)| format!("retry.{label}"));
+        let queues = retries.chain(["dead".to_owned()]);
+        self.there(queues.map(|queue| broker.topology.name(&queue)))
+            .await
+    }
+
+    /// Whether these queues are there, as far as we may know.
+    async fn there(&self, queues: impl Iterator<Item = String>) -> Result<(), Outage> {
+        for queue in queues {
+            match self.count(std::iter::once(queue)).await {
+                Ok(_) => {}
+                // From 4.3 on the broker shows only what the user has some permission for.
+                Err(outage) if outage.chain().contains("ACCESS_REFUSED") => {}
+                Err(outage) => return Err(outage),
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares again what is missing, where that is ours to do; once for all that miss it at the
+    /// same time. Whether it is worth while to publish once more.
+    pub(super) async fn repair(&self, broker: &Broker) -> bool {
+        if !broker.declares() {
+            return false;
+        }
+        let mut repaired = self.repaired.lock().await;
+        if repaired.is_none_or(|at| at.elapsed() >= REPAIR) {
+            if let Err(fault) = broker.prepare(&self.consume).await {
+                warn!(error = %Outage::from(fault).chain(), "what is missing can't be declared");
+                return false;
+            }
+            *repaired = Some(Instant::now());
+            info!("exchanges and queues were declared again");
+        }
+        true
     }
 
     /// Ready messages in these queues together.
@@ -300,12 +358,69 @@ impl Session {
         Ok(ready)
     }
 
+    /// Says that the broker refuses the copy of a job, for as long as the hold is kept.
+    pub(super) fn hold(&self, why: String) -> Hold {
+        self.held.send_modify(|held| {
+            held.jobs += 1;
+            held.why = format!("the broker does not take what becomes of a job: {why}");
+        });
+        Hold(Arc::clone(&self.held))
+    }
+
+    /// Whether and why jobs are held, as it changes.
+    pub(super) fn held(&self) -> watch::Receiver<Held> {
+        self.held.subscribe()
+    }
+
+    /// Notes that the broker has refused a job's copy.
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a job was handed out.
+    pub(super) fn take(&self) {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether jobs are in hand, or were when it ended.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.jobs.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes that a job of a lane was acknowledged.
+    pub(super) fn settled(&self, lane: Lane) {
+        self.jobs.fetch_sub(1, Ordering::Relaxed);
+        self.settled.send_if_modified(|last| {
+            let other = *last != Some(lane);
+            *last = Some(lane);
+            other
+        });
+    }
+
+    /// The lanes of which a job was acknowledged, as they change.
+    pub(super) fn lanes_settled(&self) -> watch::Receiver<Option<Lane>> {
+        self.settled.subscribe()
+    }
+
+    /// What is wrong with a message that came in on a channel of ours, if anything is.
+    pub(super) fn unfit(&self, channel: ChannelId, message: &Message) -> Option<Unfit> {
+        self.findings.take(channel, message.delivery_tag)
+    }
+
     /// Ends the session. Who owns it builds another one.
     pub(super) fn end(&self, why: impl Into<String>) {
+        let why = why.into();
+        if !cure(&why).is_empty() {
+            self.publisher.use_fewer();
+        }
         self.down.send_if_modified(|down| {
             let first = down.is_none();
             if first {
-                *down = Some(why.into());
+                *down = Some(why);
             }
             first
         });
@@ -334,41 +449,4 @@ impl Session {
         }
         tokio::join!(close(&self.consume), self.publisher.close());
     }
-}
-
-/// Registers a lane's consumer, if it has none.
-pub(super) async fn consume(broker: &Broker, inlet: &mut Inlet) -> Result<(), Fault> {
-    if !matches!(inlet.flow, Flow::Shut) {
-        return Ok(());
-    }
-    let lane = inlet.lane;
-    let queue = broker.topology.lane(lane);
-    let consumer = inlet.channel.basic_consume(
-        short(&queue),
-        short(&format!("banshi.{lane}")),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    match consumer.await {
-        Ok(consumer) => {
-            inlet.flow = Flow::Open(consumer);
-            Ok(())
-        }
-        Err(error) => {
-            let lasting = is_missing(&error) || error.is_amqp_soft_error() && is_forbidden(&error);
-            let outage = outage(
-                format!("cannot consume from queue {queue} at {broker}"),
-                error,
-            );
-            Err(if lasting {
-                Fault::Lasting(outage)
-            } else {
-                Fault::Passing(outage)
-            })
-        }
-    }
-}
-
-fn is_forbidden(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == 403)
 }

@@ -5,9 +5,12 @@
 //! may be the only copy. If we crash here, some of it exists already, and the next start declares
 //! the rest.
 
+use std::sync::Once;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use tracing::warn;
 
 use super::properties::short;
 use crate::config;
@@ -26,12 +29,17 @@ struct Exchange {
 
 /// A queue and its only binding. All are durable.
 #[derive(Debug)]
-struct Queue {
-    name: String,
-    arguments: Vec<(&'static str, Argument)>,
+pub(super) struct Queue {
+    pub(super) name: String,
+    arguments: Arguments,
+    /// Those that an earlier version gave it. A queue that stands with them is used as it is until
+    /// it is migrated: a new version must be able to work at once.
+    earlier: Option<Arguments>,
     exchange: String,
     key: String,
 }
+
+type Arguments = Vec<(&'static str, Argument)>;
 
 /// The value of a queue's argument.
 #[derive(Debug)]
@@ -46,6 +54,33 @@ pub(super) struct Topology {
     prefix: String,
     exchanges: Vec<Exchange>,
     queues: Vec<Queue>,
+    /// That a queue stands with earlier arguments is said once.
+    told: Once,
+}
+
+/// How something stands at the broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// As it must.
+    Well,
+    /// With the arguments that an earlier version gave it.
+    Earlier,
+    /// With others; the broker's words.
+    Otherwise(String),
+    /// Not at all.
+    Missing,
+    /// There, but this user may not see how; the broker's words.
+    Unseen(String),
+}
+
+/// What a queue holds, as the broker counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Messages that nobody has taken.
+    pub(super) ready: u32,
+    /// Consumers, and messages that were taken out to look at and not yet given back. With 0 here
+    /// and 0 ready a quorum queue holds nothing (seen on 3.10, 4.0 and 4.3).
+    pub(super) hands: u32,
 }
 
 /// Why the topology is not as it must be.
@@ -62,7 +97,9 @@ pub(super) enum Unfit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cure {
     Create,
+    Migrate,
     Replace,
+    Permit,
     Configure,
     Write,
 }
@@ -74,10 +111,23 @@ impl Cure {
                 "create what is missing (start one worker with \
                  queue.topology = \"declare\"), or check queue.prefix ({prefix})"
             ),
-            Cure::Replace => "arguments cannot be changed: empty it and delete it (rabbitmqctl \
-                              delete_queue NAME), or choose another queue.prefix, or use it as it \
-                              is with queue.topology = \"verify\""
+            Cure::Migrate => "run `banshi topology migrate`: it gives these queues their arguments \
+                              and keeps what is in them"
                 .to_owned(),
+            Cure::Replace => {
+                "arguments cannot be changed. Use it as it is with queue.topology = \"verify\", or \
+                 choose another queue.prefix; or, once rabbitmqctl list_queues -p VHOST name \
+                 messages says that there is nothing in it (0), delete it (rabbitmqctl \
+                 delete_queue -p VHOST NAME): what is in a queue goes with it"
+                    .to_owned()
+            }
+            Cure::Permit => {
+                "that is the broker's own rule, and nothing has to be deleted. A limit on queues is \
+                 raised with rabbitmqctl set_vhost_limits -p VHOST '{\"max-queues\": N}' or cleared \
+                 with rabbitmqctl clear_vhost_limits -p VHOST; one of the whole cluster is \
+                 cluster_queue_limit in its rabbitmq.conf. The broker's log says more"
+                    .to_owned()
+            }
             Cure::Configure => format!(
                 "give this user the permission \"configure\" on {prefix}.*, or set \
                  queue.topology = \"verify\""
@@ -142,6 +192,7 @@ impl Topology {
             queues.push(Queue {
                 name: name(&format!("jobs.{lane}")),
                 arguments,
+                earlier: None,
                 exchange: name("jobs"),
                 key: lane.as_str().to_owned(),
             });
@@ -159,26 +210,30 @@ impl Topology {
             queues.push(Queue {
                 name: retry.clone(),
                 arguments,
+                earlier: None,
                 exchange: retry,
                 key: String::new(),
             });
         }
+        // Looking at these gives messages back to them, which counts as a delivery below 4.3; from
+        // 4.0 the default limit is 20, after which a queue without a dead-letter exchange drops the
+        // message. -1 (no limit) is refused by 3.10, so the limit is one that is never reached, the
+        // same on every version. By reject-publish a length that a policy sets refuses the newest
+        // job, which its worker then holds or its lane keeps; the default would drop the oldest.
+        let limit = || ("x-delivery-limit", Argument::Number(1_000_000_000));
+        let quorum = || ("x-queue-type", text("quorum"));
+        let kept = || vec![quorum(), limit(), ("x-overflow", text("reject-publish"))];
         queues.push(Queue {
             name: name("dead"),
-            arguments: vec![
-                ("x-queue-type", text("quorum")),
-                // Looking at the dead queue gives messages back to it, which counts as a
-                // delivery below 4.3; from 4.0 the default limit is 20, after which a queue
-                // without a dead-letter exchange drops the message. -1 (no limit) is refused by
-                // 3.10, so the limit is one that is never reached, the same on every version.
-                ("x-delivery-limit", Argument::Number(1_000_000_000)),
-            ],
+            arguments: kept(),
+            earlier: Some(vec![quorum(), limit()]),
             exchange: name("dlx"),
             key: "dead".to_owned(),
         });
         queues.push(Queue {
             name: name("unrouted"),
-            arguments: vec![("x-queue-type", text("quorum"))],
+            arguments: kept(),
+            earlier: Some(vec![quorum()]),
             exchange: name("unrouted"),
             key: String::new(),
         });
@@ -191,6 +246,7 @@ impl Topology {
                 ("x-max-age", text("30D")),
                 ("x-max-length-bytes", Argument::Number(5_000_000_000)),
             ],
+            earlier: None,
             exchange: name("events"),
             key: "#".to_owned(),
         });
@@ -198,6 +254,7 @@ impl Topology {
             prefix: prefix.to_owned(),
             exchanges,
             queues,
+            told: Once::new(),
         }
     }
 
@@ -209,24 +266,40 @@ impl Topology {
     ) -> Result<(), Unfit> {
         let passive = mode == config::Topology::Verify;
         let mut wrong = Vec::new();
+        let mut earlier = Vec::new();
         let mut channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
             let result = exchange.ensure(&channel, passive).await;
             let what = format!("exchange {}", exchange.name);
-            note(result, &what, mode, exchange.workers, &mut wrong)?;
+            note(result, &what, mode, exchange.workers, false, &mut wrong)?;
             reopen(&mut channel, connection).await?;
         }
         for queue in &self.queues {
-            let result = queue.ensure(&channel, passive).await;
-            // Whether a lane may be read shows when it is.
-            note(
-                result,
-                &format!("queue {}", queue.name),
-                mode,
-                false,
-                &mut wrong,
-            )?;
+            let mut result = queue.ensure(&channel, passive).await;
             reopen(&mut channel, connection).await?;
+            if result.as_ref().is_err_and(is_inequivalent)
+                && self
+                    .stands_as_earlier(queue, &mut channel, connection)
+                    .await?
+            {
+                earlier.push(queue.name.as_str());
+                result = Ok(());
+            }
+            // Whether a lane may be read shows when it is.
+            let (what, ours) = (format!("queue {}", queue.name), queue.earlier.is_some());
+            note(result, &what, mode, false, ours, &mut wrong)?;
+        }
+        if !earlier.is_empty() {
+            self.told.call_once(|| {
+                warn!(
+                    queues = earlier.join(", "),
+                    "these queues stand with the arguments of an earlier version and are used as \
+                     they are: a policy with max-length can drop jobs from them, and RabbitMQ 4 \
+                     drops from {}.unrouted what was looked at 21 times; once every worker is of \
+                     this version, `banshi topology migrate` mends that and keeps what is in them",
+                    self.prefix
+                );
+            });
         }
         if !wrong.is_empty() {
             wrong.sort_by_key(|(_, cure)| *cure);
@@ -242,6 +315,94 @@ impl Topology {
         // Nothing is in doubt any more, so a close that fails changes nothing.
         drop(channel.close(200, "OK".into()).await);
         Ok(())
+    }
+
+    /// Whether a queue stands with the arguments that an earlier version gave it. It is bound
+    /// again then, unless a migration has just taken it out of its exchange.
+    async fn stands_as_earlier(
+        &self,
+        queue: &Queue,
+        channel: &mut Channel,
+        connection: &Connection,
+    ) -> Result<bool, lapin::Error> {
+        let Some(earlier) = &queue.earlier else {
+            return Ok(false);
+        };
+        let declared = queue.declare(channel, earlier).await;
+        reopen(channel, connection).await?;
+        if declared.is_err() {
+            return Ok(false);
+        }
+        let migrating = ask(channel, &self.migrating(queue)).await.is_ok();
+        reopen(channel, connection).await?;
+        if !migrating {
+            queue.bind(channel).await?;
+        }
+        Ok(true)
+    }
+
+    /// How everything stands, in the order of the table: what it is, how, and what a queue holds.
+    /// Changes nothing.
+    pub(super) async fn look(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<(String, Stand, Option<Held>)>, lapin::Error> {
+        let mut found = Vec::new();
+        let mut channel = connection.create_channel().await?;
+        for exchange in &self.exchanges {
+            let mut result = exchange.ensure(&channel, true).await;
+            if result.is_ok() {
+                result = exchange.ensure(&channel, false).await;
+            }
+            reopen(&mut channel, connection).await?;
+            found.push((format!("exchange {}", exchange.name), stand(result)?, None));
+        }
+        for queue in &self.queues {
+            let (stand, held) = self.look_at(queue, connection).await?;
+            found.push((format!("queue {}", queue.name), stand, held));
+        }
+        Ok(found)
+    }
+
+    /// How one queue stands, and what it holds.
+    pub(super) async fn look_at(
+        &self,
+        queue: &Queue,
+        connection: &Connection,
+    ) -> Result<(Stand, Option<Held>), lapin::Error> {
+        let mut channel = connection.create_channel().await?;
+        // Looked for first: to declare what is not there would make it.
+        let held = match ask(&channel, &queue.name).await {
+            Ok(held) => held,
+            Err(error) => return Ok((stand(Err(error))?, None)),
+        };
+        let mut stand = stand(queue.declare(&channel, &queue.arguments).await)?;
+        reopen(&mut channel, connection).await?;
+        if let (Stand::Otherwise(_), Some(earlier)) = (&stand, &queue.earlier)
+            && queue.declare(&channel, earlier).await.is_ok()
+        {
+            stand = Stand::Earlier;
+        }
+        if channel.status().connected() {
+            channel.close(200, "OK".into()).await?;
+        }
+        Ok((stand, Some(held)))
+    }
+
+    /// The queues that hold what nobody works on, which a migration moves.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter().filter(|queue| queue.earlier.is_some())
+    }
+
+    /// Whoever would be told of earlier arguments is about to mend them.
+    pub(super) fn is_told(&self) {
+        self.told.call_once(|| ());
+    }
+
+    /// Where a migration keeps what is in a queue meanwhile.
+    pub(super) fn migrating(&self, queue: &Queue) -> String {
+        let rest = queue.name.strip_prefix(&self.prefix).unwrap_or_default();
+        format!("{}.migrating{rest}", self.prefix)
     }
 
     /// The name of a lane's queue.
@@ -292,47 +453,127 @@ impl Exchange {
 }
 
 impl Queue {
-    async fn ensure(&self, channel: &Channel, passive: bool) -> Result<(), lapin::Error> {
-        let mut arguments = FieldTable::default();
-        for (name, value) in &self.arguments {
-            let value = match value {
-                Argument::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
-                Argument::Number(number) => AMQPValue::LongLongInt(*number),
-            };
-            arguments.insert((*name).into(), value);
-        }
-        let options = QueueDeclareOptions {
-            passive,
-            durable: true,
-            ..Default::default()
-        };
-        channel
-            .queue_declare(short(&self.name), options, arguments)
-            .await?;
+    /// Whether the key of a message says why it is here, and not the queue.
+    pub(super) fn tells_by_key(&self) -> bool {
+        self.key.is_empty()
+    }
+
+    pub(super) async fn ensure(
+        &self,
+        channel: &Channel,
+        passive: bool,
+    ) -> Result<(), lapin::Error> {
         if passive {
             // The protocol cannot ask for a binding; what is not bound shows when it is used.
+            ask(channel, &self.name).await?;
             return Ok(());
         }
+        self.declare(channel, &self.arguments).await?;
+        self.bind(channel).await
+    }
+
+    /// Declares it with what a migration of it needs to keep for a while, under another name.
+    pub(super) async fn declare_as(
+        &self,
+        channel: &Channel,
+        name: &str,
+    ) -> Result<(), lapin::Error> {
+        declare(channel, name, &self.arguments).await
+    }
+
+    async fn declare(&self, channel: &Channel, arguments: &Arguments) -> Result<(), lapin::Error> {
+        declare(channel, &self.name, arguments).await
+    }
+
+    async fn bind(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        self.bind_as(channel, &self.name).await
+    }
+
+    /// Binds a queue of another name in this one's place.
+    pub(super) async fn bind_as(&self, channel: &Channel, name: &str) -> Result<(), lapin::Error> {
         let bind = QueueBindOptions::default();
         let (exchange, key) = (short(&self.exchange), short(&self.key));
         channel
-            .queue_bind(
-                short(&self.name),
-                exchange,
-                key,
-                bind,
-                FieldTable::default(),
-            )
+            .queue_bind(short(name), exchange, key, bind, FieldTable::default())
+            .await
+    }
+
+    /// The end of that. Fine if there is no such binding.
+    pub(super) async fn unbind_as(
+        &self,
+        channel: &Channel,
+        name: &str,
+    ) -> Result<(), lapin::Error> {
+        let (exchange, key) = (short(&self.exchange), short(&self.key));
+        channel
+            .queue_unbind(short(name), exchange, key, FieldTable::default())
             .await
     }
 }
 
-/// Turns the broker's refusal of one thing into a line about it; anything else ends the walk.
+async fn declare(channel: &Channel, name: &str, arguments: &Arguments) -> Result<(), lapin::Error> {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(LongString::from(text.as_str())),
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+        };
+        table.insert((*name).into(), value);
+    }
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    channel.queue_declare(short(name), options, table).await?;
+    Ok(())
+}
+
+/// What a queue holds, if it is there.
+pub(super) async fn ask(channel: &Channel, name: &str) -> Result<Held, lapin::Error> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        durable: true,
+        ..Default::default()
+    };
+    let asked = channel.queue_declare(short(name), options, FieldTable::default());
+    let queue = asked.await?;
+    Ok(Held {
+        ready: queue.message_count(),
+        hands: queue.consumer_count(),
+    })
+}
+
+/// What the answer to a declaration says of what stands.
+fn stand(answer: Result<(), lapin::Error>) -> Result<Stand, lapin::Error> {
+    let Err(error) = answer else {
+        return Ok(Stand::Well);
+    };
+    let ErrorKind::ProtocolError(refusal) = error.kind() else {
+        return Err(error);
+    };
+    let said = refusal.get_message().as_str();
+    match refusal.get_id() {
+        404 if is_missing(&error) => Ok(Stand::Missing),
+        403 => Ok(Stand::Unseen(said.to_owned())),
+        406 => Ok(Stand::Otherwise(said.to_owned())),
+        _ => Err(error),
+    }
+}
+
+/// It stands with other arguments. Other 406s are rules of the broker.
+pub(super) fn is_inequivalent(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal)
+        if refusal.get_id() == 406 && refusal.get_message().as_str().contains("inequivalent arg"))
+}
+
+/// Turns the broker's refusal of one thing into a line about it; anything else ends the walk. A
+/// worker needs some things to be there, and a migration moves what is in others.
 fn note(
     result: Result<(), lapin::Error>,
     what: &str,
     mode: config::Topology,
     needed: bool,
+    moved: bool,
     wrong: &mut Vec<(String, Cure)>,
 ) -> Result<(), Unfit> {
     let Err(error) = result else { return Ok(()) };
@@ -345,10 +586,11 @@ fn note(
         (404, config::Topology::Verify) if said.starts_with("NOT_FOUND - no ") => {
             (format!("{what} is not there"), Cure::Create)
         }
-        (406, _) => (
+        (406, _) if is_inequivalent(&error) => (
             format!("{what} stands with other arguments: {said}"),
-            Cure::Replace,
+            if moved { Cure::Migrate } else { Cure::Replace },
         ),
+        (406, _) => (format!("{what} is refused: {said}"), Cure::Permit),
         (403, config::Topology::Declare) => (
             format!("{what} may not be declared: {said}"),
             Cure::Configure,
@@ -368,4 +610,10 @@ async fn reopen(channel: &mut Channel, connection: &Connection) -> Result<(), la
         *channel = connection.create_channel().await?;
     }
     Ok(())
+}
+
+/// `NOT_FOUND - no exchange …` or `… no queue …`. Other 404s are queues that exist but are out.
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal)
+        if refusal.get_message().as_str().starts_with("NOT_FOUND - no "))
 }

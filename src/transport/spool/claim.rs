@@ -4,26 +4,33 @@
 //! not settled without giving it back. If we crash here, the claim is in our folder, and the next
 //! worker gives it back.
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use metrics::gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::folders::{CLAIMED, Home, JOBS, RETRY, is_job, read_job};
+use super::folders::{Back, CLAIMED, Home, JOBS, Kind, RETRY, kind, open_job, read_job};
 use super::ticket::{Ticket, millis, unix_millis};
 use super::{Handle, LOOK};
 use crate::disk;
 use crate::problem::{Outage, Part};
+use crate::telemetry::metric;
+use crate::timing::Deadline;
 use crate::transport::{self, Delivery, Lane, retry_wait};
 
-/// How long a file that cannot be taken is left alone.
-const SHUN: Duration = Duration::from_secs(60);
+/// How long a file whose name ends otherwise than a job's may be one that is still being written.
+const WRITTEN: Duration = Duration::from_secs(60);
+
+/// How many files that are no jobs are remembered as said.
+const SAID: usize = 1000;
 
 /// How many names of a folder are held in memory. The rest is found when these are handed out.
 const LISTING: usize = 10_000;
@@ -37,9 +44,18 @@ pub(super) struct Claim {
     /// Whether a worker has had it. Before that, giving it back is not a try.
     handed_out: AtomicBool,
     settled: AtomicBool,
+    /// Whether the disk did not do what was asked: then giving it back is not a try either.
+    excused: AtomicBool,
 }
 
 impl Claim {
+    /// The disk did not do what was asked: no more jobs come in until it does, and this one's end
+    /// is not its own fault.
+    pub(super) fn excuse(&self) {
+        self.home.doubt();
+        self.excused.store(true, Ordering::SeqCst);
+    }
+
     fn is_settled(&self) -> bool {
         self.settled.load(Ordering::SeqCst)
     }
@@ -97,19 +113,16 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let back = match self.handed_out.load(Ordering::SeqCst) {
-            _ if self.is_settled() => return,
-            true => self.home.give_back(&self.path, &self.ticket),
-            false => self.release(),
-        };
-        match back {
-            Ok(()) => {}
-            // Given back when the intake closed.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot give back {}: {error}", self.path.display())
-            }
+        if self.is_settled() {
+            return;
         }
+        let flag = |flag: &AtomicBool| flag.load(Ordering::SeqCst);
+        let back = match (flag(&self.handed_out), flag(&self.excused)) {
+            (false, _) => Back::AsItWas,
+            (true, true) => Back::Later,
+            (true, false) => Back::Tried,
+        };
+        self.home.let_go(&self.path, &self.ticket, back);
     }
 }
 
@@ -123,6 +136,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Puts the job back as it was.
+    pub(super) fn release(&self) -> io::Result<()> {
+        self.claim.release()
+    }
+
     pub(super) fn hand_out(self, permit: OwnedSemaphorePermit) -> Delivery {
         let Found {
             claim,
@@ -139,6 +157,7 @@ impl Found {
             correlation_id: None,
             reply_to: None,
             traceparent: None,
+            deadline: Deadline::NONE,
             handle: transport::Handle::Spool(Handle {
                 claim: Arc::new(claim),
                 _permit: permit,
@@ -157,8 +176,8 @@ pub(super) struct Finder {
     jobs: VecDeque<OsString>,
     /// When dead workers and `retry/` were last looked at.
     looked: Option<Instant>,
-    /// Files that could not be taken, and when.
-    shunned: BTreeMap<OsString, Instant>,
+    /// Files among the jobs that are none, as far as they were said.
+    ignored: BTreeSet<OsString>,
 }
 
 impl Finder {
@@ -168,7 +187,7 @@ impl Finder {
             retries: VecDeque::new(),
             jobs: VecDeque::new(),
             looked: None,
-            shunned: BTreeMap::new(),
+            ignored: BTreeSet::new(),
         }
     }
 
@@ -204,76 +223,129 @@ impl Finder {
             let path = path.to_owned();
             move |error| disk::outage(Part::Transport, "list", &path, error)
         };
+        self.home.settle_loose();
         self.home
             .sweep()
             .map_err(outage(&self.home.folder(CLAIMED)))?;
         let mut waiting = Oldest::default();
         for entry in fs::read_dir(&retry).map_err(outage(&retry))? {
-            let file = entry.map_err(outage(&retry))?.file_name();
-            if let Some(ticket) = Ticket::parse(&file) {
+            let entry = entry.map_err(outage(&retry))?;
+            let file = entry.file_name();
+            if let Some(ticket) = Ticket::parse(&file)
+                && !self.home.unsettled.shuns(&entry.path(), entry.ino())
+            {
                 waiting.add((ticket, file));
             }
         }
         self.retries = waiting.sorted();
-        self.shunned.retain(|_, since| since.elapsed() < SHUN);
+        self.home.count_unsettled();
         Ok(())
     }
 
-    /// The oldest jobs, by time and name.
-    fn list_jobs(&self) -> Result<VecDeque<OsString>, Outage> {
+    /// The oldest jobs, by time and name. A file that cannot be looked at holds up no other.
+    fn list_jobs(&mut self) -> Result<VecDeque<OsString>, Outage> {
         let jobs = self.home.folder(JOBS);
-        let list = || {
-            let mut oldest = Oldest::default();
-            for entry in fs::read_dir(&jobs)? {
-                let entry = entry?;
-                if is_job(&entry)? && !self.shunned.contains_key(&entry.file_name()) {
-                    match entry.metadata().and_then(|metadata| metadata.modified()) {
-                        Ok(modified) => oldest.add((modified, entry.file_name())),
-                        // Claimed by another worker meanwhile.
-                        Err(error) if error.kind() == ErrorKind::NotFound => {}
-                        Err(error) => return Err(error),
-                    }
+        let outage = |error| disk::outage(Part::Transport, "list", &jobs, error);
+        let mut oldest = Oldest::default();
+        let mut ignored = Ignored::default();
+        let mut first = Ok(());
+        for entry in fs::read_dir(&jobs).map_err(outage)? {
+            let looked = entry.and_then(|entry| match kind(&entry)? {
+                Kind::Job => self.age(&entry),
+                Kind::Hidden => Ok(None),
+                kind => {
+                    ignored.add(&entry, kind);
+                    Ok(None)
                 }
+            });
+            match looked {
+                Ok(Some(job)) => oldest.add(job),
+                Ok(None) => {}
+                Err(error) => first = first.and(Err(error)),
             }
-            Ok(oldest.sorted().into_iter().map(|(_, file)| file).collect())
-        };
-        list().map_err(|error| disk::outage(Part::Transport, "list", &jobs, error))
+        }
+        self.say_ignored(ignored);
+        let oldest = oldest.sorted();
+        if oldest.is_empty() {
+            first.map_err(outage)?;
+        }
+        Ok(oldest.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// A job and its age, unless it is to be left alone.
+    fn age(&self, entry: &DirEntry) -> io::Result<Option<(SystemTime, OsString)>> {
+        if self.home.unsettled.shuns(&entry.path(), entry.ino()) {
+            return Ok(None);
+        }
+        match entry.metadata().and_then(|metadata| metadata.modified()) {
+            Ok(modified) => Ok(Some((modified, entry.file_name()))),
+            // Claimed by another worker meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says of each file once that it is not taken, and what to do.
+    fn say_ignored(&mut self, ignored: Ignored) {
+        gauge!(metric::SPOOL_IGNORED).set(ignored.count as f64);
+        let jobs = self.home.folder(JOBS);
+        for (file, fix) in &ignored.said {
+            if !self.ignored.contains(file) {
+                let path = jobs.join(file);
+                tracing::warn!(file = %path.display(), "{} is not taken: {fix}", path.display());
+            }
+        }
+        self.ignored = ignored.said.into_iter().map(|(file, _)| file).collect();
     }
 
     /// Moves a job into our folder and reads it. `None` when another worker was faster, or the
-    /// file is none that can be taken.
-    fn claim(
-        &mut self,
-        folder: &str,
-        file: &OsStr,
-        ticket: Ticket,
-    ) -> Result<Option<Found>, Outage> {
+    /// file is none that can be taken: that one stays where it is.
+    fn claim(&self, folder: &str, file: &OsStr, ticket: Ticket) -> Result<Option<Found>, Outage> {
         let home = &self.home;
         let from = home.folder(folder).join(file);
+        let outage = |error| disk::outage(Part::Transport, "claim", &from, error);
+        // Before it is moved: moving takes no right to the file, putting it back would.
+        match open_job(&from) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && home.dir.exists() => {
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(outage(error)),
+            Err(error) => {
+                unreadable(home, &from, &error);
+                return Ok(None);
+            }
+        }
         let ticket = Ticket {
             due: 0,
             token: home.token(),
             ..ticket
         };
         let path = home.dir.join(ticket.to_string());
-        let outage = |error| disk::outage(Part::Transport, "claim", &from, error);
         match fs::rename(&from, &path) {
             Ok(()) => {}
             // One of several workers gets it: a rename is done once.
             Err(error) if error.kind() == ErrorKind::NotFound && home.dir.exists() => {
                 return Ok(None);
             }
+            // This file's own trouble (it cannot be changed, its folder is sticky), where EACCES
+            // is that of a folder.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                home.cannot("claim", &from, &error);
+                return Ok(None);
+            }
             Err(error) => return Err(outage(error)),
         }
         match read_job(&path) {
             Ok(body) => {
-                let (handed_out, settled) = (AtomicBool::new(false), AtomicBool::new(false));
+                home.unstuck(&from);
                 let claim = Claim {
                     home: Arc::clone(home),
                     path,
                     ticket,
-                    handed_out,
-                    settled,
+                    handed_out: AtomicBool::new(false),
+                    settled: AtomicBool::new(false),
+                    excused: AtomicBool::new(false),
                 };
                 let waited = folder == RETRY;
                 Ok(Some(Found {
@@ -283,16 +355,64 @@ impl Finder {
                 }))
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read {}, and leave it there: {error}", from.display());
-                let due = unix_millis() + millis(SHUN);
-                let file = home
-                    .put_back(&path, Ticket { due, ..ticket })
-                    .map_err(outage)?;
-                self.shunned.insert(file, Instant::now());
+                let back = match folder {
+                    RETRY => fs::rename(&path, &from).map(|()| from.clone()),
+                    _ => home.put_back(&path, ticket.clone()),
+                };
+                match back {
+                    Ok(back) => unreadable(home, &back, &error),
+                    Err(_) => home.let_go(&path, &ticket, Back::AsItWas),
+                }
                 Ok(None)
             }
         }
     }
+}
+
+fn unreadable(home: &Home, path: &Path, error: &io::Error) {
+    let fix = match error.kind() {
+        ErrorKind::PermissionDenied => "let the user that banshi runs as read it",
+        kind => disk::fix(kind),
+    };
+    let message = format!(
+        "cannot read {}, and leave it there: {error}; {fix}, and it is taken within a minute",
+        path.display()
+    );
+    home.stuck(path, "unreadable", &message);
+}
+
+/// Files among the jobs that are none: how many, and the first of them, with what to do.
+#[derive(Default)]
+struct Ignored {
+    count: usize,
+    said: Vec<(OsString, &'static str)>,
+}
+
+impl Ignored {
+    fn add(&mut self, entry: &DirEntry, kind: Kind) {
+        self.count += 1;
+        let file = entry.file_name();
+        let small = file.as_encoded_bytes().to_ascii_lowercase();
+        let fix = match kind {
+            Kind::Link => "it is a link; move the file itself there",
+            Kind::NoFile => "it is no regular file; move the jobs themselves there",
+            _ if small.ends_with(b".json") => {
+                "rename it so that it ends in .json, in small letters"
+            }
+            _ if is_being_written(entry) => return,
+            _ => "its name does not end in .json; rename it if it is a job, or move it elsewhere",
+        };
+        if self.said.len() < SAID {
+            self.said.push((file, fix));
+        }
+    }
+}
+
+/// Whether a file was changed so short a time ago that it may get its name yet.
+fn is_being_written(entry: &DirEntry) -> bool {
+    let modified = entry.metadata().and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+    age.is_none_or(|age| age < WRITTEN)
 }
 
 /// The first of many, in order, without holding them all.

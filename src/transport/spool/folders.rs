@@ -1,22 +1,28 @@
 //! The folders of a spool, and a worker's own among them.
 //!
 //! Takes the folder's path, gives a [`Home`]. Never writes over a file that may be somebody
-//! else's, and never takes from a worker that lives. If we crash here, a job is in one of two
-//! folders, or in both.
+//! else's, never links one that is, and never takes from a worker that lives. If we crash here, a
+//! job is in one of two folders, or in both.
 
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::ticket::{REASON, Ticket, millis, unix_millis};
-use crate::disk;
+use super::unsettled::Unsettled;
+use crate::disk::{self, Calls};
 use crate::problem::{Outage, Part};
-use crate::transport::{Reason, retry_wait};
+use crate::transport::{Reason, State, retry_wait};
 
 /// The folders of a spool.
 const FOLDERS: [&str; 5] = [JOBS, CLAIMED, RETRY, EVENTS, DEAD];
@@ -37,6 +43,9 @@ const MAX_TRIES: u32 = 10;
 
 /// Bytes that must fit onto a disk that is not full.
 const ROOM: usize = 1 << 20;
+
+/// How long a folder that hangs holds up whoever leaves it.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Bytes of a file that are read as a job, far above every limit: the rest cannot make it right.
 const MAX_BODY: u64 = 64 << 20;
@@ -74,16 +83,45 @@ pub(super) struct Home {
     pub(super) spool: Spool,
     name: String,
     pub(super) dir: PathBuf,
+    /// What is under way to the disk.
+    pub(super) calls: Calls,
+    /// The user that our files belong to.
+    owner: u32,
     count: AtomicU64,
     /// Whether something could not be written since it was last seen that it can.
     doubted: AtomicBool,
+    /// Whether jobs can come in.
+    pub(super) state: watch::Sender<State>,
+    /// Jobs that nobody holds any more and that are still in our folder.
+    loose: Mutex<BTreeMap<PathBuf, Loose>>,
+    pub(super) unsettled: Unsettled,
     _lock: File,
+}
+
+/// A job that goes back.
+#[derive(Debug)]
+struct Loose {
+    ticket: Ticket,
+    back: Back,
+    /// Whether a thread is at it.
+    taken: bool,
+}
+
+/// How a job goes back that was not settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Back {
+    /// Nobody worked on it.
+    AsItWas,
+    /// After a moment: the disk did not do what was asked, which is not the job's fault.
+    Later,
+    /// Counted: it was dropped without a verdict.
+    Tried,
 }
 
 impl Home {
     /// Opens the spool and moves in. This also finds out whether files can be written and linked
     /// here, before a job depends on it.
-    pub(super) fn make(dir: &Path) -> Result<Home, Outage> {
+    pub(super) fn make(dir: &Path, calls: Calls) -> Result<Home, Outage> {
         let spool = Spool::make(dir)?;
         let name = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
         let claimed = spool.folder(CLAIMED);
@@ -95,12 +133,21 @@ impl Home {
         });
         let lock =
             lock.map_err(|error| disk::outage(Part::Transport, "open the spool", &claimed, error))?;
+        let dir = claimed.join(&name);
+        let owner = fs::metadata(&dir)
+            .map_err(|error| disk::outage(Part::Transport, "open the spool", &dir, error))?
+            .uid();
         let home = Home {
-            dir: claimed.join(&name),
+            dir,
             spool,
             name,
+            calls,
+            owner,
             count: AtomicU64::new(0),
             doubted: AtomicBool::new(false),
+            state: watch::Sender::new(State::Up),
+            loose: Mutex::default(),
+            unsettled: Unsettled::default(),
             _lock: lock,
         };
         let probe = home.dir.join(".probe");
@@ -122,6 +169,23 @@ impl Home {
     /// Something could not be written: no more jobs are to come in until it can.
     pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::SeqCst);
+    }
+
+    /// Says whether jobs can come in, and logs it when that is new.
+    pub(super) fn say(&self, state: State) {
+        self.state.send_if_modified(|old| {
+            let new = *old != state;
+            if new {
+                match &state {
+                    State::Up => {
+                        tracing::info!("jobs come in again from {}", self.spool.root.display())
+                    }
+                    State::Down(why) => tracing::warn!("no jobs come in: {why}"),
+                }
+                *old = state;
+            }
+            new
+        });
     }
 
     /// Finds out whether events can be written, if that is in doubt. A few bytes fit onto many a
@@ -192,14 +256,21 @@ impl Home {
     }
 
     /// Moves a job back as it was, and says where to.
-    pub(super) fn put_back(&self, path: &Path, ticket: Ticket) -> io::Result<OsString> {
-        if !ticket.is_fresh() {
-            let file = ticket.to_string().into();
-            return self.wait(path, ticket).map(|()| file);
+    pub(super) fn put_back(&self, path: &Path, ticket: Ticket) -> io::Result<PathBuf> {
+        if ticket.is_fresh() {
+            match self.place(path, JOBS, &ticket.name) {
+                Ok(name) => {
+                    fs::remove_file(path)?;
+                    return Ok(self.folder(JOBS).join(format!("{name}.json")));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                // It is another's, and cannot be read any more: moving takes no right to it, but
+                // a name that is ours alone.
+                Err(_) => {}
+            }
         }
-        let name = link_once(path, &self.folder(JOBS), &ticket.name)?;
-        fs::remove_file(path)?;
-        Ok(format!("{name}.json").into())
+        let to = self.folder(RETRY).join(ticket.to_string());
+        self.wait(path, ticket).map(|()| to)
     }
 
     /// Moves a job among those that wait, in one step, under a name that is ours alone.
@@ -211,41 +282,134 @@ impl Home {
     pub(super) fn bury(&self, path: &Path, name: &str, reason: &Reason) -> io::Result<()> {
         // What was not synced by its sender is ours to sync now: the claim is going to go.
         File::open(path)?.sync_all()?;
-        let dead = self.folder(DEAD);
-        let buried = link_once(path, &dead, name)?;
+        let buried = self.place(path, DEAD, name)?;
         let text = json!({ "code": reason.code, "message": reason.message, "event": reason.event });
-        let file = dead.join(format!("{buried}{REASON}.json"));
+        let file = self.folder(DEAD).join(format!("{buried}{REASON}.json"));
         disk::replace(&self.temp(), &file, format!("{text:#}\n").as_bytes())
     }
 
-    /// Gives back what dead workers held.
+    /// Gives a file a second name in a folder, as [`link_once`]. One that is another user's is
+    /// copied: where hard links are protected the kernel refuses to link it, and its owner could
+    /// go on writing to it.
+    fn place(&self, path: &Path, folder: &str, name: &str) -> io::Result<String> {
+        let dir = self.folder(folder);
+        let file = fs::symlink_metadata(path)?;
+        if !file.is_file() {
+            return Err(no_file());
+        }
+        if file.uid() == self.owner {
+            return link_once(path, &dir, name);
+        }
+        let temp = self.temp();
+        let placed = disk::stage_copy(path, &temp).and_then(|()| link_once(&temp, &dir, name));
+        disk::unstage(&temp, placed)
+    }
+
+    /// Lets go of a job in our folder, which goes back: at once, on a thread that may hang, or at
+    /// the latest when dead workers are looked for.
+    pub(super) fn let_go(self: &Arc<Home>, path: &Path, ticket: &Ticket, back: Back) {
+        let loose = Loose {
+            ticket: ticket.clone(),
+            back,
+            taken: false,
+        };
+        self.loose().insert(path.to_owned(), loose);
+        let home = Arc::clone(self);
+        self.calls.begin(move || home.settle_loose());
+    }
+
+    /// Gives back the jobs that nobody holds any more.
+    pub(super) fn settle_loose(&self) {
+        let mut left = Vec::new();
+        // Each is taken by one thread, and no lock is held while the disk is asked.
+        while let Some((path, ticket, back)) = self.take_loose() {
+            let gone = match back {
+                Back::AsItWas => self.put_back(&path, ticket).map(|_| ()),
+                Back::Tried => self.give_back(&path, &ticket),
+                Back::Later => {
+                    let due = unix_millis() + millis(retry_wait(1).1);
+                    self.wait(&path, Ticket { due, ..ticket })
+                }
+            };
+            match gone {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    self.cannot("give back", &path, &error);
+                    left.push(path);
+                }
+                // Where it is not found it was given back when the intake closed.
+                _ => {
+                    self.unstuck(&path);
+                    self.loose().remove(&path);
+                }
+            }
+        }
+        let mut loose = self.loose();
+        for path in left {
+            loose.entry(path).and_modify(|loose| loose.taken = false);
+        }
+    }
+
+    fn take_loose(&self) -> Option<(PathBuf, Ticket, Back)> {
+        let mut loose = self.loose();
+        let (path, loose) = loose.iter_mut().find(|(_, loose)| !loose.taken)?;
+        loose.taken = true;
+        Some((path.clone(), loose.ticket.clone(), loose.back))
+    }
+
+    /// How many jobs are on their way back.
+    pub(super) fn count_loose(&self) -> u64 {
+        let loose = self.loose();
+        let moving = loose.keys().filter(|path| !self.unsettled.holds(path));
+        moving.count() as u64
+    }
+
+    fn loose(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Loose>> {
+        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers and says what could not be done to a file.
+    pub(super) fn cannot(&self, what: &str, path: &Path, error: &io::Error) {
+        let fix = disk::fix(error.kind());
+        let message = format!("cannot {what} {}: {error}; {fix}", path.display());
+        self.stuck(path, "unsettled", &message);
+    }
+
+    /// Gives back what dead workers held. One that cannot be taken over holds up no other.
+    ///
+    /// # Errors
+    /// The first of the folder itself. What a worker's folder or file met is said of that.
     pub(super) fn sweep(&self) -> io::Result<()> {
+        let mut first = Ok(());
         for entry in fs::read_dir(self.folder(CLAIMED))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let ours = name
-                .to_str()
-                .is_none_or(|name| name.starts_with('.') || name == self.name);
-            if ours || !entry.file_type()?.is_dir() {
-                continue;
-            }
-            if let Err(error) = self.inherit(&entry.path()) {
-                tracing::warn!(%error, "cannot take over {}: {error}", entry.path().display());
-            }
+            first = first.and(entry.and_then(|entry| self.visit(&entry)));
+        }
+        first
+    }
+
+    fn visit(&self, entry: &fs::DirEntry) -> io::Result<()> {
+        let (path, name) = (entry.path(), entry.file_name());
+        if is_hidden(&name) || name == *self.name || !entry.file_type()?.is_dir() {
+            return Ok(());
+        }
+        match self.inherit(&path) {
+            Ok(()) => self.unstuck(&path),
+            // Another worker took it over first.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => self.cannot("take over the jobs of a dead worker in", &path, &error),
         }
         Ok(())
     }
 
     fn inherit(&self, dir: &Path) -> io::Result<()> {
-        let lock = match File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(LOCK))
-        {
+        let file = dir.join(LOCK);
+        let mut options = File::options();
+        let lock = options.read(true).write(true).create(true).truncate(false);
+        let lock = match lock.open(&file) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Another user's: that it lives can be seen without the right to write.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                File::open(&file).map_err(|_| error)?
+            }
             Err(error) => return Err(error),
         };
         match lock.try_lock() {
@@ -253,7 +417,7 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let count = self.give_back_all(dir)?;
+        let (count, left) = self.give_back_all(dir);
         if count > 0 {
             tracing::warn!(
                 count,
@@ -261,47 +425,81 @@ impl Home {
                 dir.display()
             );
         }
-        remove(&dir.join(LOCK))?;
+        if left.is_err() {
+            // The folder stays for what is left in it, of which each was said.
+            return Ok(());
+        }
+        remove(&file)?;
         fs::remove_dir(dir)
     }
 
-    /// Gives back every job in a worker's folder, and removes what was only half written.
-    pub(super) fn give_back_all(&self, dir: &Path) -> io::Result<usize> {
-        let mut count = 0;
+    /// Gives back every job in a worker's folder, and removes what was only half written. Counts
+    /// those given back; one that cannot be is said, and holds up no other. Beside them the first
+    /// error.
+    pub(super) fn give_back_all(&self, dir: &Path) -> (usize, io::Result<()>) {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             // Another worker took it over first.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return (0, Ok(())),
+            Err(error) => {
+                self.cannot("list", dir, &error);
+                return (0, Err(error));
+            }
         };
+        let (mut count, mut first) = (0, Ok(()));
         for entry in entries {
-            let entry = entry?;
-            let file = entry.file_name();
-            if file == LOCK {
-                continue;
-            }
-            if is_hidden(&file) {
-                remove(&entry.path())?;
-                continue;
-            }
-            let ticket = Ticket::parse(&file).unwrap_or_else(|| Ticket::fresh(&file, self.token()));
-            match self.give_back(&entry.path(), &ticket) {
-                Ok(()) => count += 1,
-                // Its owner settled it just now.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            match entry.and_then(|entry| self.give_back_entry(&entry)) {
+                Ok(given) => count += usize::from(given),
+                Err(error) => first = first.and(Err(error)),
             }
         }
-        Ok(count)
+        (count, first)
+    }
+
+    /// Whether it was a job that went back.
+    fn give_back_entry(&self, entry: &fs::DirEntry) -> io::Result<bool> {
+        let (path, file) = (entry.path(), entry.file_name());
+        if file == LOCK {
+            return Ok(false);
+        }
+        let given = if is_hidden(&file) {
+            remove(&path).map(|()| false)
+        } else {
+            let ticket = Ticket::parse(&file).unwrap_or_else(|| Ticket::fresh(&file, self.token()));
+            self.give_back(&path, &ticket).map(|()| true)
+        };
+        match given {
+            Ok(given) => {
+                self.unstuck(&path);
+                Ok(given)
+            }
+            // Its owner settled it just now.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => {
+                self.cannot("give back", &path, &error);
+                Err(error)
+            }
+        }
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Fails when jobs are left, and then the folder is to stay for whoever comes next.
-        let gone = remove(&self.dir.join(LOCK)).and_then(|()| fs::remove_dir(&self.dir));
-        if let Err(error) = gone {
-            tracing::warn!(%error, "cannot remove {}: {error}", self.dir.display());
+        let dir = self.dir.clone();
+        let (done, gone) = mpsc::channel::<()>();
+        // On a thread of its own: whoever drops this may serve others, and the disk may hang.
+        let leave = move || {
+            // Fails when jobs are left, and then the folder is to stay for whoever comes next.
+            let gone = remove(&dir.join(LOCK)).and_then(|()| fs::remove_dir(&dir));
+            if let Err(error) = gone {
+                tracing::warn!(%error, "cannot remove {}: {error}", dir.display());
+            }
+            drop(done);
+        };
+        match thread::Builder::new().spawn(leave) {
+            // Ready as soon as the other end is dropped.
+            Ok(_) => gone.recv_timeout(LEAVE).unwrap_or_default(),
+            Err(error) => tracing::warn!(%error, "cannot remove {}", self.dir.display()),
         }
     }
 }
@@ -343,33 +541,83 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Reads a file that was dropped in by somebody.
 pub(super) fn read_job(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "it is no regular file",
-        ));
-    }
     let mut body = Vec::new();
-    File::open(path)?.take(MAX_BODY).read_to_end(&mut body)?;
+    open_job(path)?.take(MAX_BODY).read_to_end(&mut body)?;
     Ok(body)
 }
 
-/// Whether a folder's entry is a job: a file, no link or folder, not hidden, named `*.json`.
-pub(super) fn is_job(entry: &fs::DirEntry) -> io::Result<bool> {
+/// Opens a file that was dropped in by somebody, who may put something else in its place at any
+/// moment: no link is followed, and no pipe is waited for.
+pub(super) fn open_job(path: &Path) -> io::Result<File> {
+    let kind = fs::symlink_metadata(path)?;
+    if !kind.is_file() {
+        return Err(no_file());
+    }
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(no_file()),
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "it is no regular file")
+}
+
+/// What a folder's entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file, not hidden, named `*.json`.
+    Job,
+    /// Not yet a job, or nobody's.
+    Hidden,
+    /// A link, which is not followed.
+    Link,
+    /// A folder, a pipe.
+    NoFile,
+    /// A file of another name.
+    OtherName,
+}
+
+/// What a folder's entry is.
+pub(super) fn kind(entry: &fs::DirEntry) -> io::Result<Kind> {
     let file = entry.file_name();
-    Ok(!is_hidden(&file)
-        && file.as_encoded_bytes().ends_with(b".json")
-        && entry.file_type()?.is_file())
+    if is_hidden(&file) {
+        return Ok(Kind::Hidden);
+    }
+    let kind = entry.file_type()?;
+    Ok(match kind.is_file() {
+        true if file.as_encoded_bytes().ends_with(b".json") => Kind::Job,
+        true => Kind::OtherName,
+        false if kind.is_symlink() => Kind::Link,
+        false => Kind::NoFile,
+    })
+}
+
+/// Whether a folder's entry is a job.
+pub(super) fn is_job(entry: &fs::DirEntry) -> io::Result<bool> {
+    Ok(kind(entry)? == Kind::Job)
 }
 
 fn is_hidden(file: &OsStr) -> bool {
     file.as_encoded_bytes().starts_with(b".")
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it is there. One whose name is too long for the disk is not.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::InvalidFilename
+            ) =>
+        {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 //! threads of the worker may at any time.) If we crash here, the parent sees it and has the report
 //! set by another child.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::confine;
@@ -25,7 +25,8 @@ pub fn child() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("the typesetter can't work: {error}");
+            // Nobody is left to hear it when the worker is gone.
+            drop(writeln!(io::stderr(), "the typesetter can't work: {error}"));
             ExitCode::FAILURE
         }
     }

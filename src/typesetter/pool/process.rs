@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -87,6 +88,10 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.kill_on_drop(true);
+        // A child that is taken over must find nothing worth having, and its settings come by the
+        // pipe: the worker's environment has the passwords of the broker and the store.
+        command.env_clear();
+        command.envs(backtrace());
         // mimalloc would take a gigabyte of address space in advance, which is more than
         // `render.memory`: the first thread to need a stack of its own would find no memory, and
         // a report that needs too much would end in a fault that says nothing. Like this it asks
@@ -286,6 +291,16 @@ impl Child {
             }
         }
     }
+}
+
+/// What a child may know of the worker's environment: how much a panic is to say.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the standard library's variable, and not a setting"
+)]
+fn backtrace() -> Option<(&'static str, OsString)> {
+    const NAME: &str = "RUST_BACKTRACE";
+    Some((NAME, std::env::var_os(NAME)?))
 }
 
 /// Logs what a child says on its standard error, until it ends; whether it said that it found no

@@ -1,5 +1,6 @@
 //! The broker itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -95,7 +96,9 @@ pub async fn administered(stage: Stage) -> Outcome {
     }
     // A job that is held for too long, and its worker none the wiser.
     bench.until_heard(jobs / 2).await;
-    timeout_of_consumers(&bench, 5_000).await;
+    let node = Arc::clone(bench.node());
+    node.hold_for(Duration::from_secs(5), Duration::from_secs(2))
+        .await;
     close_all_connections(&mut bench).await;
     sleep(Duration::from_secs(2)).await;
     let stopped = bench.workers()[0].typesetters();
@@ -107,7 +110,7 @@ pub async fn administered(stage: Stage) -> Outcome {
         .iter()
         .for_each(|typesetter| send("CONT", *typesetter));
     bench.fault("consumer_timeout");
-    timeout_of_consumers(&bench, 1_800_000).await;
+    node.hold_as_ever().await;
     bench.settle().await;
     // An empty queue is deleted; the workers declare it again.
     bench.delete("jobs.bulk").await;
@@ -118,21 +121,12 @@ pub async fn administered(stage: Stage) -> Outcome {
     bench.finish().await
 }
 
-async fn close_all_connections(bench: &mut Bench) {
+pub(super) async fn close_all_connections(bench: &mut Bench) {
     bench
         .node()
         .ctl(&["close_all_connections", "maintenance"])
         .await;
     bench.fault("all connections closed");
-}
-
-/// For channels that are opened from now on.
-async fn timeout_of_consumers(bench: &Bench, milliseconds: u32) {
-    let set = format!(
-        "application:set_env(rabbit, consumer_timeout, {milliseconds}), \
-         application:set_env(rabbit, channel_tick_interval, 2000)."
-    );
-    bench.node().ctl(&["eval", &set]).await;
 }
 
 /// E17: events that no queue takes, and then a full one.
@@ -164,6 +158,47 @@ pub async fn deaf(stage: Stage) -> Outcome {
     bench.fault("events unroutable");
     sleep(Duration::from_secs(stage.pick(3, 20))).await;
     bench.bind_events().await;
+    bench.finish().await
+}
+
+/// E32: workers that know every node of a cluster of three go on when one is killed that does not
+/// come back: first the one that is named first, and, once that is there again, the one named last.
+pub async fn several_named(stage: Stage) -> Outcome {
+    let nodes = Node::cluster().await;
+    // What is not a worker stays with the one in the middle, which lives.
+    let mut bench = Bench::on(&stage, &nodes[1]).await;
+    let named: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("127.0.0.1:{}", node.port()))
+        .collect();
+    let named = format!("amqp://guest:guest@{}/%2f", named.join(","));
+    bench.set("QUEUE__URL", &named);
+    let letters = mixed("e32", stage.pick(120, 600), &mut bench.rng);
+    let jobs = letters.len();
+    let mut refused = Vec::new();
+    for _ in 0..3 {
+        let mut worker = bench.worker();
+        match worker.gets_ready().await {
+            Ok(()) => bench.workers().push(worker),
+            Err(why) => refused.push(why),
+        }
+    }
+    if let Some(why) = refused.first() {
+        let mut outcome = bench.finish().await;
+        outcome.object(format!("a worker does not take {named}: {why}"));
+        return outcome;
+    }
+    let sending = bench.sending(letters, Duration::from_millis(5));
+    for (number, killed) in [(1, 0), (3, 2)] {
+        bench.until_heard(jobs * number / 5).await;
+        nodes[killed].kill().await;
+        bench.fault("one of three named nodes killed for good");
+        bench.until_heard(jobs * (number + 1) / 5).await;
+        if killed == 0 {
+            nodes[0].up().await;
+        }
+    }
+    bench.sent(sending).await;
     bench.finish().await
 }
 

@@ -2,6 +2,7 @@
 //! for as long as one likes.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -109,23 +110,32 @@ fn grows(outcome: &mut Outcome, usages: &[Usage]) {
     }
 }
 
+/// How long the broker lends a job in the soak, and how often it looks.
+const LENT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+
 /// E21: everything at random for as long as the run is to last: workers, typesetters and the
-/// broker killed, the network silent and reset, while jobs come in without an end.
+/// broker killed, the network silent and reset, connections closed by an administrator before they
+/// are a second old, alarms for longer than a job is lent, a store that hangs, messages that cannot
+/// be read and a dead queue that is deleted, while jobs come in without an end.
 pub async fn soak(stage: Stage) -> Outcome {
     let mut bench = Bench::on(&stage, stage.node()).await;
     let proxy = Proxy::to(bench.node().port()).await;
     bench.through(proxy.port());
     bench.set("QUEUE__HEARTBEAT", "2");
+    let hang = bench.hangs();
+    let node = Arc::clone(bench.node());
+    node.hold_for(LENT.0, LENT.1).await;
     bench.work(2).await;
     let until = Instant::now() + stage.soak();
     let mut round = 0;
     while Instant::now() < until {
         round += 1;
+        bench.replace_the_dead();
         let letters = mixed(&format!("e21-{round}"), 100, &mut bench.rng);
         let sending = bench.sending(letters, Duration::from_millis(10));
         let pause = bench.rng.random_range(200..3000);
         sleep(Duration::from_millis(pause)).await;
-        match bench.rng.random_range(0..10) {
+        match bench.rng.random_range(0..15) {
             0..=2 => {
                 let index = bench.rng.random_range(0..2);
                 bench.replace(index);
@@ -138,14 +148,47 @@ pub async fn soak(stage: Stage) -> Outcome {
                 }
             }
             5 => {
-                bench.node().kill().await;
+                node.kill().await;
                 sleep(Duration::from_millis(pause)).await;
-                bench.node().up().await;
+                node.up().await;
+                node.hold_for(LENT.0, LENT.1).await;
                 bench.fault("broker killed");
             }
             6 | 7 => {
                 proxy.reset();
                 bench.fault("all connections reset");
+            }
+            8 => super::wire::send_any(&mut bench).await,
+            9 | 10 => {
+                node.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+                sleep(LENT.0 + Duration::from_millis(pause)).await;
+                node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+                bench.fault("memory alarm");
+            }
+            11 => {
+                bench.delete_dead().await;
+                bench.fault("dead queue deleted");
+                let missed = Instant::now();
+                while !bench.is_there("dead").await {
+                    sleep(Duration::from_millis(200)).await;
+                    // Whether they do it in time is E28's question.
+                    if missed.elapsed() > Duration::from_secs(20) {
+                        bench.declare().await;
+                    }
+                }
+            }
+            12 => {
+                hang.begin();
+                sleep(Duration::from_millis(3 * pause)).await;
+                hang.end();
+                bench.fault("store's folder hung");
+            }
+            13 => {
+                for _ in 0..3 {
+                    super::broker::close_all_connections(&mut bench).await;
+                    let pause = bench.rng.random_range(0..1000);
+                    sleep(Duration::from_millis(pause)).await;
+                }
             }
             _ => {
                 let (up, down) = (bench.rng.random_bool(0.6), bench.rng.random_bool(0.6));
@@ -161,5 +204,6 @@ pub async fn soak(stage: Stage) -> Outcome {
         }
         bench.sent(sending).await;
     }
+    node.hold_as_ever().await;
     bench.finish().await
 }

@@ -1,10 +1,13 @@
 //! The experiments, a function each.
 
+mod admin;
 mod broken;
 mod broker;
 mod disk;
+mod ends;
 mod jobs;
 mod kills;
+mod lease;
 mod long;
 mod model;
 mod network;
@@ -12,6 +15,7 @@ mod spool;
 mod steps;
 mod store;
 mod versions;
+mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -175,5 +179,65 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "jobs repeated and contradicted at Garage, which overwrites; it and workers killed",
         in_small_run: false,
         run: |stage| Box::pin(store::overwriting(stage)),
+    },
+    Experiment {
+        name: "E24",
+        fault: "messages that cannot be read, among good jobs",
+        in_small_run: true,
+        run: |stage| Box::pin(wire::poisoned(stage)),
+    },
+    Experiment {
+        name: "E25",
+        fault: "nothing can be published for longer than eleven consumer_timeouts",
+        in_small_run: false,
+        run: |stage| Box::pin(lease::outlasted(stage)),
+    },
+    Experiment {
+        name: "E26",
+        fault: "the store's folder hangs for longer than eleven consumer_timeouts",
+        in_small_run: false,
+        run: |stage| Box::pin(lease::hung(stage)),
+    },
+    Experiment {
+        name: "E27",
+        fault: "fewer channels than jobs that end together",
+        in_small_run: true,
+        run: |stage| Box::pin(admin::few_channels(stage)),
+    },
+    Experiment {
+        name: "E28",
+        fault: "queues deleted that nobody consumes from",
+        in_small_run: false,
+        run: |stage| Box::pin(admin::deleted(stage)),
+    },
+    Experiment {
+        name: "E29",
+        fault: "a policy that lets queues hold three messages; looks at what has no lane",
+        in_small_run: false,
+        run: |stage| Box::pin(admin::policies(stage)),
+    },
+    Experiment {
+        name: "E30",
+        fault: "queues that never confirm, for replies and for events",
+        in_small_run: false,
+        run: |stage| Box::pin(lease::unconfirmed(stage)),
+    },
+    Experiment {
+        name: "E31",
+        fault: "large reports, every connection closed again and again",
+        in_small_run: false,
+        run: |stage| Box::pin(ends::sessions(stage)),
+    },
+    Experiment {
+        name: "E32",
+        fault: "one of three named nodes killed, and not started again",
+        in_small_run: false,
+        run: |stage| Box::pin(broker::several_named(stage)),
+    },
+    Experiment {
+        name: "E33",
+        fault: "stored jobs that come again to workers with other limits",
+        in_small_run: false,
+        run: |stage| Box::pin(ends::one_end(stage)),
     },
 ];

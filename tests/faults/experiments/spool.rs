@@ -43,6 +43,7 @@ impl Spool {
                 "BANSHI__STORE__URL",
                 format!("file:{}", self.path("store").display()),
             )
+            .env("BANSHI__STORE__CREATE", "always")
             .env("BANSHI__FONTS__DIR", repository("fonts"))
             .env("BANSHI__ADMIN__LISTEN", "")
             .env("BANSHI__RENDER__THREADS", "1")

@@ -1,19 +1,23 @@
 //! A bench for the RabbitMQ transport alone: a prefix of its own at a real broker, and jobs done
 //! by hand.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use banshi::config;
 use banshi::event::{Event, Kind};
 use banshi::transport::{Client, DeadJob, Delivery, Intake, State, Verdict};
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::deployment::{amqp_url, remove_topology};
+use super::{BANSHI, repository};
 
 /// In time, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -42,6 +46,7 @@ impl Bench {
             topology: config::Topology::Declare,
             prefetch: 0,
             heartbeat: 10,
+            lease: 1200,
             tls: config::Tls::default(),
         };
         Bench {
@@ -136,6 +141,56 @@ impl Bench {
             );
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Puts the queues of kept jobs in place as the first version declared them: quorum queues, and
+    /// no limit of deliveries but on the dead queue.
+    pub async fn as_the_first_version(&self) {
+        self.client().await.close().await;
+        for (queue, exchange, key, limit) in [
+            ("dead", "dlx", "dead", Some(1_000_000_000)),
+            ("unrouted", "unrouted", "", None),
+        ] {
+            let mut arguments = FieldTable::default();
+            let quorum = AMQPValue::LongString("quorum".into());
+            arguments.insert("x-queue-type".into(), quorum);
+            if let Some(limit) = limit {
+                arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
+            }
+            self.replace(queue, arguments, exchange, key).await;
+        }
+    }
+
+    /// Deletes a queue and declares it with other arguments, bound as before.
+    pub async fn replace(&self, queue: &str, arguments: FieldTable, exchange: &str, key: &str) {
+        let (queue, exchange) = (self.name(queue), self.name(exchange));
+        let gone = QueueDeleteOptions::default();
+        let channel = &self.channel;
+        channel
+            .queue_delete(queue.as_str().into(), gone)
+            .await
+            .unwrap();
+        let durable = QueueDeclareOptions::durable();
+        let declared = channel.queue_declare(queue.as_str().into(), durable, arguments);
+        declared.await.unwrap();
+        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+        let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
+        let bound = channel.queue_bind(queue, exchange, key.into(), bind, none);
+        bound.await.unwrap();
+    }
+
+    /// Runs the program on this queue.
+    pub fn banshi(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BANSHI);
+        command
+            .args(arguments)
+            .current_dir(repository("target"))
+            .env("BANSHI__QUEUE__URL", &self.settings.url)
+            .env("BANSHI__QUEUE__PREFIX", &self.settings.prefix)
+            .env("BANSHI__FONTS__DIR", repository("fonts"))
+            .env("BANSHI__RENDER__THREADS", "1")
+            .env("BANSHI__ADMIN__LISTEN", "");
+        command
     }
 
     pub async fn end(self) {

@@ -98,6 +98,7 @@ impl Deployment {
         let store = format!("file:{}", folder.path().join("store").display());
         let common = [
             ("STORE__URL", store),
+            ("STORE__CREATE", "always".to_owned()),
             ("FONTS__DIR", repository("fonts").display().to_string()),
             ("ADMIN__LISTEN", String::new()),
             ("RENDER__MAX_PAGES", "40".to_owned()),
@@ -118,6 +119,13 @@ impl Deployment {
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings
             .insert(format!("BANSHI__{key}"), value.to_owned());
+        self
+    }
+
+    /// The same deployment with variables that are no settings.
+    pub fn with_variables<const N: usize>(mut self, variables: [(&str, String); N]) -> Self {
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        self.settings.extend(variables);
         self
     }
 
@@ -154,7 +162,8 @@ impl Deployment {
         self.start(self.banshi(&["worker"]).env(variable, value))
     }
 
-    fn start(&self, command: &mut Command) -> Worker {
+    /// A worker that was prepared otherwise.
+    pub fn start(&self, command: &mut Command) -> Worker {
         let log = self
             .folder
             .path()
@@ -318,8 +327,14 @@ impl Deployment {
                 .into_iter()
                 .map(|(body, properties)| {
                     let headers = properties.headers().clone().unwrap_or_default();
-                    let code = headers.inner().get("report_error_code").expect("a reason");
-                    let code = code.as_long_string().expect("text").to_string();
+                    let code = match headers.inner().get("report_error_code") {
+                        Some(code) => code.as_long_string().expect("text").to_string(),
+                        // Without a reason of ours it was rejected itself, which the broker writes.
+                        None => {
+                            assert_eq!(died_of(&headers).as_deref(), Some("rejected"));
+                            "E-JSON".to_owned()
+                        }
+                    };
                     Dead { body, code }
                 })
                 .collect(),
@@ -355,6 +370,30 @@ impl Deployment {
         }
     }
 
+    /// The full name of an exchange or a queue.
+    pub fn name(&self, rest: &str) -> String {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no names")
+        };
+        format!("{}.{rest}", broker.prefix)
+    }
+
+    /// Messages that are ready in a queue.
+    pub async fn ready(&self, queue: &str) -> usize {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no queue")
+        };
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = self.name(queue).into();
+        let asked = broker
+            .channel
+            .queue_declare(name, options, FieldTable::default());
+        asked.await.expect("a queue").message_count() as usize
+    }
+
     /// Takes everything out of a queue.
     pub async fn drain(&self, queue: &str) -> Vec<(Vec<u8>, BasicProperties)> {
         let Queue::Amqp(broker) = &self.queue else {
@@ -374,6 +413,19 @@ impl Deployment {
             found.push((message.delivery.data, message.delivery.properties));
         }
         found
+    }
+
+    /// Deletes one of its queues.
+    pub async fn delete_queue(&self, queue: &str) {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no queue")
+        };
+        let (name, options) = (
+            format!("{}.{queue}", broker.prefix),
+            QueueDeleteOptions::default(),
+        );
+        let deleted = broker.channel.queue_delete(name.into(), options);
+        deleted.await.expect("deleted");
     }
 
     /// A result's file, `annual-report/2020/2020/x.pdf`.
@@ -448,6 +500,14 @@ impl Deployment {
         } = broker.as_ref();
         remove_topology(channel, prefix, &["heard"]).await;
     }
+}
+
+/// What the broker says that a message died of last.
+pub fn died_of(headers: &FieldTable) -> Option<String> {
+    let deaths = headers.inner().get("x-death")?.as_array()?;
+    let last = deaths.as_slice().first()?.as_field_table()?;
+    let reason = last.inner().get("reason")?.as_long_string()?;
+    Some(reason.to_string())
 }
 
 /// For `rabbitmqctl eval`, before a node is killed: every node writes down what it knows of its
@@ -529,6 +589,13 @@ impl Worker {
 
     /// Sends each of its typesetters a signal.
     pub fn signal_typesetters(&self, name: &str) {
+        let children = self.typesetters();
+        assert!(!children.is_empty(), "it has typesetters");
+        signal(&children, name);
+    }
+
+    /// The process ids of its typesetters.
+    pub fn typesetters(&self) -> Vec<u32> {
         let pid = self.child.id();
         let task = format!("/proc/{pid}/task");
         // A child belongs to the thread that started it.
@@ -539,9 +606,22 @@ impl Worker {
             pids.map(|pid| pid.parse().expect("a number"))
                 .collect::<Vec<u32>>()
         });
-        let children: Vec<u32> = children.collect();
-        assert!(!children.is_empty(), "{pid} has typesetters");
-        signal(&children, name);
+        children.collect()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The most memory that it has had at once, in KiB.
+    pub fn most_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = line.expect("its high-water mark").trim();
+        let most = most.strip_suffix(" kB").expect("in KiB");
+        most.parse().expect("a number")
     }
 
     /// What it has logged.

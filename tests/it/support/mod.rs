@@ -5,11 +5,13 @@ pub mod bench;
 pub mod cases;
 pub mod deployment;
 pub mod figures;
+pub mod hang;
 pub mod jobs;
 pub mod node;
 pub mod notes;
 pub mod pdf;
 pub mod picture;
+pub mod raw_amqp;
 pub mod stores;
 pub mod wire;
 

@@ -107,6 +107,7 @@ impl Place {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = config::Store {
             url: format!("file:{}", folder.path().display()),
+            create: config::Create::Always,
             ..settings().store
         };
         Place {

@@ -1,0 +1,337 @@
+//! Keeps a session with the broker: builds one, feeds deliveries from it, and builds the next when
+//! it ends.
+//!
+//! Takes wishes (stop, pause), gives deliveries and a state. What a session may do is decided by
+//! [`Standing`] alone; here it is done. If we crash here, the broker has what was not acknowledged.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use lapin::Acker;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, warn};
+
+use super::broker::{Broker, Fault, outage, plain};
+use super::handle::delivery;
+use super::lane::Came;
+use super::session::{Incoming, Session, Sign};
+use super::standing::{Conditions, Happening, Paces, Standing};
+use super::{Current, STOPPED};
+use crate::problem::Outage;
+use crate::timing::{BACKOFF, CLOSE, PROVE, SETTLED, YOUNG, backoff};
+use crate::transport::{Delivery, State};
+
+/// A wish to take in no more, answered with what was not handed out.
+pub(super) type Stop = oneshot::Sender<Vec<Acker>>;
+
+/// Keeps a session.
+pub(super) struct Supervisor {
+    pub(super) broker: Arc<Broker>,
+    pub(super) prefetch: u16,
+    pub(super) deliver: mpsc::Sender<Result<Delivery, Outage>>,
+    pub(super) stopping: mpsc::Receiver<Stop>,
+    pub(super) paused: watch::Receiver<Option<String>>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) current: Current,
+}
+
+/// How the feeding from a session ends.
+enum Ended {
+    /// The session is over, and why.
+    Session(String),
+    /// The intake wants no more. `None` when it is gone altogether.
+    Intake(Option<Stop>),
+}
+
+/// What was found out about whether the broker takes what we publish.
+type Proof<'a> = Pin<Box<dyn Future<Output = Result<(), Outage>> + Send + 'a>>;
+
+impl Supervisor {
+    pub(super) async fn run(mut self) {
+        let mut ever_up = false;
+        let mut tries = 0;
+        let mut standing = Standing::new(false, Paces::FULL);
+        loop {
+            let opened = tokio::select! {
+                biased;
+                stop = self.stopping.recv() => return self.finish(stop),
+                opened = Session::open(&self.broker, self.prefetch) => opened,
+            };
+            match opened {
+                Ok((session, mut incoming)) => {
+                    ever_up = true;
+                    let session = Arc::new(session);
+                    let since = Instant::now();
+                    self.current.set(Some(Arc::clone(&session)));
+                    let ended = self.feed(&session, &mut incoming, &mut standing).await;
+                    let why = match ended {
+                        Ended::Session(why) => why,
+                        Ended::Intake(stop) => return self.wind_up(&session, incoming, stop).await,
+                    };
+                    session.end(why.as_str());
+                    self.current.set(None);
+                    self.say(State::Down(why));
+                    let young = since.elapsed() < YOUNG && session.has_jobs();
+                    standing = standing.after(session.is_doubted(), young);
+                    session.close().await;
+                    if since.elapsed() > SETTLED {
+                        tries = 0;
+                    }
+                }
+                Err(Fault::Lasting(outage)) if !ever_up => {
+                    self.say(State::Down(plain(&outage)));
+                    // An intake that is gone wants no answer.
+                    drop(self.deliver.send(Err(outage)).await);
+                    return;
+                }
+                Err(fault) => {
+                    let lasting = matches!(fault, Fault::Lasting(_));
+                    let why = plain(&Outage::from(fault));
+                    if self.say(State::Down(why.clone())) && lasting {
+                        error!(%why, "the broker needs somebody's hand; trying on");
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                stop = self.stopping.recv() => return self.finish(stop),
+                () = sleep(backoff(BACKOFF, tries)) => tries += 1,
+            }
+        }
+    }
+
+    /// Hands out deliveries, the urgent ones first, until the session or the intake ends.
+    async fn feed(
+        &mut self,
+        session: &Arc<Session>,
+        incoming: &mut Incoming,
+        standing: &mut Standing,
+    ) -> Ended {
+        let Supervisor {
+            broker: shared,
+            deliver,
+            stopping,
+            paused,
+            state,
+            ..
+        } = self;
+        let broker: &Broker = shared;
+        let mut held = session.held();
+        let mut settled = session.lanes_settled();
+        let mut blocked = None;
+        let mut happening = Happening::Looked;
+        let mut proof: Option<Proof> = None;
+        let mut disproved = None;
+        let mut tries = 0;
+        let mut place = None;
+        loop {
+            let conditions = Conditions {
+                blocked: blocked.clone(),
+                refused: held.borrow_and_update().why().map(str::to_owned),
+                paused: paused.borrow_and_update().clone(),
+            };
+            let before = standing.clone();
+            *standing = before.clone().next(&conditions, happening);
+            happening = Happening::Looked;
+            if *standing != before {
+                proof = None;
+            }
+            if incoming.is_to_change(standing) {
+                let changed = tokio::select! {
+                    biased;
+                    stop = stopping.recv() => return Ended::Intake(stop),
+                    why = session.ended() => return Ended::Session(why),
+                    changed = incoming.change(broker, standing) => changed,
+                };
+                if let Err(outage) = changed {
+                    return Ended::Session(plain(&outage));
+                }
+            }
+            match &*standing {
+                Standing::Held { why, .. } => say(state, State::Down(why.clone())),
+                Standing::Serving { .. } => say(state, State::Up),
+                // What was said before holds until this is proved: why there was no session, or
+                // why it was held.
+                Standing::Proving { .. } => disproved
+                    .clone()
+                    .is_some_and(|why| say(state, State::Down(why))),
+            };
+            let trial = match &*standing {
+                Standing::Held { .. } => None,
+                Standing::Proving { thorough, .. } => Some((*thorough, tries > 0)),
+                // An alarm that comes while nothing is published would be found out by the jobs.
+                Standing::Serving { .. } => Some((false, true)),
+            };
+            if let (None, Some((thorough, later))) = (&proof, trial) {
+                let wait = match (&*standing, later) {
+                    (Standing::Serving { .. }, _) => PROVE,
+                    (_, true) => backoff(BACKOFF, tries),
+                    (_, false) => std::time::Duration::ZERO,
+                };
+                proof = Some(
+                    async move {
+                        sleep(wait).await;
+                        session.prove(broker, thorough).await
+                    }
+                    .boxed(),
+                );
+            }
+            let proved = async {
+                match &mut proof {
+                    Some(proof) => proof.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let Incoming {
+                urgent,
+                bulk,
+                signs,
+            } = &mut *incoming;
+            // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
+            // had before a delivery is taken, so that no more than one is ever between.
+            let (lane, channel, came) = tokio::select! {
+                biased;
+                stop = stopping.recv() => return Ended::Intake(stop),
+                why = session.ended() => return Ended::Session(why),
+                changed = paused.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Ended::Intake(None),
+                },
+                sign = signs.next() => match sign {
+                    Some(Sign::Blocked(why)) => {
+                        blocked = Some(format!("the broker takes no messages: {why}"));
+                        continue;
+                    }
+                    Some(Sign::Unblocked) => {
+                        blocked = None;
+                        continue;
+                    }
+                    Some(Sign::Ended(why)) => return Ended::Session(why),
+                    None => return Ended::Session("the connection has ended".to_owned()),
+                },
+                // The senders are the session's own, so that these never end.
+                Ok(()) = held.changed() => continue,
+                Ok(()) = settled.changed() => {
+                    if let Some(lane) = *settled.borrow_and_update() {
+                        happening = Happening::Settled(lane);
+                    }
+                    continue;
+                }
+                found = proved => {
+                    proof = None;
+                    match found {
+                        Ok(()) => {
+                            (tries, disproved) = (0, None);
+                            happening = Happening::Proved;
+                        }
+                        Err(outage) => {
+                            tries += 1;
+                            let why = plain(&outage);
+                            if disproved.as_ref() != Some(&why) {
+                                warn!(%why, "the broker does not take what a job's end needs");
+                            }
+                            disproved = Some(why);
+                            happening = Happening::Disproved;
+                        }
+                    }
+                    continue;
+                }
+                reserved = deliver.reserve(), if place.is_none() => match reserved {
+                    Ok(reserved) => {
+                        place = Some(reserved);
+                        continue;
+                    }
+                    Err(_) => return Ended::Intake(None),
+                },
+                came = urgent.next(), if place.is_some() => (urgent.lane, urgent.channel(), came),
+                came = bulk.next(), if place.is_some() => (bulk.lane, bulk.channel(), came),
+            };
+            match came {
+                Came::Job(message) => {
+                    if let Some(place) = place.take() {
+                        let unfit = session.unfit(channel, &message);
+                        let unfit = unfit.map(|unfit| unfit.told(broker.body));
+                        place.send(Ok(delivery(shared, session, lane, *message, unfit)));
+                    }
+                }
+                Came::Drained => {}
+                Came::Failed(error) => {
+                    return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
+                }
+                Came::Cancelled => {
+                    return Ended::Session(format!(
+                        "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
+                         held for longer than consumer_timeout"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// After a stop: keeps the session for the deliveries that were handed out, until the intake is
+    /// closed.
+    async fn wind_up(mut self, session: &Session, incoming: Incoming, stop: Option<Stop>) {
+        let Incoming {
+            mut urgent,
+            mut bulk,
+            mut signs,
+        } = incoming;
+        let mut held = Vec::new();
+        for inlet in [&mut urgent, &mut bulk] {
+            // A broker that doesn't answer must not use up the time that is left for the jobs in
+            // hand; what it had sent goes back when the channel is closed.
+            if timeout(CLOSE, inlet.drain(&mut held)).await.is_err() {
+                debug!("a consumer's end was not answered");
+            }
+        }
+        self.say(State::Down(STOPPED.to_owned()));
+        if let Some(stop) = stop {
+            answer(stop, held);
+            loop {
+                tokio::select! {
+                    stop = self.stopping.recv() => match stop {
+                        Some(stop) => answer(stop, Vec::new()),
+                        None => break,
+                    },
+                    why = session.ended() => {
+                        warn!(%why, "the connection ended before the last jobs were finished");
+                        break;
+                    }
+                    Some(Sign::Ended(why)) = signs.next() => session.end(why),
+                }
+            }
+        }
+        self.current.set(None);
+        session.close().await;
+    }
+
+    /// The end without a session.
+    fn finish(self, stop: Option<Stop>) {
+        self.say(State::Down(STOPPED.to_owned()));
+        if let Some(stop) = stop {
+            answer(stop, Vec::new());
+        }
+    }
+
+    fn say(&self, state: State) -> bool {
+        say(&self.state, state)
+    }
+}
+
+/// Says a state, if it is another one than before.
+fn say(states: &watch::Sender<State>, state: State) -> bool {
+    states.send_if_modified(|before| {
+        let other = *before != state;
+        *before = state;
+        other
+    })
+}
+
+fn answer(stop: Stop, held: Vec<Acker>) {
+    // With nobody to give them back by hand, they go back when the channel is closed.
+    drop(stop.send(held));
+}
