@@ -78,7 +78,7 @@ fn problem(en: String, zh: String) -> Problem {
 }
 
 /// What the reader of JSON says, and the same in Chinese.
-const CAUSES: [(&str, &str); 20] = [
+const CAUSES: [(&str, &str); 21] = [
     ("EOF while parsing a list", "数组未写完，内容到此为止"),
     ("EOF while parsing an object", "对象未写完，内容到此为止"),
     ("EOF while parsing a string", "字符串未写完，内容到此为止"),
@@ -104,6 +104,10 @@ const CAUSES: [(&str, &str); 20] = [
     (
         "lone leading surrogate",
         "字符串中的\\u转义是不成对的代理项",
+    ),
+    (
+        "unexpected end of hex escape",
+        "字符串中的\\u转义不是成对的代理项",
     ),
     ("trailing comma", "末尾多了逗号"),
     ("trailing characters", "JSON之后还有其他内容"),

@@ -138,30 +138,31 @@ impl Node {
 /// A number as ECMAScript writes it (RFC 8785, 3.2.2.3): the shortest digits that give the double
 /// back, so that 3, 3.0 and 3e0 are one number and -0.0 is 0.
 fn written(number: &Number) -> String {
-    let value = match number.as_f64() {
-        Some(value) if value != 0.0 => value,
-        _ => return "0".to_owned(),
-    };
-    let scientific = format!("{:e}", value.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits = mantissa.replace('.', "");
-    let count = digits.len() as i32;
+    let value = number.as_f64().unwrap_or_default();
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    // The digits are the serialiser's; where it puts the point is its own affair.
+    let text = Number::from_f64(value.abs()).map_or_else(String::new, |number| number.to_string());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{part}");
+    let leading = all.len() - all.trim_start_matches('0').len();
+    let digits = all.trim_matches('0');
+    let (count, exponent) = (
+        digits.len() as i32,
+        exponent.parse::<i32>().unwrap_or_default(),
+    );
     // Where the point stands among the digits.
-    let point = exponent.parse::<i32>().unwrap_or_default() + 1;
+    let point = whole.len() as i32 - leading as i32 + exponent;
     let zeros = |count: i32| "0".repeat(count.unsigned_abs() as usize);
     let parted = |at: usize| format!("{}.{}", &digits[..at], &digits[at..]);
     let unsigned = match point {
         _ if (count..=21).contains(&point) => format!("{digits}{}", zeros(point - count)),
         1..=21 => parted(point as usize),
         -5..=0 => format!("0.{}{digits}", zeros(point)),
-        _ => {
-            let mantissa = if count == 1 {
-                digits.clone()
-            } else {
-                parted(1)
-            };
-            format!("{mantissa}e{:+}", point - 1)
-        }
+        _ if count == 1 => format!("{digits}e{:+}", point - 1),
+        _ => format!("{}e{:+}", parted(1), point - 1),
     };
     let sign = if value < 0.0 { "-" } else { "" };
     format!("{sign}{unsigned}")
