@@ -4,6 +4,8 @@
 //! Never stops at the first problem, never reads a missing figure as zero. If we crash here,
 //! nothing has happened yet.
 
+mod unreadable;
+
 use crate::config::Limits;
 use crate::digest;
 use crate::problem::{Code, Problem, Rejection};
@@ -188,26 +190,13 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Rejection> {
     if bytes.len() > limits.job_bytes {
         return Err(too_large(bytes.len() as u64, limits.job_bytes).into());
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        Problem::new(
-            Code::Json,
-            "",
-            format!("the job is not UTF-8: byte {at} begins no character; send UTF-8"),
-            format!("任务不是UTF-8编码：第{at}字节起无法解码，请用UTF-8发送"),
-        )
-    })?;
+    if let Some(problem) = unreadable::recognised(bytes) {
+        return Err(problem.into());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| unreadable::not_utf8(bytes, &error))?;
     // RFC 8259, 8.1 lets a reader ignore the mark that some systems put first.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let node: Node = serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::new(
-            Code::Json,
-            "",
-            format!("the job is not JSON: {error}"),
-            format!("任务不是合法的JSON：第{line}行第{column}列有误"),
-        )
-    })?;
+    let node: Node = serde_json::from_str(text).map_err(|error| unreadable::not_json(&error))?;
     let depth = node.depth();
     if depth > limits.depth {
         let limit = limits.depth;

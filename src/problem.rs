@@ -47,15 +47,17 @@ pub enum Code {
     InForce,
     /// Section 六 of the 2021 form must state the 信息处理费, even when it is nil.
     Fee,
-    /// Cells of the tables are blank.
+    /// Cells of the tables are blank, or hold a mark.
     Blank,
     /// 总体情况 of the 2021 form is over 1,000 characters (原则上不超过一千字).
     Length,
+    /// Characters of a text only look like the ones meant; lists them.
+    Character,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::Json,
         Code::Schema,
         Code::Template,
@@ -72,6 +74,7 @@ impl Code {
         Code::Fee,
         Code::Blank,
         Code::Length,
+        Code::Character,
     ];
 
     /// The code as it is written in events, manifests and messages.
@@ -93,6 +96,7 @@ impl Code {
             Code::Fee => "W-FEE",
             Code::Blank => "W-BLANK",
             Code::Length => "W-LENGTH",
+            Code::Character => "W-CHARACTER",
         }
     }
 

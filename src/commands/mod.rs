@@ -70,9 +70,9 @@ enum Command {
         after_help = "Example:\n  banshi render report.json -o report.pdf\n  banshi render report.json -o pages/ --format png --ppi 200\n\npng and svg are for looking at: a file a page, numbered before the ending, as report-1.png. Only the\nPDF is the archival document."
     )]
     Render(RenderArgs),
-    /// Check jobs against every rule, without typesetting
+    /// Say of jobs what the service would say, without a queue
     #[command(
-        after_help = "Example:\n  banshi check reports/*.json\n  banshi check --format json report.json | jq .problems"
+        after_help = "Example:\n  banshi check reports/*.json\n  banshi check --layout --format json report.json | jq .problems\n\nWithout --layout everything but E-LAYOUT is told, in a millisecond a job. Faces, templates and limits\nare those of the settings."
     )]
     Check(CheckArgs),
     /// Check that PDFs are what banshi made: each is made again from its attachments and compared
@@ -195,6 +195,9 @@ struct CheckArgs {
     /// The jobs, or - for standard input
     #[arg(value_name = "JOB.json", required = true)]
     jobs: Vec<PathBuf>,
+    /// Set the pages too, with render.threads typesetters: tells E-LAYOUT as well
+    #[arg(long)]
+    layout: bool,
     /// How the problems are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

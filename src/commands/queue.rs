@@ -123,7 +123,7 @@ async fn send_all(
 }
 
 /// A bar on standard error, when that is a terminal.
-fn progress(length: u64) -> ProgressBar {
+pub fn progress(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
     ProgressBar::new(length).with_style(style.expect("the template is well formed"))
 }

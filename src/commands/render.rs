@@ -3,15 +3,17 @@
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::output::{json as print_json, line, or_unread};
-use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, print_problems};
+use super::queue::progress;
+use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
 use crate::digest;
 use crate::job::{self, Job, Refusal};
-use crate::problem::{Outage, Part};
-use crate::typesetter::{Manuscript, Pictures, Templates, Typesetter};
+use crate::problem::{Failure, Outage, Part, Rejection};
+use crate::typesetter::{Manuscript, Pictures, Pool, Program, Typesetter};
 
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let pictures = pictures(args)?;
@@ -117,21 +119,88 @@ fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
 }
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
-    let templates = Templates::load(settings.templates.folder())?;
-    let editions = templates.forms()?;
+    let typesetter = Typesetter::load(settings)?;
+    let editions = typesetter.editions()?;
+    let read = |bytes: &[u8]| {
+        let job = job::read(bytes, None, &settings.limits, &editions)?;
+        match typesetter.undrawable(&Manuscript::of(&job)) {
+            Some(rejection) => Err(refused(job, rejection)),
+            None => Ok(job),
+        }
+    };
+    if args.layout {
+        return block_on(lay_out(settings, args, read));
+    }
     let mut exit = Exit::Done;
     for path in &args.jobs {
-        let bytes = read_file(path)?;
-        let checked = job::read(&bytes, None, &settings.limits, &editions);
-        if checked.is_err() {
-            exit = Exit::JobAtFault;
-        }
-        or_unread(match args.format {
-            Format::Text => print(path, &checked),
-            Format::Json => print_json(&as_json(path, &checked)),
-        })?;
+        let checked = read(&read_file(path)?);
+        tell(path, &checked, args.format, &mut exit)?;
     }
     Ok(exit)
+}
+
+/// Checks jobs as `check` does and sets their pages, too, in typesetters as the service has them.
+/// What came of each is told in the order of the files.
+async fn lay_out(
+    settings: &Settings,
+    args: &CheckArgs,
+    read: impl Fn(&[u8]) -> Result<Job, Refusal>,
+) -> Result<Exit, Error> {
+    let pool = Pool::start(settings, Program::this()?).await?;
+    let progress = progress(args.jobs.len() as u64);
+    let mut exit = Exit::Done;
+    {
+        let looked = stream::iter(&args.jobs).map(|path| look(path, &read, &pool));
+        let mut looked = std::pin::pin!(looked.buffered(settings.render.typesetters()));
+        while let Some(checked) = looked.next().await {
+            let (path, checked) = checked?;
+            progress.suspend(|| tell(path, &checked, args.format, &mut exit))?;
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    pool.close().await;
+    Ok(exit)
+}
+
+/// One job: read, and set in the next typesetter that is free.
+async fn look<'a>(
+    path: &'a Path,
+    read: &impl Fn(&[u8]) -> Result<Job, Refusal>,
+    pool: &Pool,
+) -> Result<(&'a Path, Result<Job, Refusal>), Outage> {
+    let job = match read(&read_file(path)?) {
+        Ok(job) => job,
+        Err(refusal) => return Ok((path, Err(refusal))),
+    };
+    match pool.typeset(&Manuscript::of(&job)).await {
+        Ok(_) => Ok((path, Ok(job))),
+        Err(Failure::Rejected(rejection)) => Ok((path, Err(refused(job, rejection)))),
+        Err(Failure::Outage(outage)) => Err(outage),
+    }
+}
+
+/// A job that was read, refused for what its text or its pages are.
+fn refused(job: Job, rejection: Rejection) -> Refusal {
+    Refusal {
+        identity: job.identity,
+        rejection,
+    }
+}
+
+fn tell(
+    path: &Path,
+    checked: &Result<Job, Refusal>,
+    format: Format,
+    exit: &mut Exit,
+) -> Result<(), Error> {
+    if checked.is_err() {
+        *exit = Exit::JobAtFault;
+    }
+    or_unread(match format {
+        Format::Text => print(path, checked),
+        Format::Json => print_json(&as_json(path, checked)),
+    })
 }
 
 fn print(path: &Path, checked: &Result<Job, Refusal>) -> io::Result<()> {

@@ -12,6 +12,9 @@ use serde_json::Number;
 
 use crate::problem::{Code, Problem};
 
+/// The largest whole number that a double, and so every reader of JSON, holds exactly (RFC 7493).
+pub const WHOLE: i64 = 9_007_199_254_740_991;
+
 /// A JSON value that keeps the order of its fields and the ones given twice, which
 /// `serde_json::Value` would drop in silence.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,12 +53,24 @@ impl Node {
         }
     }
 
+    /// The value of a number that is whole, however it is written: 3, 3.0 and 3e0 are one number
+    /// (JSON Schema 2020-12, `integer`). None beyond [`WHOLE`].
+    pub fn whole(&self) -> Option<i64> {
+        let Node::Number(number) = self else {
+            return None;
+        };
+        let value = number.as_f64()?;
+        (value.fract() == 0.0 && value.abs() <= WHOLE as f64).then_some(value as i64)
+    }
+
     /// What it is, for messages: English and Chinese.
     pub fn kind(&self) -> (&'static str, &'static str) {
         match self {
             Node::Null => ("null", "null"),
             Node::Bool(_) => ("a boolean", "布尔值"),
-            Node::Number(number) if number.is_f64() => ("a decimal number", "小数"),
+            Node::Number(number) if number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
+                ("a decimal number", "小数")
+            }
             Node::Number(_) => ("a number", "数字"),
             Node::String(_) => ("a string", "字符串"),
             Node::Array(_) => ("an array", "数组"),
@@ -90,7 +105,7 @@ impl Node {
         match self {
             Node::Null => out.push_str("null"),
             Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Node::Number(number) => out.push_str(&number.to_string()),
+            Node::Number(number) => out.push_str(&written(number)),
             Node::String(text) => out.push_str(&quoted(text)),
             Node::Array(items) => {
                 out.push('[');
@@ -118,6 +133,39 @@ impl Node {
             }
         }
     }
+}
+
+/// A number as ECMAScript writes it (RFC 8785, 3.2.2.3): the shortest digits that give the double
+/// back, so that 3, 3.0 and 3e0 are one number and -0.0 is 0.
+fn written(number: &Number) -> String {
+    let value = number.as_f64().unwrap_or_default();
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    // The digits are the serialiser's; where it puts the point is its own affair.
+    let text = Number::from_f64(value.abs()).map_or_else(String::new, |number| number.to_string());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{part}");
+    let leading = all.len() - all.trim_start_matches('0').len();
+    let digits = all.trim_matches('0');
+    let (count, exponent) = (
+        digits.len() as i32,
+        exponent.parse::<i32>().unwrap_or_default(),
+    );
+    // Where the point stands among the digits.
+    let point = whole.len() as i32 - leading as i32 + exponent;
+    let zeros = |count: i32| "0".repeat(count.unsigned_abs() as usize);
+    let parted = |at: usize| format!("{}.{}", &digits[..at], &digits[at..]);
+    let unsigned = match point {
+        _ if (count..=21).contains(&point) => format!("{digits}{}", zeros(point - count)),
+        1..=21 => parted(point as usize),
+        -5..=0 => format!("0.{}{digits}", zeros(point)),
+        _ if count == 1 => format!("{digits}e{:+}", point - 1),
+        _ => format!("{}e{:+}", parted(1), point - 1),
+    };
+    let sign = if value < 0.0 { "-" } else { "" };
+    format!("{sign}{unsigned}")
 }
 
 fn quoted(text: &str) -> String {
@@ -230,14 +278,29 @@ pub type Problems = Vec<Problem>;
 
 /// A value of the wrong kind: says what was wanted and what was found.
 pub fn wrong(problems: &mut Problems, place: &Place, found: &Node, en: &str, zh: &str) {
+    wrong_but(problems, place, found, (en, zh), None);
+}
+
+/// The same, with what to send instead where that is plain: English and Chinese.
+pub fn wrong_but(
+    problems: &mut Problems,
+    place: &Place,
+    found: &Node,
+    (en, zh): (&str, &str),
+    instead: Option<(String, String)>,
+) {
     let (found_en, found_zh) = found.kind();
     let name = place.name();
+    let (fix_en, fix_zh) = match instead {
+        Some((en, zh)) => (format!("; {en}"), format!("；{zh}")),
+        None => Default::default(),
+    };
     problems.push(
         Problem::new(
             Code::Schema,
             &place.pointer,
-            format!("{name}: want {en}, found {found_en}"),
-            format!("{name}：应为{zh}，实为{found_zh}"),
+            format!("{name}: want {en}, found {found_en}{fix_en}"),
+            format!("{name}：应为{zh}，实为{found_zh}{fix_zh}"),
         )
         .with(en, shown(found)),
     );
@@ -257,7 +320,11 @@ pub fn bad(problems: &mut Problems, place: &Place, en: &str, zh: &str) {
 /// A value as a message quotes it: short.
 fn shown(node: &Node) -> String {
     const MOST: usize = 60;
-    let text = node.canonical();
+    let text = match node {
+        // Every digit that was read, where the canonical form has those of a double.
+        Node::Number(number) => number.to_string(),
+        node => node.canonical(),
+    };
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -352,25 +419,6 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     known.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
 }
 
-/// Text of at least one character that is not a space. `\n` is allowed where `lines` says so.
-pub fn text(node: &Node, place: &Place, lines: bool, problems: &mut Problems) -> String {
-    match node {
-        Node::String(text) if text.trim().is_empty() => {
-            bad(problems, place, "must not be empty", "不能为空");
-            String::new()
-        }
-        Node::String(text) if !lines && text.contains(['\n', '\r']) => {
-            bad(problems, place, "must be one line", "不能换行");
-            text.clone()
-        }
-        Node::String(text) => text.clone(),
-        other => {
-            wrong(problems, place, other, "a string", "字符串");
-            String::new()
-        }
-    }
-}
-
 /// The items of an array, each with its place, or a problem.
 pub fn items<'a>(node: &'a Node, place: &Place, problems: &mut Problems) -> Vec<(&'a Node, Place)> {
     match node {
@@ -382,6 +430,84 @@ pub fn items<'a>(node: &'a Node, place: &Place, problems: &mut Problems) -> Vec<
         other => {
             wrong(problems, place, other, "an array", "数组");
             Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    /// The samples of RFC 8785, appendix B, and where the notations meet.
+    #[test]
+    fn numbers_are_written_as_ecmascript_writes_them() {
+        for (bits, written) in [
+            (0x0000_0000_0000_0000, "0"),
+            (0x8000_0000_0000_0000, "0"),
+            (0x0000_0000_0000_0001, "5e-324"),
+            (0x8000_0000_0000_0001, "-5e-324"),
+            (0x7fef_ffff_ffff_ffff, "1.7976931348623157e+308"),
+            (0x4340_0000_0000_0000, "9007199254740992"),
+            (0xc340_0000_0000_0000, "-9007199254740992"),
+            (0x4430_0000_0000_0000, "295147905179352830000"),
+            (0x44b5_2d02_c7e1_4af5, "9.999999999999997e+22"),
+            (0x44b5_2d02_c7e1_4af6, "1e+23"),
+            (0x444b_1ae4_d6e2_ef4f, "999999999999999900000"),
+            (0x444b_1ae4_d6e2_ef50, "1e+21"),
+            (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
+            (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
+            (0x41b3_de43_5555_5553, "333333333.3333332"),
+            (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
+            (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
+        ] {
+            let number = Number::from_f64(f64::from_bits(bits)).expect("finite");
+            assert_eq!(super::written(&number), written);
+        }
+    }
+
+    #[test]
+    fn one_number_has_one_canonical_form_however_it_is_written() {
+        for (spellings, canonical) in [
+            (
+                &["3", "3.0", "3e0", "0.3e1", "30E-1", "3.000000000000"][..],
+                "3",
+            ),
+            (&["0", "-0", "0.0", "-0.0", "0e9"], "0"),
+            (
+                &["1000000000000", "1e12", "1000000000000.0"],
+                "1000000000000",
+            ),
+            (&["-18", "-18.0", "-1.8e1"], "-18"),
+            (&["1.5", "15e-1"], "1.5"),
+        ] {
+            for spelling in spellings {
+                assert_eq!(node(spelling).canonical(), canonical, "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_in_any_spelling() {
+        for (text, whole) in [
+            ("3.0", Some(3)),
+            ("3e0", Some(3)),
+            ("-0.0", Some(0)),
+            ("1e12", Some(1_000_000_000_000)),
+            ("999999999999.00", Some(999_999_999_999)),
+            ("9007199254740991", Some(9_007_199_254_740_991)),
+            ("9007199254740993.0", None),
+            ("9007199254740993", None),
+            ("18446744073709551615", None),
+            ("1e300", None),
+            ("1.5", None),
+            ("1e-3", None),
+            ("\"3\"", None),
+        ] {
+            assert_eq!(node(text).whole(), whole, "{text}");
         }
     }
 }

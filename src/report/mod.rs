@@ -10,6 +10,7 @@ pub mod json;
 pub mod read;
 pub mod rules;
 pub mod schema;
+pub mod text;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use time::Date;
 
-use crate::problem::{Problem, Rejection, Severity};
+use crate::problem::{Code, Problem, Rejection, Severity};
 
 use form::Form;
 use json::Problems;
@@ -27,6 +28,13 @@ pub static FORMS: [&Form; 2] = [&edition_2019::FORM, &edition_2021::FORM];
 
 /// The templates that there are: `name/edition`, and the form that each sets.
 pub type Editions = BTreeMap<String, &'static Form>;
+
+/// What agencies write into a cell where they have no such power, or nothing to count.
+pub const MARKS: [&str; 6] = ["/", "／", "—", "－", "-", "无"];
+
+/// The most texts that are told of with `W-CHARACTER`: a job could have a hundred thousand, and its
+/// event would be more than a broker takes.
+const MOST_TEXTS: usize = 100;
 
 /// The largest count, 10^12: beyond it a figure is a mistake.
 pub const MAX_COUNT: i64 = 1_000_000_000_000;
@@ -100,6 +108,8 @@ pub enum Cell {
     },
     /// `null`: prints blank, adds as 0.
     Blank,
+    /// One of [`MARKS`]: prints as sent, adds as 0.
+    Mark(&'static str),
     /// A total that was left out, to be computed.
     Absent,
     /// Could not be read; the problem is noted, and no rule looks at it.
@@ -112,9 +122,14 @@ impl Cell {
     pub fn adds(&self) -> Option<i64> {
         match self {
             Cell::Number { value, .. } => Some(*value),
-            Cell::Blank | Cell::Absent => Some(0),
+            Cell::Blank | Cell::Mark(_) | Cell::Absent => Some(0),
             Cell::Unread => None,
         }
+    }
+
+    /// Whether there is no figure in it: as a total it then stands for its computed value.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Cell::Blank | Cell::Mark(_) | Cell::Absent)
     }
 
     /// Its number, when it has one.
@@ -133,8 +148,8 @@ pub enum Value {
     Number(Cell),
     /// Money, as it was sent.
     Money(Money),
-    /// `null`, where money stands.
-    BlankMoney,
+    /// No money, where money stands: blank, a mark, or what could not be read.
+    NoMoney(Cell),
 }
 
 /// An amount of money: printed as sent, never a float.
@@ -151,6 +166,8 @@ pub struct Money {
 /// 二、主动公开政府信息情况.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Disclosure {
+    /// The text between heading and table.
+    pub introduction: Vec<Block>,
     /// In the order of [`Form::figures`].
     pub figures: Vec<Value>,
     /// Printed under the table.
@@ -163,6 +180,8 @@ pub type Row = [Cell; 7];
 /// 三、收到和处理政府信息公开申请情况.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requests {
+    /// The text between heading and table.
+    pub introduction: Vec<Block>,
     /// In the order of [`Form::rows`].
     pub rows: Vec<Row>,
     /// Printed under the table.
@@ -175,6 +194,8 @@ pub type Results = [Cell; 5];
 /// 四、政府信息公开行政复议、行政诉讼情况.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Review {
+    /// The text between heading and table.
+    pub introduction: Vec<Block>,
     /// In the order of [`form::REVIEW_GROUPS`].
     pub groups: [Results; 3],
     /// Printed under the table.
@@ -234,6 +255,7 @@ pub fn check(
     mut problems: Problems,
 ) -> Result<Checked, Rejection> {
     rules::check(&report, prior, &mut problems);
+    count_texts(&mut problems);
     let rejects = |problem: &Problem| match problem.code.severity() {
         Severity::Error => true,
         Severity::Rule => on_violation == OnViolation::Reject,
@@ -249,6 +271,23 @@ pub fn check(
         report,
         warnings: problems,
     })
+}
+
+/// Leaves the first [`MOST_TEXTS`] of the warnings of characters, and counts the others.
+fn count_texts(problems: &mut Problems) {
+    let mut texts = 0_usize;
+    problems.retain(|problem| {
+        texts += usize::from(problem.code == Code::Character);
+        problem.code != Code::Character || texts <= MOST_TEXTS
+    });
+    if let more @ 1.. = texts.saturating_sub(MOST_TEXTS) {
+        problems.push(Problem::new(
+            Code::Character,
+            "/data",
+            format!("and in {more} more texts, which are not listed"),
+            format!("另有{more}处文字有同类字符，未列出"),
+        ));
+    }
 }
 
 /// Every text of a block, with the pointer below the block.

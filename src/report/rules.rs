@@ -1,15 +1,15 @@
 //! The rules that a report must keep: one function a code, each in the words of its source.
 //!
 //! Only R-COLUMN is printed in the official form; the other R- rules follow from what the totals
-//! mean, and their messages say so. Every sum takes a blank cell as 0 and a total that was left
-//! out or is blank as its computed value; a sum with a cell that could not be read is not made.
+//! mean, and their messages say so. Every sum takes a cell that is blank or holds a mark as 0, and a
+//! total that does or was left out as its computed value; a sum with a cell that could not be read is not made.
 
 use super::form::{
-    ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, Kind, RECEIVED,
-    REVIEW_GROUPS, RowPlace, TOTAL,
+    ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, RECEIVED, REVIEW_GROUPS,
+    RowPlace, TOTAL,
 };
 use super::{Block, Cell, Prior, Report, Row, Value};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Severity};
 
 /// Where table 3 stands in the job.
 const REQUESTS: &str = "/data/requests";
@@ -40,12 +40,11 @@ impl Sums {
     fn of(report: &Report) -> Sums {
         let places = report.form.rows();
         let mut rows: Vec<_> = report.requests.rows.iter().map(effective).collect();
-        // A （七）总计 that was left out or is blank stands for the sum of the rows above it.
+        // A （七）总计 that was left out, is blank or holds a mark stands for the sum of the rows above it.
         if let Some(total) = index(&places, TOTAL) {
             for column in 0..APPLICANTS.len() {
-                if let Some(Cell::Absent | Cell::Blank) =
-                    report.requests.rows.get(total).map(|row| &row[column])
-                {
+                let cell = report.requests.rows.get(total).map(|row| &row[column]);
+                if cell.is_some_and(Cell::is_open) {
                     rows[total][column] = outcome_sum(&places, &rows, column);
                 }
             }
@@ -62,10 +61,10 @@ fn index(places: &[RowPlace], pointer: &str) -> Option<usize> {
     places.iter().position(|place| place.pointer == pointer)
 }
 
-/// What a row adds, with its total computed where it is blank or left out.
+/// What a row adds, with its total computed where there is no figure in it.
 fn effective(row: &Row) -> [Option<i64>; 7] {
     let mut sums: [Option<i64>; 7] = std::array::from_fn(|column| row[column].adds());
-    if let Cell::Absent | Cell::Blank = row[ALL_APPLICANTS] {
+    if row[ALL_APPLICANTS].is_open() {
         sums[ALL_APPLICANTS] = sums[..ALL_APPLICANTS].iter().copied().sum();
     }
     sums
@@ -300,9 +299,10 @@ fn in_force(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
 /// W-FEE: 依据《政府信息公开信息处理费管理办法》收取信息处理费的情况，在此处专门报告: section 六
 /// of the 2021 form states it even when it is nil.
 fn fee(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
-    let unread = problems
-        .iter()
-        .any(|problem| problem.path.starts_with("/data/other_matters"));
+    let unread = problems.iter().any(|problem| {
+        let wrong = problem.code.severity() == Severity::Error;
+        wrong && problem.path.starts_with("/data/other_matters")
+    });
     if !report.form.states_fee || unread {
         return;
     }
@@ -310,7 +310,7 @@ fn fee(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
         .other_matters
         .iter()
         .flat_map(super::block_texts)
-        .any(|(_, text)| text.contains("信息处理费"));
+        .any(|(_, text)| speaks_of_fee(text));
     if !said {
         problems.push(Problem::new(
             Code::Fee,
@@ -321,40 +321,44 @@ fn fee(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     }
 }
 
-/// W-BLANK: cells of the tables are blank; lists them.
+/// Whether a text says what became of the fee, by its name or in other words: 未发生收费,
+/// 未收取任何费用, 收费金额为0元. Fees that the agency takes for its services (行政事业性收费) and lists
+/// of fees that it has published are others.
+fn speaks_of_fee(text: &str) -> bool {
+    const SAID: [&str; 8] = ["未", "没有", "无", "不收", "免", "零", "元", "0"];
+    let text = text.replace("行政事业性收费", "");
+    text.split(['。', '；', '！', '？', '\n']).any(|sentence| {
+        let has = |words: &[&str]| words.iter().any(|word| sentence.contains(word));
+        has(&["处理费"])
+            || (has(&["收费", "收取", "费用"]) && sentence.contains('费') && has(&SAID))
+    })
+}
+
+/// W-BLANK: cells of the tables are blank or hold a mark; lists them.
 fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
+    let open = |cell: &Cell| matches!(cell, Cell::Blank | Cell::Mark(_));
     let mut cells = Vec::new();
     for ((band, item, figure), value) in report.form.figures().zip(&report.disclosure.figures) {
-        let unread = |path: &str| problems.iter().any(|problem| problem.path == path);
-        let path = format!(
-            "{DISCLOSURE}/{}/{}/{}",
-            band.field, item.field, figure.field
-        );
-        let blank = match value {
-            Value::Number(cell) => *cell == Cell::Blank,
-            Value::BlankMoney => {
-                debug_assert!(matches!(figure.kind, Kind::Amount | Kind::AmountWan));
-                !unread(&path)
-                    && problems
-                        .iter()
-                        .all(|p| !path.starts_with(&format!("{}/", p.path)))
-            }
-            Value::Money(_) => false,
+        let (Value::Number(cell) | Value::NoMoney(cell)) = value else {
+            continue;
         };
-        if blank {
-            cells.push(path);
+        if open(cell) {
+            cells.push(format!(
+                "{DISCLOSURE}/{}/{}/{}",
+                band.field, item.field, figure.field
+            ));
         }
     }
     for (place, row) in report.form.rows().iter().zip(&report.requests.rows) {
         for ((field, _), cell) in APPLICANTS.into_iter().zip(row) {
-            if *cell == Cell::Blank {
+            if open(cell) {
                 cells.push(format!("{REQUESTS}{}/{field}", place.pointer));
             }
         }
     }
     for ((pointer, _), group) in REVIEW_GROUPS.into_iter().zip(&report.review.groups) {
         for ((field, _), cell) in super::form::RESULTS.into_iter().zip(group) {
-            if *cell == Cell::Blank {
+            if open(cell) {
                 cells.push(format!("{REVIEW}{pointer}/{field}"));
             }
         }
@@ -362,15 +366,15 @@ fn blank(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
     if let Some(first) = cells.first() {
         let (count, list) = (cells.len(), cells.join(", "));
         let cells = if count == 1 {
-            "1 cell is".to_owned()
+            "1 cell is blank or holds a mark".to_owned()
         } else {
-            format!("{count} cells are")
+            format!("{count} cells are blank or hold a mark")
         };
         problems.push(Problem::new(
             Code::Blank,
             first.clone(),
-            format!("{cells} blank, printed blank and added as 0: {list}"),
-            format!("有{count}格留空，打印为空白，合计时按0计：{list}"),
+            format!("{cells}; printed as sent and added as 0: {list}"),
+            format!("有{count}格留空或填符号，按原样打印，合计时按0计：{list}"),
         ));
     }
 }

@@ -4,8 +4,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::MAX_COUNT;
 use super::form::{APPLICANTS, Form, Kind, Line, RESULTS, SECTIONS};
+use super::json::WHOLE;
+use super::read::MONEY_DIGITS;
+use super::text::{self, pattern};
+use super::{MARKS, MAX_COUNT};
 
 /// The schema of a job for this edition under this template name.
 pub fn schema(template: &str, form: &Form) -> Value {
@@ -31,8 +34,23 @@ pub fn schema(template: &str, form: &Form) -> Value {
         "required": ["job_id", "template", "data"],
         "additionalProperties": false,
         "$defs": {
-            "text": { "type": "string", "pattern": "\\S" },
-            "line": { "type": "string", "pattern": "\\S", "not": { "pattern": "[\\r\\n]" } },
+            "text": {
+                "description": "Text; \\n is a line break that the sender chose.",
+                "type": "string",
+                "pattern": pattern(text::Kind::Lines),
+            },
+            "line": {
+                "description": "Text on one line. White space at its ends is not set.",
+                "type": "string",
+                "pattern": pattern(text::Kind::Line),
+            },
+            "cell": {
+                "description": "A cell of a table in the text; it may be empty.",
+                "type": ["string", "integer"],
+                "minimum": -WHOLE,
+                "maximum": WHOLE,
+                "pattern": pattern(text::Kind::Cell),
+            },
             "count": count(),
             "block": block(),
             "blocks": { "type": "array", "items": { "$ref": "#/$defs/block" } },
@@ -79,8 +97,9 @@ fn described(reference: &str, description: &str) -> Value {
 
 fn count() -> Value {
     json!({
-        "description": "A count; null where the agency leaves the cell blank; with a remark: {\"value\": 22, \"remark\": \"其中修订16件\"}.",
-        "type": ["integer", "null", "object"],
+        "description": "A count; null, or a mark as agencies write where they have no such power; with a remark: {\"value\": 22, \"remark\": \"其中修订16件\"}.",
+        "type": ["integer", "null", "string", "object"],
+        "pattern": format!("^{}$", marks()),
         "minimum": 0,
         "maximum": MAX_COUNT,
         "properties": {
@@ -92,12 +111,17 @@ fn count() -> Value {
     })
 }
 
+/// The marks that a cell may hold, as a regular expression.
+fn marks() -> String {
+    format!("({})", MARKS.join("|"))
+}
+
 fn block() -> Value {
-    let cell = json!({ "type": ["string", "integer"] });
+    let cell = json!({ "$ref": "#/$defs/cell" });
     json!({
         "description": "A paragraph, {\"heading\": …} or {\"table\": …}.",
         "type": ["string", "object"],
-        "pattern": "\\S",
+        "pattern": pattern(text::Kind::Paragraph),
         "properties": {
             "heading": { "$ref": "#/$defs/line" },
             "table": object(
@@ -182,48 +206,56 @@ fn disclosure(form: &Form, heading: &str) -> Value {
         });
         (band.field, object(items, &[], band.label))
     });
-    object(bands.chain([("notes", notes())]), &["notes"], heading)
+    object(bands.chain(around()), &AROUND, heading)
+}
+
+/// What may stand around each of the official tables, and need not.
+const AROUND: [&str; 2] = ["introduction", "notes"];
+
+fn around() -> [(&'static str, Value); 2] {
+    let introduction = described("blocks", "The text between the heading and the table.");
+    let notes = json!({ "$ref": "#/$defs/notes" });
+    [(AROUND[0], introduction), (AROUND[1], notes)]
 }
 
 fn figure_schema(kind: Kind, label: &str) -> Value {
+    let (whole, part) = MONEY_DIGITS;
+    let amount = format!("[0-9]{{1,{whole}}}(\\.[0-9]{{1,{part}}})?");
     match kind {
         Kind::Count => described("count", label),
         Kind::Change => json!({
-            "type": ["integer", "null"],
+            "type": ["integer", "null", "string"],
+            "pattern": format!("^{}$", marks()),
             "minimum": -MAX_COUNT,
             "maximum": MAX_COUNT,
             "description": label,
         }),
         Kind::Amount => json!({
             "type": ["string", "null"],
-            "pattern": "^[0-9]+(\\.[0-9]+)?(元|万|万元|亿元)?$",
+            "pattern": format!("^({amount}(元|万|万元|亿元)?|{})$", marks()),
             "description": label,
         }),
         Kind::AmountWan => json!({
             "type": ["string", "null"],
-            "pattern": "^[0-9]+(\\.[0-9]+)?$",
+            "pattern": format!("^({amount}|{})$", marks()),
             "description": label,
         }),
     }
 }
 
-fn notes() -> Value {
-    json!({ "$ref": "#/$defs/notes" })
-}
-
 fn requests(form: &Form, heading: &str) -> Value {
-    fn lines_of(lines: &'static [Line], more: Option<(&'static str, Value)>, label: &str) -> Value {
+    fn lines_of(lines: &'static [Line], more: Vec<(&'static str, Value)>, label: &str) -> Value {
         let fields = lines.iter().map(|line| match line {
             Line::Row { field, label } => (*field, described("row", label)),
             Line::Group {
                 field,
                 label,
                 lines: inner,
-            } => (*field, lines_of(inner, None, label)),
+            } => (*field, lines_of(inner, Vec::new(), label)),
         });
-        object(fields.chain(more), &["total", "notes"], label)
+        object(fields.chain(more), &["total", AROUND[0], AROUND[1]], label)
     }
-    lines_of(form.requests, Some(("notes", notes())), heading)
+    lines_of(form.requests, around().into(), heading)
 }
 
 fn review(heading: &str) -> Value {
@@ -234,9 +266,8 @@ fn review(heading: &str) -> Value {
     let fields = [
         ("reconsideration", described("results", "行政复议")),
         ("litigation", object(litigation, &[], "行政诉讼")),
-        ("notes", notes()),
     ];
-    object(fields, &["notes"], heading)
+    object(fields.into_iter().chain(around()), &AROUND, heading)
 }
 
 fn prior(form: &Form) -> Value {

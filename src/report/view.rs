@@ -73,7 +73,8 @@ fn disclosure(report: &Report) -> Json {
             json!({ "label": band.label, "heads": heads, "rows": rows })
         })
         .collect();
-    json!({ "bands": bands, "notes": report.disclosure.notes })
+    let introduction = blocks(&report.disclosure.introduction);
+    json!({ "introduction": introduction, "bands": bands, "notes": report.disclosure.notes })
 }
 
 fn printed_figure(kind: Kind, value: &Value) -> String {
@@ -83,11 +84,11 @@ fn printed_figure(kind: Kind, value: &Value) -> String {
         }
         Value::Number(cell) => printed(cell),
         Value::Money(money) => money.text.clone(),
-        Value::BlankMoney => String::new(),
+        Value::NoMoney(cell) => printed(cell),
     }
 }
 
-/// A cell as it is printed: `22（其中修订16件）`, or nothing.
+/// A cell as it is printed: `22（其中修订16件）`, a mark, or nothing.
 fn printed(cell: &Cell) -> String {
     match cell {
         Cell::Number {
@@ -98,6 +99,7 @@ fn printed(cell: &Cell) -> String {
             value,
             remark: None,
         } => value.to_string(),
+        Cell::Mark(mark) => (*mark).to_owned(),
         Cell::Blank | Cell::Absent | Cell::Unread => String::new(),
     }
 }
@@ -120,6 +122,7 @@ fn requests(report: &Report) -> Json {
     }
     let [person, organisations @ .., total] = APPLICANTS.map(|(_, label)| label);
     json!({
+        "introduction": blocks(&report.requests.introduction),
         "rule": RECONCILIATION,
         "applicants_label": "申请人情况",
         "applicants": [
@@ -139,6 +142,7 @@ fn review(report: &Report) -> Json {
         .each_ref()
         .map(|group| group.each_ref().map(printed));
     json!({
+        "introduction": blocks(&report.review.introduction),
         "results": RESULTS.map(|(_, label)| label),
         "groups": [
             { "label": "行政复议", "cells": reconsideration },

@@ -63,6 +63,15 @@ fn texts(report: &Report) -> Vec<(String, String)> {
         ("introduction", &report.introduction),
         ("overview", &report.overview),
         (
+            "proactive_disclosure/introduction",
+            &report.disclosure.introduction,
+        ),
+        ("requests/introduction", &report.requests.introduction),
+        (
+            "review_and_litigation/introduction",
+            &report.review.introduction,
+        ),
+        (
             "problems_and_improvements",
             &report.problems_and_improvements,
         ),

@@ -179,6 +179,13 @@ impl Typesetter {
         self.templates.forms()
     }
 
+    /// `E-GLYPH` for every character of a report's texts that can't be drawn, if there is one. What
+    /// is found without laying anything out.
+    pub fn undrawable(&self, manuscript: &Manuscript) -> Option<Rejection> {
+        let missing = self.missing(&manuscript.texts);
+        (!missing.is_empty()).then(|| Rejection::new(missing))
+    }
+
     /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
     ///
     /// # Errors
@@ -286,9 +293,8 @@ impl Typesetter {
     ) -> Result<T, Failure> {
         let edition = self.templates.edition(&manuscript.template);
         let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
-        let missing = self.missing(&manuscript.texts);
-        if !missing.is_empty() {
-            return Err(Rejection::new(missing).into());
+        if let Some(undrawable) = self.undrawable(manuscript) {
+            return Err(undrawable.into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
         let made = match &manuscript.made {

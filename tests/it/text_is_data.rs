@@ -61,7 +61,7 @@ fn markup_comes_out_as_it_went_in() {
 fn what_cannot_be_drawn_is_named_with_its_place_and_never_an_empty_box() {
     let mut job = corpus("zibo-bigdata-2020");
     job["data"]["agency"] = json!("淄博市\u{e000}局");
-    job["data"]["overview"] = json!(["好。", "铃\u{7}，空\u{0}。"]);
+    job["data"]["overview"] = json!(["好。", "控\u{1}，空\u{0}。"]);
     job["data"]["requests"]["notes"] = json!(["注：\u{10fffd}"]);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("job.json");
@@ -77,7 +77,7 @@ fn what_cannot_be_drawn_is_named_with_its_place_and_never_an_empty_box() {
     assert_eq!(ran.status.code(), Some(1), "{said}");
     for (path, code) in [
         ("/data/agency", "U+E000"),
-        ("/data/overview/1", "U+0007"),
+        ("/data/overview/1", "U+0001"),
         ("/data/overview/1", "U+0000"),
         ("/data/requests/notes/0", "U+10FFFD"),
     ] {

@@ -1,5 +1,8 @@
 //! Jobs to test with: the real reports, and every way to spoil one.
 
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 
 pub use super::figures::{KINDS, consistent};
@@ -80,6 +83,8 @@ pub fn bad() -> Vec<Bad> {
         raw("too-deep-for-a-stack", "[".repeat(100_000)),
         raw("too-large", format!("\"{}\"", "x".repeat(1_100_000))),
         raw("two-values", "{} {}"),
+        raw("compressed", b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec()),
+        raw("in-gbk", b"{\"agency\": \"\xca\xd0\xbe\xd6\"}".to_vec()),
         Bad {
             name: "no-object",
             body: b"[1]".to_vec(),
@@ -137,14 +142,185 @@ pub fn bad() -> Vec<Bad> {
         spoilt("undrawable", "E-GLYPH", "/data/agency", |job| {
             job["data"]["agency"] = json!("淄博市\u{10FFFF}局")
         }),
+        spoilt(
+            "figure-as-text",
+            "E-SCHEMA",
+            "/data/requests/carried_in/total",
+            |job| {
+                job["data"]["requests"]["carried_in"]["total"] = json!("0");
+            },
+        ),
+        spoilt("two-paragraphs", "E-SCHEMA", "/data/overview/0", |job| {
+            job["data"]["overview"] = json!(["一段。\n又一段。"])
+        }),
+        spoilt("text-lost", "E-SCHEMA", "/data/overview/0", |job| {
+            job["data"]["overview"] = json!(["联系人：张\u{FFFD}"])
+        }),
         spoilt("control", "E-GLYPH", "/data/overview/0", |job| {
-            job["data"]["overview"] = json!(["响铃\u{7}"])
+            job["data"]["overview"] = json!(["控制\u{1}"])
         }),
         spoilt("too-many-pages", "E-LAYOUT", "", |job| {
             job["data"]["overview"] =
                 Value::Array(vec![json!("政府信息公开。".repeat(60)); 120]);
         }),
     ]
+}
+
+/// A job that somebody sent, or as good as; in `tests/cases`.
+pub fn case(name: &str) -> Value {
+    let path = repository(&format!("tests/cases/{name}.json"));
+    let text = std::fs::read_to_string(&path).expect("it is in tests/cases");
+    serde_json::from_str(&text).expect("a case is JSON")
+}
+
+/// A real report's job with one or two of its values changed at random: left out, replaced by
+/// what belongs elsewhere or nowhere, or joined by a field that is not known.
+pub fn spoilt_at_random(rng: &mut StdRng) -> Value {
+    let name = *CORPUS.choose(rng).expect("a report");
+    let mut job = corpus(name);
+    for _ in 0..rng.random_range(1..=2) {
+        let mut places = Vec::new();
+        pointers(&job, String::new(), &mut places);
+        let place = places.choose(rng).expect("a place").clone();
+        let value = odd_value(rng);
+        let (above, field) = place.rsplit_once('/').expect("a pointer");
+        let choice = rng.random_range(0..8);
+        match job.pointer_mut(above).expect("it is there") {
+            Value::Object(fields) if choice == 0 => {
+                fields.remove(field);
+            }
+            Value::Object(fields) if choice == 1 => {
+                fields.insert(format!("{field}s"), value);
+            }
+            Value::Array(items) if choice < 2 => items.push(value),
+            _ => *job.pointer_mut(&place).expect("it is there") = value,
+        }
+    }
+    job
+}
+
+/// The place of every value but the job itself.
+fn pointers(value: &Value, place: String, places: &mut Vec<String>) {
+    if !place.is_empty() {
+        places.push(place.clone());
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                pointers(value, format!("{place}/{name}"), places);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                pointers(value, format!("{place}/{index}"), places);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A value of every kind that the form has somewhere, and some that it has nowhere.
+fn odd_value(rng: &mut StdRng) -> Value {
+    let texts = [
+        "",
+        " ",
+        "\u{3000}\u{a0}",
+        "\u{200b}",
+        "/",
+        "／",
+        "—",
+        "－",
+        "-",
+        "无",
+        "//",
+        " / ",
+        "12",
+        "1,234",
+        "2823.12万",
+        "2823.12亿",
+        "24252.311082",
+        "1234567890123456789",
+        "0.12345678901",
+        ".5",
+        "5.",
+        "2021-01-26",
+        "2021-02-30",
+        "文本",
+        "\u{3000}\u{3000}文本 ",
+        "一\n二",
+        "一\r\n二",
+        "一\r二",
+        "文本\r\n",
+        "\t文本",
+        "文\t本",
+        "文\u{b}本",
+        "文本\u{b}",
+        "文\u{c}本",
+        "文\u{7}本",
+        "文本\u{7}",
+        "文\u{85}本",
+        "文\u{2028}本",
+        "文\u{2029}本",
+        "文\u{fffd}本",
+        "文\u{fffc}本",
+        "文\u{200b}\u{feff}\u{ad}本",
+        "\u{7}",
+        "\u{2f42}本",
+        "\u{ad}文\u{ad}",
+        "一\n\u{200b}\n二",
+        "一\r\u{200b}\n二",
+        "annual-report/2021",
+        "warn",
+        "reject",
+    ];
+    let numbers = [
+        "0",
+        "-0.0",
+        "3",
+        "3.0",
+        "-3",
+        "-18.0",
+        "1.5",
+        "2024",
+        "2020.0",
+        "1e12",
+        "1000000000000.5",
+        "1000000000001",
+        "-1e12",
+        "-1000000000001",
+        "1e15",
+        "9007199254740991",
+        "9007199254740993",
+        "1e300",
+        "1e-3",
+    ];
+    match rng.random_range(0..10) {
+        0..=4 => json!(texts.choose(rng)),
+        5..=6 => serde_json::from_str(numbers.choose(rng).expect("a number")).expect("JSON"),
+        _ => {
+            let values = [
+                json!(null),
+                json!(true),
+                json!([]),
+                json!({}),
+                json!(["文本", { "heading": "（一）标题" }]),
+                json!({ "value": 22, "remark": "其中修订16件" }),
+                json!({ "value": 22.0, "remark": "其中\n修订" }),
+                json!({ "value": "22", "remark": " " }),
+                json!({ "value": "/", "remark": "无" }),
+                json!({ "value": 22 }),
+                json!({ "heading": " 标题" }),
+                json!({ "heading": "标\n题" }),
+                json!({ "heading": "标题", "table": {} }),
+                json!({ "table": { "columns": ["甲"], "rows": [["乙"], [3.0], [""]], "caption": "表" } }),
+                json!({ "table": { "columns": [], "rows": [] } }),
+                json!({ "table": { "columns": ["甲"], "rows": [[1.5]] } }),
+                json!({ "table": { "columns": ["甲"], "rows": [[null]], "caption": "" } }),
+                json!({ "table": { "columns": ["甲"], "rows": "乙" } }),
+            ];
+            values.choose(rng).expect("a value").clone()
+        }
+    }
 }
 
 /// Removes a field of the object at a pointer.
