@@ -388,13 +388,7 @@ impl<'a> Fields<'a> {
         for (name, _) in self.fields {
             let place = self.place.field(name, "");
             if !self.known.contains(&name.as_str()) {
-                let (en, zh) = match nearest(name, self.known.iter().copied()) {
-                    Some(near) => (
-                        format!("; the nearest known one is \"{near}\""),
-                        format!("，最接近的字段是“{near}”"),
-                    ),
-                    None => Default::default(),
-                };
+                let (en, zh) = self.meant(name);
                 problems.push(Problem::new(
                     Code::Schema,
                     &place.pointer,
@@ -411,6 +405,27 @@ impl<'a> Fields<'a> {
                 ));
             }
         }
+    }
+
+    /// Which known field an unknown one may mean: one spelt alike, else any of the few that there are.
+    fn meant(&self, name: &str) -> (String, String) {
+        /// Jaro and Winkler's likeness of a misspelling; of other words it is less.
+        const ALIKE: f64 = 0.8;
+        const FEW: usize = 8;
+        let Some(near) = nearest(name, self.known.iter().copied()) else {
+            return Default::default();
+        };
+        if strsim::jaro_winkler(near, name) < ALIKE && self.known.len() <= FEW {
+            let known = self.known.join(", ");
+            return (
+                format!("; known here: {known}"),
+                format!("，此处可用的字段：{known}"),
+            );
+        }
+        (
+            format!("; the nearest known one is \"{near}\""),
+            format!("，最接近的字段是“{near}”"),
+        )
     }
 }
 

@@ -68,8 +68,9 @@ const LOST: [(char, &str, &str); 2] = [
     ),
 ];
 
-/// The characters of a text that a warning names; more are counted.
-const NAMED: usize = 20;
+/// The most characters of a text that a warning names, more than there are Kangxi radicals; more
+/// are counted.
+const NAMED: usize = 250;
 
 /// Reads a text of this kind, as it is to be set.
 pub fn read(node: &Node, place: &Place, kind: Kind, problems: &mut Problems) -> String {

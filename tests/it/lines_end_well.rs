@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::jobs::{CORPUS, corpus};
+use crate::support::jobs::{CORPUS, case, corpus};
 use crate::support::pdf::Word;
 use crate::support::{pdf, render};
 
@@ -179,6 +179,18 @@ fn no_line_is_torn_open_by_an_address_that_is_longer_than_a_line() {
 }
 
 #[test]
+fn a_report_with_a_long_address_and_a_mail_address_has_no_torn_line() {
+    let job = case("long-url");
+    let torn = torn_lines(&job);
+    assert!(torn.is_empty(), "{torn:#?}");
+    let text = pages(&job).concat().concat();
+    for sent in job["data"]["overview"].as_array().unwrap() {
+        let sent = sent.as_str().unwrap().replace(' ', "");
+        assert!(text.replace(' ', "").contains(&sent), "{sent} in {text}");
+    }
+}
+
+#[test]
 fn what_is_not_longer_than_a_line_is_broken_after_its_marks_only() {
     for address in [
         "zwgk_office@pingtan.gov.cn",
@@ -230,6 +242,12 @@ fn a_numbered_sentence_on_a_line_of_its_own_is_not_the_last_of_a_page() {
         at_the_foot += usize::from(pages[1][0] == "（二）依申请公开情况。");
     }
     assert!(at_the_foot > 0, "one of them would have stood at the foot");
+}
+
+#[test]
+fn a_numbered_sentence_at_the_foot_of_a_real_page_goes_on_to_the_next() {
+    let pages = pages(&case("level-sentence-at-page-foot"));
+    assert_eq!(pages[1][0], "（二）依申请公开情况。");
 }
 
 #[test]

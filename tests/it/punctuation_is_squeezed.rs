@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::jobs::corpus;
+use crate::support::jobs::{case, corpus};
 use crate::support::pdf::{self, Glyph};
 use crate::support::render;
 
@@ -124,7 +124,19 @@ fn a_quotation_mark_begins_and_ends_a_line_as_any_other_mark() {
     let around: Vec<char> = text.chars().collect();
     let han = (0..around.len()).filter(|&at| around[at].is_alphabetic());
     let texts = han.map(|at| around[at..].iter().chain(&around[..at]).collect::<String>());
-    let quoted: Vec<String> = texts.collect();
+    set_as_brackets_are(&texts.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_report_with_quotation_marks_before_stops_has_no_holes() {
+    let job = case("quote-then-stop");
+    let texts: Vec<String> = serde_json::from_value(job["data"]["overview"].clone()).unwrap();
+    set_as_brackets_are(&texts);
+}
+
+/// Holds every glyph of paragraphs with quotation marks to its place in the same paragraphs with
+/// the marks of book titles, which the engine squeezes itself.
+fn set_as_brackets_are(quoted: &[String]) {
     let bracketed: Vec<String> = quoted
         .iter()
         .map(|text| text.replace('“', "《").replace('”', "》"))
@@ -138,7 +150,7 @@ fn a_quotation_mark_begins_and_ends_a_line_as_any_other_mark() {
         let pages = pdf::glyphs(&rendered.path()).into_iter();
         pages.flat_map(lines).collect::<Vec<_>>()
     };
-    let (quoted, bracketed) = (places(&quoted), places(&bracketed));
+    let (quoted, bracketed) = (places(quoted), places(&bracketed));
     assert_eq!(quoted.len(), bracketed.len());
     for (number, (quoted, bracketed)) in quoted.iter().zip(&bracketed).enumerate() {
         assert_eq!(quoted.len(), bracketed.len(), "line {number}");

@@ -13,20 +13,25 @@ use crate::support::jobs::{case, corpus};
 use crate::support::pdf::{self, Table};
 use crate::support::{check, editions, places, refused, render, settings};
 
-/// Every case.
-pub const CASES: [&str; 13] = [
+/// Every case. What the pages show of some is told where the pages are measured.
+pub const CASES: [&str; 18] = [
     "audit-2020-text-above-table",
     "bureau-2023-slashes-and-blanks",
     "combining-marks",
     "dizhang-2023-old-tables",
     "figures-as-text",
     "kangxi-radicals",
+    "level-sentence-at-page-foot",
     "line-ends",
+    "long-remarks",
+    "long-url",
     "mark-slash",
     "pasted-from-word",
     "pasted-indent",
     "pasted-line-separators",
+    "quote-then-stop",
     "replacement-character",
+    "table-14-columns",
     "whole-numbers-as-floats",
 ];
 
@@ -616,6 +621,19 @@ fn each_of_the_three_tables_may_have_text_above_it() {
     let said = "2020年，我局未发生因政府信息公开引起的行政复议和行政诉讼。";
     assert_eq!(blocks("review_and_litigation")[0]["text"], json!(said));
     assert_eq!(warnings(&job), []);
+}
+
+#[test]
+fn a_field_of_another_name_is_told_those_that_may_stand_there() {
+    let mut job = case("audit-2020-text-above-table");
+    let section = job["data"]["review_and_litigation"].as_object_mut().unwrap();
+    let text = section.remove("introduction").unwrap();
+    section.insert("text".into(), text);
+    let problem = problem(&job, "/data/review_and_litigation/text");
+    assert_eq!(
+        problem.message,
+        "unknown field \"text\"; known here: reconsideration, litigation, introduction, notes"
+    );
 }
 
 #[test]
