@@ -177,7 +177,7 @@ fn unread(message_id: Option<&str>, sha256: String) -> Identity {
 /// That a job has more bytes than it may.
 pub fn too_large(bytes: u64, limit: usize) -> Problem {
     Problem::new(
-        Code::Json,
+        Code::JSON,
         "",
         format!("the job has {bytes} bytes; this service takes {limit} (limits.job_bytes)"),
         format!("任务共{bytes}字节，超过上限{limit}字节（limits.job_bytes）"),
@@ -201,7 +201,7 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<Node, Rejection> {
     if depth > limits.depth {
         let limit = limits.depth;
         return Err(Problem::new(
-            Code::Json,
+            Code::JSON,
             "",
             format!("the job is nested {depth} deep; this service takes {limit} (limits.depth)"),
             format!("任务嵌套{depth}层，超过上限{limit}层（limits.depth）"),
@@ -253,7 +253,7 @@ fn read_job(
     let (node, place) = template?;
     let template = read_template(node, &place, editions, problems)?;
     identity.template_name = template.split('/').next().map(str::to_owned);
-    let form = editions[&template];
+    let form = &editions[&template];
     let prior = match prior {
         Some((node, place)) => Prior::read(node, &place, form, problems),
         None => Prior::default(),
@@ -265,9 +265,11 @@ fn read_job(
 
 /// Where the result of a job would be, had it been accepted, by this build or another.
 fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
-    let year = match node.get("data")?.get("year")? {
-        Node::Number(year) => u16::try_from(year.as_u64()?).ok()?,
-        _ => return None,
+    let data = node.get("data")?;
+    let year = match data.get("year") {
+        Some(year) => year.whole().and_then(|year| u16::try_from(year).ok())?,
+        // A document that has a date alone is of its year.
+        None => data.get("issued_on")?.as_str()?.get(..4)?.parse().ok()?,
     };
     let job_id = node.get("job_id")?.as_str().filter(|id| is_id(id))?;
     let template = node.get("template")?.as_str()?;
@@ -344,6 +346,6 @@ fn read_template(
         en.push_str(&format!("; the nearest is \"{near}\""));
         zh.push_str(&format!("；最接近的是“{near}”"));
     }
-    problems.push(Problem::new(Code::Template, &place.pointer, en, zh).with(list, name));
+    problems.push(Problem::new(Code::TEMPLATE, &place.pointer, en, zh).with(list, name));
     None
 }

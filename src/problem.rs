@@ -14,99 +14,86 @@ use crate::escape;
 /// The code of a problem, as the upstream system sees it.
 ///
 /// `E-` codes always reject the job. `R-` codes reject it or travel as warnings, as the job's
-/// `on_violation` says. `W-` codes never block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
-    /// Not JSON, not UTF-8, nested too deep, or over the size limit.
-    Json,
-    /// A field is missing, unknown, given twice, or of the wrong type or range.
-    Schema,
-    /// No such template or edition.
-    Template,
-    /// The edition does not belong to the year: 2019 serves the reports for 2019 and 2020
-    /// (国办公开办函〔2019〕60号), 2021 those from 2021 on (国办公开办函〔2021〕30号).
-    Edition,
-    /// The `job_id` was used with other content.
-    Conflict,
-    /// A character that no configured font can draw.
-    Glyph,
-    /// The document could not be laid out within the limits of pages and time.
-    Layout,
-    /// 第一项加第二项之和，等于第三项加第四项之和: the sentence that both official forms print in
-    /// table 3, per column.
-    Column,
-    /// Per column of table 3, （七）总计 is the sum of the outcome's rows.
-    Outcome,
-    /// Per row of table 3, 总计 is the sum of the six kinds of applicant.
-    Row,
-    /// Per group of table 4, 总计 is 结果维持 + 结果纠正 + 其他结果 + 尚未审结.
-    Review,
-    /// 二、上年结转 is last year's 四、结转下年度继续办理, per column.
-    Prior,
-    /// 现行有效件数 is last year's + 本年制发 − 本年废止. Real reports break it for good reasons.
-    InForce,
-    /// Section 六 of the 2021 form must state the 信息处理费, even when it is nil.
-    Fee,
-    /// Cells of the tables are blank, or hold a mark.
-    Blank,
-    /// 总体情况 of the 2021 form is over 1,000 characters (原则上不超过一千字).
-    Length,
-    /// Characters of a text only look like the ones meant; lists them.
-    Character,
+/// `on_violation` says. `W-` codes never block. A form brings `R-` and `W-` codes of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code {
+    /// ASCII, filled up with zeros.
+    text: [u8; Code::MOST],
 }
 
 impl Code {
-    /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 17] = [
-        Code::Json,
-        Code::Schema,
-        Code::Template,
-        Code::Edition,
-        Code::Conflict,
-        Code::Glyph,
-        Code::Layout,
-        Code::Column,
-        Code::Outcome,
-        Code::Row,
-        Code::Review,
-        Code::Prior,
-        Code::InForce,
-        Code::Fee,
-        Code::Blank,
-        Code::Length,
-        Code::Character,
+    /// The longest code, in bytes.
+    pub const MOST: usize = 32;
+
+    /// Not JSON, not UTF-8, nested too deep, or over the size limit.
+    pub const JSON: Code = Code::new("E-JSON");
+    /// A field is missing, unknown, given twice, or of the wrong type or range.
+    pub const SCHEMA: Code = Code::new("E-SCHEMA");
+    /// No such template or edition.
+    pub const TEMPLATE: Code = Code::new("E-TEMPLATE");
+    /// The edition does not belong to the year.
+    pub const EDITION: Code = Code::new("E-EDITION");
+    /// The `job_id` was used with other content.
+    pub const CONFLICT: Code = Code::new("E-CONFLICT");
+    /// A character that no configured font can draw.
+    pub const GLYPH: Code = Code::new("E-GLYPH");
+    /// The document could not be laid out within the limits of pages and time.
+    pub const LAYOUT: Code = Code::new("E-LAYOUT");
+    /// Cells of the tables are blank, or hold a mark.
+    pub const BLANK: Code = Code::new("W-BLANK");
+    /// Characters of a text only look like the ones meant; lists them.
+    pub const CHARACTER: Code = Code::new("W-CHARACTER");
+
+    /// The codes that no form brings, in the order of the documentation.
+    pub const OWN: [Code; 9] = [
+        Code::JSON,
+        Code::SCHEMA,
+        Code::TEMPLATE,
+        Code::EDITION,
+        Code::CONFLICT,
+        Code::GLYPH,
+        Code::LAYOUT,
+        Code::BLANK,
+        Code::CHARACTER,
     ];
 
-    /// The code as it is written in events, manifests and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::Json => "E-JSON",
-            Code::Schema => "E-SCHEMA",
-            Code::Template => "E-TEMPLATE",
-            Code::Edition => "E-EDITION",
-            Code::Conflict => "E-CONFLICT",
-            Code::Glyph => "E-GLYPH",
-            Code::Layout => "E-LAYOUT",
-            Code::Column => "R-COLUMN",
-            Code::Outcome => "R-OUTCOME",
-            Code::Row => "R-ROW",
-            Code::Review => "R-REVIEW",
-            Code::Prior => "R-PRIOR",
-            Code::InForce => "W-INFORCE",
-            Code::Fee => "W-FEE",
-            Code::Blank => "W-BLANK",
-            Code::Length => "W-LENGTH",
-            Code::Character => "W-CHARACTER",
+    const fn new(code: &str) -> Code {
+        let (code, mut text, mut at) = (code.as_bytes(), [0; Code::MOST], 0);
+        while at < code.len() {
+            text[at] = code[at];
+            at += 1;
         }
+        Code { text }
+    }
+
+    /// The code of this text: `E-`, `R-` or `W-` and capitals, digits and hyphens, 32 bytes at
+    /// most. None for any other text.
+    pub fn named(text: &str) -> Option<Code> {
+        let name = ["E-", "R-", "W-"].into_iter().find_map(|kind| text.strip_prefix(kind))?;
+        let right = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
+        (!name.is_empty() && name.bytes().all(right) && text.len() <= Code::MOST)
+            .then(|| Code::new(text))
+    }
+
+    /// The code as it is written in events, manifests and messages.
+    pub fn as_str(&self) -> &str {
+        let end = self.text.iter().position(|&b| b == 0).unwrap_or(Code::MOST);
+        std::str::from_utf8(&self.text[..end]).unwrap_or_default()
     }
 
     /// What the code does to a job.
     pub fn severity(self) -> Severity {
-        match self.as_str().as_bytes()[0] {
+        match self.text[0] {
             b'E' => Severity::Error,
             b'R' => Severity::Rule,
             _ => Severity::Warning,
         }
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -125,10 +112,8 @@ impl Serialize for Code {
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Code::ALL
-            .into_iter()
-            .find(|code| code.as_str() == text)
-            .ok_or_else(|| serde::de::Error::custom(format!("no such problem code: {text}")))
+        let code = Code::named(&text);
+        code.ok_or_else(|| serde::de::Error::custom(format!("no problem code: {text}")))
     }
 }
 
@@ -221,12 +206,13 @@ impl Rejection {
     /// When there are none: a rejection without a reason is a bug.
     pub fn new(mut problems: Vec<Problem>) -> Self {
         assert!(!problems.is_empty(), "a rejection needs a problem");
-        problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.code.cmp(&b.code)));
+        // Of one place in the order in which they were found: reading, then the form's rules.
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
         let more = problems.len().saturating_sub(Rejection::MOST);
         if more > 0 {
             problems.truncate(Rejection::MOST);
             problems.push(Problem::new(
-                Code::Schema,
+                Code::SCHEMA,
                 "",
                 format!("and {more} more problems, which are not listed; mend these first"),
                 format!("另有{more}个问题未列出，请先修正以上问题"),

@@ -758,7 +758,7 @@ fn same_job(theirs: Manifest, job: &Content) -> Result<Stored, Rejection> {
 
 fn conflict(job_id: &str) -> Problem {
     Problem::new(
-        Code::Conflict,
+        Code::CONFLICT,
         "/job_id",
         format!(
             "{job_id} was used with other content, whose report is stored and stays as it is; send new content under \

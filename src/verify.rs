@@ -142,7 +142,7 @@ impl Verifier {
         Ok(Verifier {
             pool: Pool::start(settings, Program::this()?).await?,
             limits: settings.limits.clone(),
-            forms: templates.forms()?,
+            forms: templates.forms(),
             editions: templates.editions().cloned().collect(),
             fonts_sha256: fonts.sha256().to_owned(),
             bands: settings.render.bands,

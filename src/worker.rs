@@ -232,7 +232,7 @@ impl Road {
     ) -> Result<Road, Outage> {
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
-        let editions = templates.forms()?;
+        let editions = templates.forms();
         let facts = |edition: &Edition| TemplateFacts {
             name: edition.name.clone(),
             version: edition.version.clone(),
@@ -405,7 +405,7 @@ impl Road {
     /// Sets and stores a report, or finds that it is done already.
     async fn make(&self, job: &Job, delivery: &Delivery) -> Result<Stored, Stop> {
         self.gate.pass()?;
-        let key = Key::new(&job.template, job.report().year, &job.id);
+        let key = Key::new(&job.template, job.report().year(), &job.id);
         let recall = async || self.store.recall(&key, &content(job)).await;
         if delivery.redelivered
             && let Some(stored) = recall().await?
@@ -450,8 +450,8 @@ impl Road {
             template: template
                 .cloned()
                 .expect("a job is read for a template that there is"),
-            agency: report.agency.clone(),
-            year: report.year,
+            agency: report.author().to_owned(),
+            year: report.year(),
             title: typesetter::title(report),
             // The store fills in what it alone knows: where the two are, and the bytes that are
             // really there.

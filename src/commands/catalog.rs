@@ -8,12 +8,12 @@ use crate::typesetter::{Fonts, Templates};
 
 pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Error> {
     let templates = Templates::load(settings.templates.folder())?;
-    let forms = templates.forms()?;
+    let forms = templates.forms();
     let Some(name) = &args.name else {
         for edition in templates.editions() {
-            let form = forms[&edition.name];
+            let form = &forms[&edition.name];
             let (from, to) = (form.years.start(), form.years.end());
-            let (name, version, notice) = (&edition.name, &edition.version, form.notice);
+            let (name, version, notice) = (&edition.name, &edition.version, &form.notice);
             line(format_args!(
                 "{name}  version {version}  years {from}-{to}  {notice}"
             ))?;

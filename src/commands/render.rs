@@ -19,7 +19,7 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let pictures = pictures(args)?;
     let typesetter = Typesetter::load(settings)?;
     let bytes = read_file(&args.job)?;
-    let job = match job::read(&bytes, None, &settings.limits, &typesetter.editions()?) {
+    let job = match job::read(&bytes, None, &settings.limits, &typesetter.editions()) {
         Ok(job) => job,
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };
@@ -120,7 +120,7 @@ fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
     let typesetter = Typesetter::load(settings)?;
-    let editions = typesetter.editions()?;
+    let editions = typesetter.editions();
     let read = |bytes: &[u8]| {
         let job = job::read(bytes, None, &settings.limits, &editions)?;
         match typesetter.undrawable(&Manuscript::of(&job)) {

@@ -74,7 +74,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> Problem {
 }
 
 fn problem(en: String, zh: String) -> Problem {
-    Problem::new(Code::Json, "", en, zh)
+    Problem::new(Code::JSON, "", en, zh)
 }
 
 /// What the reader of JSON says, and the same in Chinese.

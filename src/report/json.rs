@@ -297,7 +297,7 @@ pub fn wrong_but(
     };
     problems.push(
         Problem::new(
-            Code::Schema,
+            Code::SCHEMA,
             &place.pointer,
             format!("{name}: want {en}, found {found_en}{fix_en}"),
             format!("{name}：应为{zh}，实为{found_zh}{fix_zh}"),
@@ -310,7 +310,7 @@ pub fn wrong_but(
 pub fn bad(problems: &mut Problems, place: &Place, en: &str, zh: &str) {
     let name = place.name();
     problems.push(Problem::new(
-        Code::Schema,
+        Code::SCHEMA,
         &place.pointer,
         format!("{name}: {en}"),
         format!("{name}：{zh}"),
@@ -335,7 +335,7 @@ fn shown(node: &Node) -> String {
 pub struct Fields<'a> {
     place: &'a Place,
     fields: &'a [(String, Node)],
-    known: Vec<&'static str>,
+    known: Vec<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -355,7 +355,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be absent.
-    pub fn optional(&mut self, name: &'static str, label: &str) -> Option<(&'a Node, Place)> {
+    pub fn optional(&mut self, name: &'a str, label: &str) -> Option<(&'a Node, Place)> {
         self.known.push(name);
         let (_, node) = self.fields.iter().find(|(field, _)| field == name)?;
         Some((node, self.place.field(name, label)))
@@ -364,7 +364,7 @@ impl<'a> Fields<'a> {
     /// A field that must be there, or a problem.
     pub fn required(
         &mut self,
-        name: &'static str,
+        name: &'a str,
         label: &str,
         problems: &mut Problems,
     ) -> Option<(&'a Node, Place)> {
@@ -390,7 +390,7 @@ impl<'a> Fields<'a> {
             if !self.known.contains(&name.as_str()) {
                 let (en, zh) = self.meant(name);
                 problems.push(Problem::new(
-                    Code::Schema,
+                    Code::SCHEMA,
                     &place.pointer,
                     format!("unknown field \"{name}\"{en}"),
                     format!("未知字段“{name}”{zh}"),
@@ -398,7 +398,7 @@ impl<'a> Fields<'a> {
             }
             if !names.insert(name) {
                 problems.push(Problem::new(
-                    Code::Schema,
+                    Code::SCHEMA,
                     &place.pointer,
                     format!("the field \"{name}\" is given twice; keep one"),
                     format!("字段“{name}”重复出现，只能保留一个"),

@@ -3,8 +3,7 @@
 //! Takes the `data` of a job as JSON, gives a [`Checked`] report. Never guesses: a missing figure
 //! is a problem, never a zero. If we crash here, nothing has happened yet.
 
-pub mod edition_2019;
-pub mod edition_2021;
+pub mod cell;
 pub mod form;
 pub mod json;
 pub mod read;
@@ -14,6 +13,7 @@ pub mod text;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use time::Date;
@@ -23,11 +23,8 @@ use crate::problem::{Code, Problem, Rejection, Severity};
 use form::Form;
 use json::Problems;
 
-/// The editions of the form that this build knows.
-pub static FORMS: [&Form; 2] = [&edition_2019::FORM, &edition_2021::FORM];
-
 /// The templates that there are: `name/edition`, and the form that each sets.
-pub type Editions = BTreeMap<String, &'static Form>;
+pub type Editions = BTreeMap<String, Arc<Form>>;
 
 /// What agencies write into a cell where they have no such power, or nothing to count.
 pub const MARKS: [&str; 6] = ["/", "／", "—", "－", "-", "无"];
@@ -42,39 +39,110 @@ pub const MAX_COUNT: i64 = 1_000_000_000_000;
 /// A report as it was sent. Only [`Checked`] reports go further.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The edition.
-    pub form: &'static Form,
-    /// 发文机关, in the title and the signature.
-    pub agency: String,
-    /// The reporting year.
-    pub year: u16,
-    /// The title that was chosen instead of the default; `\n` is a chosen line break.
-    pub chosen_title: Option<String>,
-    /// 成文日期.
-    pub issued_on: Option<Date>,
-    /// The text before section 一.
-    pub introduction: Vec<Block>,
-    /// 一、总体情况
-    pub overview: Vec<Block>,
-    /// 二、主动公开政府信息情况
-    pub disclosure: Disclosure,
-    /// 三、收到和处理政府信息公开申请情况
-    pub requests: Requests,
-    /// 四、政府信息公开行政复议、行政诉讼情况
-    pub review: Review,
-    /// 五、存在的主要问题及改进情况
-    pub problems_and_improvements: Vec<Block>,
-    /// 六、其他需要报告的事项
-    pub other_matters: Vec<Block>,
+    /// The form that it is in.
+    pub form: Arc<Form>,
+    /// What its fields hold, in the order of [`Form::fields`].
+    pub fields: Vec<Content>,
+    /// What stands in its tables, in the order of [`Form::cells`].
+    pub cells: Vec<Cell>,
+}
+
+/// What a field of a report holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: it was left out, or could not be read.
+    Absent,
+    /// A text.
+    Text(String),
+    /// A year; 0 when it could not be read.
+    Year(u16),
+    /// A date.
+    Date(Date),
+    /// Paragraphs, headings and tables.
+    Blocks(Vec<Block>),
+    /// What stands around an official table, whose cells are the report's.
+    Table {
+        /// The text between heading and table.
+        introduction: Vec<Block>,
+        /// Printed under the table.
+        notes: Vec<String>,
+    },
 }
 
 impl Report {
+    /// A field by its name.
+    pub fn field(&self, name: &str) -> Option<&Content> {
+        self.fields.get(self.form.field(name)?)
+    }
+
+    /// A field that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.field(name)? {
+            Content::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A field that is blocks of text.
+    pub fn blocks(&self, name: &str) -> &[Block] {
+        match self.field(name) {
+            Some(Content::Blocks(blocks)) => blocks,
+            _ => &[],
+        }
+    }
+
+    /// Who publishes it: 发文机关.
+    pub fn author(&self) -> &str {
+        match &self.fields[self.form.author] {
+            Content::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// The reporting year.
+    pub fn year(&self) -> u16 {
+        match &self.fields[self.form.year] {
+            Content::Year(year) => *year,
+            Content::Date(date) => u16::try_from(date.year()).unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    /// 成文日期, where it has one.
+    pub fn date(&self) -> Option<Date> {
+        match &self.fields[self.form.date?] {
+            Content::Date(date) => Some(*date),
+            _ => None,
+        }
+    }
+
     /// The title, with its chosen line breaks.
     pub fn title(&self) -> String {
-        match &self.chosen_title {
-            Some(title) => title.clone(),
-            None => format!("{}{}年政府信息公开工作年度报告", self.agency, self.year),
+        match self.text("title") {
+            Some(title) => title.to_owned(),
+            None => self.filled(&self.form.title),
         }
+    }
+
+    /// A text of the form with the report's values in its braces, and its `{notice}`.
+    pub fn filled(&self, text: &str) -> String {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, (name, after))) = rest
+            .split_once('{')
+            .and_then(|(before, after)| Some((before, after.split_once('}')?)))
+        {
+            filled.push_str(before);
+            match (name, self.field(name)) {
+                ("notice", _) => filled.push_str(&self.form.notice),
+                (_, Some(Content::Text(text))) => filled.push_str(text),
+                (_, Some(Content::Year(year))) => filled.push_str(&year.to_string()),
+                (_, Some(Content::Date(date))) => filled.push_str(&view::date(*date)),
+                _ => {}
+            }
+            rest = after;
+        }
+        filled + rest
     }
 }
 
@@ -96,16 +164,18 @@ pub enum Block {
     },
 }
 
-/// A cell of the official tables that holds a whole number.
+/// What stands in a cell of the official tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Cell {
-    /// A number, and what the agency says of it in the same cell.
+    /// A whole number, and what the agency says of it in the same cell.
     Number {
         /// Counts are not negative; 本年增/减 may be.
         value: i64,
         /// As `其中修订16件`.
         remark: Option<String>,
     },
+    /// Money, as it was sent.
+    Money(Money),
     /// `null`: prints blank, adds as 0.
     Blank,
     /// One of [`MARKS`]: prints as sent, adds as 0.
@@ -119,11 +189,10 @@ pub enum Cell {
 
 impl Cell {
     /// What it adds: `None` when it could not be read.
-    pub fn adds(&self) -> Option<i64> {
+    pub fn adds(&self) -> Option<Decimal> {
         match self {
-            Cell::Number { value, .. } => Some(*value),
-            Cell::Blank | Cell::Mark(_) | Cell::Absent => Some(0),
-            Cell::Unread => None,
+            Cell::Blank | Cell::Mark(_) | Cell::Absent => Some(Decimal::ZERO),
+            figure => figure.number(),
         }
     }
 
@@ -132,24 +201,29 @@ impl Cell {
         matches!(self, Cell::Blank | Cell::Mark(_) | Cell::Absent)
     }
 
+    /// A figure that was computed.
+    pub fn of(total: Decimal) -> Cell {
+        match i64::try_from(total) {
+            Ok(value) if total.is_integer() => Cell::Number {
+                value,
+                remark: None,
+            },
+            _ => Cell::Money(Money {
+                text: total.normalize().to_string(),
+                amount: total,
+                unit: String::new(),
+            }),
+        }
+    }
+
     /// Its number, when it has one.
-    pub fn number(&self) -> Option<i64> {
+    pub fn number(&self) -> Option<Decimal> {
         match self {
-            Cell::Number { value, .. } => Some(*value),
+            Cell::Number { value, .. } => Some(Decimal::from(*value)),
+            Cell::Money(money) => Some(money.amount),
             _ => None,
         }
     }
-}
-
-/// A cell of table 2.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// A count or a change.
-    Number(Cell),
-    /// Money, as it was sent.
-    Money(Money),
-    /// No money, where money stands: blank, a mark, or what could not be read.
-    NoMoney(Cell),
 }
 
 /// An amount of money: printed as sent, never a float.
@@ -163,54 +237,11 @@ pub struct Money {
     pub unit: String,
 }
 
-/// 二、主动公开政府信息情况.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Disclosure {
-    /// The text between heading and table.
-    pub introduction: Vec<Block>,
-    /// In the order of [`Form::figures`].
-    pub figures: Vec<Value>,
-    /// Printed under the table.
-    pub notes: Vec<String>,
-}
-
-/// The seven cells of a row of table 3, in the order of [`form::APPLICANTS`].
-pub type Row = [Cell; 7];
-
-/// 三、收到和处理政府信息公开申请情况.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Requests {
-    /// The text between heading and table.
-    pub introduction: Vec<Block>,
-    /// In the order of [`Form::rows`].
-    pub rows: Vec<Row>,
-    /// Printed under the table.
-    pub notes: Vec<String>,
-}
-
-/// The five cells of a group of table 4, in the order of [`form::RESULTS`].
-pub type Results = [Cell; 5];
-
-/// 四、政府信息公开行政复议、行政诉讼情况.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Review {
-    /// The text between heading and table.
-    pub introduction: Vec<Block>,
-    /// In the order of [`form::REVIEW_GROUPS`].
-    pub groups: [Results; 3],
-    /// Printed under the table.
-    pub notes: Vec<String>,
-}
-
 /// Last year's figures, as far as the sender has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prior {
-    /// Last year's 四、结转下年度继续办理, in the order of [`form::APPLICANTS`].
-    pub carried_out: [Option<i64>; 7],
-    /// Last year's 现行有效件数 of 规章.
-    pub rules_in_force: Option<i64>,
-    /// Last year's 现行有效件数 of 行政规范性文件.
-    pub documents_in_force: Option<i64>,
+    /// By the index of the cell in [`Form::cells`].
+    pub figures: BTreeMap<usize, Decimal>,
 }
 
 /// What a broken reconciliation rule (勾稽关系) does.
@@ -254,7 +285,7 @@ pub fn check(
     on_violation: OnViolation,
     mut problems: Problems,
 ) -> Result<Checked, Rejection> {
-    rules::check(&report, prior, &mut problems);
+    let totals = rules::check(&report, prior, &mut problems);
     count_texts(&mut problems);
     let rejects = |problem: &Problem| match problem.code.severity() {
         Severity::Error => true,
@@ -265,8 +296,8 @@ pub fn check(
         problems.retain(|problem| problem.code.severity() != Severity::Warning);
         return Err(Rejection::new(problems));
     }
-    rules::compute_totals(&mut report);
-    problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.code.cmp(&b.code)));
+    problems.sort_by(|a, b| a.path.cmp(&b.path));
+    rules::fill_in(&mut report, totals);
     Ok(Checked {
         report,
         warnings: problems,
@@ -277,12 +308,12 @@ pub fn check(
 fn count_texts(problems: &mut Problems) {
     let mut texts = 0_usize;
     problems.retain(|problem| {
-        texts += usize::from(problem.code == Code::Character);
-        problem.code != Code::Character || texts <= MOST_TEXTS
+        texts += usize::from(problem.code == Code::CHARACTER);
+        problem.code != Code::CHARACTER || texts <= MOST_TEXTS
     });
     if let more @ 1.. = texts.saturating_sub(MOST_TEXTS) {
         problems.push(Problem::new(
-            Code::Character,
+            Code::CHARACTER,
             "/data",
             format!("and in {more} more texts, which are not listed"),
             format!("另有{more}处文字有同类字符，未列出"),

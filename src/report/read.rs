@@ -3,17 +3,14 @@
 //! What cannot be read is noted and stands in the report as a placeholder, so that the rules
 //! still see the rest and every problem is told at once.
 
-use rust_decimal::Decimal;
-use time::Date;
-use unicode_normalization::UnicodeNormalization as _;
+use std::sync::Arc;
 
-use super::form::{self, APPLICANTS, Figure, Form, Kind, RESULTS, REVIEW_GROUPS, SECTIONS};
-use super::json::{Fields, Node, Place, Problems, bad, items, wrong, wrong_but};
+use time::Date;
+
+use super::form::{Entry, Field, FieldKind, Form, Holds, Table};
+use super::json::{Fields, Node, Place, Problems, bad, items, wrong};
 use super::text::{self, Kind as Text};
-use super::{
-    Block, Cell, Disclosure, FORMS, MARKS, MAX_COUNT, Money, Prior, Report, Requests, Review, Row,
-    Value, block_texts, edition_2019,
-};
+use super::{Block, Cell, Content, Prior, Report, block_texts, cell};
 use crate::config::Limits;
 use crate::problem::{Code, Problem};
 
@@ -22,75 +19,142 @@ use crate::problem::{Code, Problem};
 pub fn report(
     node: &Node,
     place: &Place,
-    form: &'static Form,
+    form: &Arc<Form>,
     limits: &Limits,
     problems: &mut Problems,
 ) -> Report {
     let mut report = Report {
-        form,
-        agency: String::new(),
-        year: 0,
-        chosen_title: None,
-        issued_on: None,
-        introduction: Vec::new(),
-        overview: Vec::new(),
-        disclosure: Disclosure::default(),
-        requests: Requests::default(),
-        review: Review::default(),
-        problems_and_improvements: Vec::new(),
-        other_matters: Vec::new(),
+        form: Arc::clone(form),
+        fields: vec![Content::Absent; form.fields.len()],
+        cells: vec![Cell::Unread; form.cells.len()],
     };
     let Some(mut fields) = Fields::of(node, place, problems) else {
         return report;
     };
-
-    if let Some((node, place)) = fields.required("agency", "发文机关", problems) {
-        report.agency = text::read(node, &place, Text::Line, problems);
-    }
-    if let Some((node, place)) = fields.required("year", "年度", problems) {
-        report.year = read_year(node, &place, form, problems);
-    }
-    if let Some((node, place)) = fields.optional("title", "标题") {
-        report.chosen_title = Some(text::read(node, &place, Text::Lines, problems));
-    }
-    if let Some((node, place)) = fields.optional("issued_on", "成文日期") {
-        report.issued_on = read_date(node, &place, problems);
-    }
     let mut prose = Prose {
         limits,
         paragraphs: 0,
         characters: 0,
     };
-    if let Some((node, place)) = fields.optional("introduction", "引言") {
-        report.introduction = prose.blocks(node, &place, problems);
-    }
-    for (name, heading) in SECTIONS {
-        let Some((node, place)) = fields.required(name, heading, problems) else {
-            continue;
+    for (field, content) in form.fields.iter().zip(&mut report.fields) {
+        let found = if field.optional {
+            fields.optional(&field.field, &field.label)
+        } else {
+            fields.required(&field.field, &field.label, problems)
         };
-        match name {
-            "proactive_disclosure" => {
-                report.disclosure = read_disclosure(node, &place, form, &mut prose, problems);
-            }
-            "requests" => {
-                report.requests = read_requests(node, &place, form, &mut prose, problems);
-            }
-            "review_and_litigation" => {
-                report.review = read_review(node, &place, &mut prose, problems);
-            }
-            _ => {
-                let blocks = prose.blocks(node, &place, problems);
-                match name {
-                    "overview" => report.overview = blocks,
-                    "problems_and_improvements" => report.problems_and_improvements = blocks,
-                    _ => report.other_matters = blocks,
-                }
-            }
+        if let Some((node, place)) = found {
+            let reading = Reading {
+                form,
+                prose: &mut prose,
+                cells: &mut report.cells,
+                problems,
+            };
+            *content = reading.content(node, &place, field);
         }
     }
     fields.finish(problems);
     prose.check(place, problems);
     report
+}
+
+/// What reading a field needs beside its JSON.
+struct Reading<'a, 'l> {
+    form: &'a Form,
+    prose: &'a mut Prose<'l>,
+    cells: &'a mut [Cell],
+    problems: &'a mut Problems,
+}
+
+impl Reading<'_, '_> {
+    fn content(self, node: &Node, place: &Place, field: &Field) -> Content {
+        let problems = self.problems;
+        match &field.kind {
+            FieldKind::Line => Content::Text(text::read(node, place, Text::Line, problems)),
+            FieldKind::Text => Content::Text(text::read(node, place, Text::Lines, problems)),
+            FieldKind::Year => Content::Year(read_year(node, place, self.form, problems)),
+            FieldKind::Date => {
+                read_date(node, place, problems).map_or(Content::Absent, Content::Date)
+            }
+            FieldKind::Blocks(_) => Content::Blocks(self.prose.blocks(node, place, problems)),
+            FieldKind::Table(table) => {
+                let reading = Reading { problems, ..self };
+                reading.table(node, place, table)
+            }
+        }
+    }
+
+    /// A table: the text above it, its cells, its notes.
+    fn table(self, node: &Node, place: &Place, table: &Table) -> Content {
+        // Messages name row and column only; the section would be said in every one.
+        let place = Place::new(&place.pointer, "");
+        let problems = self.problems;
+        let (mut introduction, mut notes) = (Vec::new(), Vec::new());
+        if let Some(mut fields) = Fields::of(node, &place, problems) {
+            introduction = self.prose.introduction(&mut fields, problems);
+            let mut cells = |index: usize, cell: Cell| self.cells[index] = cell;
+            entries(&mut fields, &table.entries, self.form, &mut cells, problems);
+            notes = read_notes(&mut fields, problems);
+            fields.finish(problems);
+        }
+        Content::Table {
+            introduction,
+            notes,
+        }
+    }
+}
+
+/// Reads the entries of an object, and hands each cell to `take`. A cell that is not there is not
+/// handed on, unless it may be left out.
+fn entries<'a>(
+    fields: &mut Fields<'a>,
+    entries: &'a [Entry],
+    form: &'a Form,
+    take: &mut impl FnMut(usize, Cell),
+    problems: &mut Problems,
+) {
+    for entry in entries {
+        let found = if entry.optional {
+            fields.optional(&entry.field, &entry.said)
+        } else {
+            fields.required(&entry.field, &entry.said, problems)
+        };
+        let Some((node, place)) = found else {
+            if entry.optional {
+                for index in entry.cells() {
+                    take(index, Cell::Absent);
+                }
+            }
+            continue;
+        };
+        match &entry.holds {
+            Holds::Cell(index) => {
+                let kind = &form.cells[*index].kind;
+                take(*index, cell::read(node, &place, kind, problems));
+            }
+            Holds::Entries(inner) => {
+                let place = if entry.leads {
+                    place
+                } else {
+                    Place::new(place.pointer, "")
+                };
+                object(node, &place, inner, form, take, problems);
+            }
+        }
+    }
+}
+
+fn object(
+    node: &Node,
+    place: &Place,
+    inner: &[Entry],
+    form: &Form,
+    take: &mut impl FnMut(usize, Cell),
+    problems: &mut Problems,
+) {
+    if let Some(mut fields) = Fields::of(node, place, problems) {
+        entries(&mut fields, inner, form, take, problems);
+        fields.finish(problems);
+    }
 }
 
 fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> u16 {
@@ -107,26 +171,21 @@ fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -
     };
     if !form.years.contains(&year) {
         let (from, to) = (form.years.start(), form.years.end());
-        let other = FORMS.iter().find(|form| form.years.contains(&year));
-        let (en, zh) = match other {
+        let mut siblings = form.siblings.iter();
+        let (en, zh) = match siblings.find(|form| form.years.contains(&year)) {
             Some(other) => (
                 format!("; the report for {year} uses {}", other.name),
                 format!("；{year}年度报告应使用 {}（{}）", other.name, other.notice),
             ),
             None => Default::default(),
         };
+        let name = &form.name;
         problems.push(
             Problem::new(
-                Code::Edition,
+                Code::EDITION,
                 &place.pointer,
-                format!(
-                    "{} serves the years {from} to {to}, not {year}{en}",
-                    form.name
-                ),
-                format!(
-                    "{}适用于{from}至{to}年度，不适用于{year}年度{zh}",
-                    form.name
-                ),
+                format!("{name} serves the years {from} to {to}, not {year}{en}"),
+                format!("{name}适用于{from}至{to}年度，不适用于{year}年度{zh}"),
             )
             .with(format!("{from}-{to}"), year),
         );
@@ -176,7 +235,7 @@ impl Prose<'_> {
             if spent > limit {
                 problems.push(
                     Problem::new(
-                        Code::Schema,
+                        Code::SCHEMA,
                         &place.pointer,
                         format!(
                             "the text has {spent} {en}; this service takes {limit} (limits.{key})"
@@ -290,7 +349,7 @@ fn read_table(node: &Node, place: &Place, problems: &mut Problems) -> Option<Blo
             let (want, found) = (columns.len(), row.len());
             problems.push(
                 Problem::new(
-                    Code::Schema,
+                    Code::SCHEMA,
                     &place.pointer,
                     format!("the row has {found} cells, the table {want} columns"),
                     format!("本行有{found}格，而表头有{want}列"),
@@ -332,464 +391,16 @@ fn read_notes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<String> {
         .collect()
 }
 
-fn read_disclosure(
-    node: &Node,
-    place: &Place,
-    form: &'static Form,
-    prose: &mut Prose<'_>,
-    problems: &mut Problems,
-) -> Disclosure {
-    let unread = |figure: &Figure| match figure.kind {
-        Kind::Count | Kind::Change => Value::Number(Cell::Unread),
-        Kind::Amount | Kind::AmountWan => Value::NoMoney(Cell::Unread),
-    };
-    // Labels of tables name row and column only; the section would be said in every message.
-    let place = Place::new(&place.pointer, "");
-    let Some(mut fields) = Fields::of(node, &place, problems) else {
-        return Disclosure {
-            figures: form.figures().map(|(.., figure)| unread(figure)).collect(),
-            ..Disclosure::default()
-        };
-    };
-    let introduction = prose.introduction(&mut fields, problems);
-    let mut figures = Vec::new();
-    for band in form.disclosure {
-        let found = fields.required(band.field, band.label, problems);
-        let mut items = found
-            .as_ref()
-            .and_then(|(node, place)| Fields::of(node, place, problems));
-        for item in band.items {
-            let found = items
-                .as_mut()
-                .and_then(|f| f.required(item.field, item.label, problems));
-            let mut cells = found
-                .as_ref()
-                .and_then(|(node, place)| Fields::of(node, place, problems));
-            for figure in band.figures {
-                let found = cells
-                    .as_mut()
-                    .and_then(|f| f.required(figure.field, &figure.name(), problems));
-                figures.push(match found {
-                    Some((node, place)) => read_figure(node, &place, figure.kind, problems),
-                    None => unread(figure),
-                });
-            }
-            if let Some(cells) = cells {
-                cells.finish(problems);
-            }
-        }
-        if let Some(items) = items {
-            items.finish(problems);
-        }
-    }
-    let notes = read_notes(&mut fields, problems);
-    fields.finish(problems);
-    Disclosure {
-        introduction,
-        figures,
-        notes,
-    }
-}
-
-fn read_figure(node: &Node, place: &Place, kind: Kind, problems: &mut Problems) -> Value {
-    match kind {
-        Kind::Count => Value::Number(read_count(node, place, problems)),
-        Kind::Change => Value::Number(read_change(node, place, problems)),
-        Kind::Amount => read_money(node, place, &["元", "万", "万元", "亿元", ""], problems),
-        Kind::AmountWan => read_money(node, place, &[""], problems),
-    }
-}
-
-/// A cell that holds no figure and says so: `null`, or a mark.
-fn open(node: &Node) -> Option<Cell> {
-    match node {
-        Node::Null => Some(Cell::Blank),
-        Node::String(text) => {
-            let mark = MARKS.into_iter().find(|mark| mark == text)?;
-            Some(Cell::Mark(mark))
-        }
-        _ => None,
-    }
-}
-
-/// A change: a whole number with or without a sign, `null`, or a mark.
-fn read_change(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
-    if let Some(cell) = open(node) {
-        return cell;
-    }
-    match node.whole() {
-        Some(value) if value.abs() <= MAX_COUNT => Cell::Number {
-            value,
-            remark: None,
-        },
-        _ => {
-            let marks = MARKS.join(" ");
-            let en = format!(
-                "a whole number from -10^12 to 10^12, as 2 or -18; or null or a mark ({marks}) where there is none"
-            );
-            let zh = format!("-10^12至10^12的整数，如 2 或 -18；无此项的填null或{marks}之一");
-            wrong_but(problems, place, node, (&en, &zh), instead(node, -MAX_COUNT));
-            Cell::Unread
-        }
-    }
-}
-
-/// Digits before and after the point of an amount: what a decimal holds exactly.
-pub(super) const MONEY_DIGITS: (usize, usize) = (18, 10);
-
-/// An amount with one of the units.
-fn money(text: &str, units: &[&str]) -> Option<Money> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-    let plain = (1..=MONEY_DIGITS.0).contains(&whole.len())
-        && (1..=MONEY_DIGITS.1).contains(&part.len())
-        && !part.contains('.');
-    let amount = Decimal::from_str_exact(number).ok().filter(|_| plain)?;
-    let known = units.contains(&unit);
-    known.then(|| Money {
-        text: text.to_owned(),
-        amount,
-        unit: unit.to_owned(),
-    })
-}
-
-fn read_money(node: &Node, place: &Place, units: &[&str], problems: &mut Problems) -> Value {
-    if let Some(cell) = open(node) {
-        return Value::NoMoney(cell);
-    }
-    if let Some(money) = node.as_str().and_then(|text| money(text, units)) {
-        return Value::Money(money);
-    }
-    let wan = units.len() == 1;
-    let (en, zh) = if wan {
-        (
-            "a decimal string in 万元, as \"24252.311082\"",
-            "以万元为单位的小数字符串，如“24252.311082”",
-        )
-    } else {
-        (
-            "a decimal string with 元, 万, 万元, 亿元 or no unit, as \"2823.12万\"",
-            "小数字符串，单位为元、万、万元、亿元或不写，如“2823.12万”",
-        )
-    };
-    let marks = MARKS.join(" ");
-    let en = format!("{en}; or null or a mark ({marks}) where there is none");
-    let zh = format!("{zh}；无此项的填null或{marks}之一");
-    let instead = instead_of_money(node, units);
-    wrong_but(problems, place, node, (&en, &zh), instead);
-    Value::NoMoney(Cell::Unread)
-}
-
-/// Digits as other programs write them, as plain ones: full width, with spaces and thousands
-/// separators. A comma that separates no thousands may be a point, and stays.
-fn plain_digits(text: &str) -> String {
-    let plain: String = text.nfkc().filter(|c| !c.is_whitespace()).collect();
-    let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
-    let mut parts = plain.split(',');
-    let first = parts.next().unwrap_or_default();
-    match (1..=3).contains(&digits(first)) && parts.all(|part| digits(part) == 3) {
-        true => plain.replace(',', ""),
-        false => plain,
-    }
-}
-
-/// What to send instead of a figure that was sent as text; `least` is the least that it may be.
-fn instead(node: &Node, least: i64) -> Option<(String, String)> {
-    let plain = plain_digits(node.as_str()?);
-    let taken = |digits: &str| {
-        let digits = match digits.split_once('.') {
-            Some((whole, part)) if part.chars().all(|c| c == '0') => whole,
-            _ => digits,
-        };
-        let number = digits.parse::<i64>().ok();
-        number.filter(|number| (least..=MAX_COUNT).contains(number))
-    };
-    if let Some(number) = taken(&plain) {
-        return Some((
-            format!("the figure was sent as text: send {number}, without quotes or separators"),
-            format!("所填为文本，请直接填数字{number}，不加引号和分隔符"),
-        ));
-    }
-    // 22（其中修订16件）, or 22件, in one string. NFKC has made the brackets plain.
-    let (digits, rest) = plain.split_at(plain.find(|c: char| !c.is_ascii_digit())?);
-    let number = taken(digits)?;
-    let remark = rest
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'));
-    let sent = match remark.filter(|_| least == 0) {
-        Some(remark) => format!("{{\"value\": {number}, \"remark\": \"{remark}\"}}"),
-        None => number.to_string(),
-    };
-    Some((
-        format!("the figure was sent as text: send {sent}"),
-        format!("所填为文本，请填{sent}"),
-    ))
-}
-
-/// What to send instead of money that was sent otherwise.
-fn instead_of_money(node: &Node, units: &[&str]) -> Option<(String, String)> {
-    let wanted = |text: &str| money(text, units).map(|money| money.text);
-    if let Node::Number(number) = node {
-        let text = wanted(&number.to_string())?;
-        return Some((
-            format!("money is a string, so that no digit is lost: send \"{text}\""),
-            format!("金额须为字符串，以免丢失精度：请填\"{text}\""),
-        ));
-    }
-    let plain = plain_digits(node.as_str()?);
-    if let Some(text) = wanted(&plain) {
-        return Some((
-            format!("send \"{text}\": plain digits, without separators or spaces"),
-            format!("请填\"{text}\"，不用千位分隔符、空格和全角数字"),
-        ));
-    }
-    let other = money(&plain, &["元", "万", "万元", "亿元"])?;
-    match other.unit.as_str() {
-        "万" | "万元" => {
-            let text = plain.trim_end_matches(['万', '元']);
-            Some((
-                format!("the column says 万元 already: send \"{text}\""),
-                format!("表头已注明单位为万元：请填\"{text}\""),
-            ))
-        }
-        unit => Some((
-            format!(
-                "the column is in 万元, and this in {unit}: convert it, and send the number alone"
-            ),
-            format!("表头单位为万元，所填为{unit}：请换算后只填数字"),
-        )),
-    }
-}
-
-/// A count: a whole number, `null`, a mark, or a number with a remark.
-fn read_count(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
-    if let Some(cell) = open(node) {
-        return cell;
-    }
-    let number = |value: Option<i64>, remark| match value {
-        Some(value) => Cell::Number { value, remark },
-        None => Cell::Unread,
-    };
-    let Node::Object(_) = node else {
-        return number(read_number(node, place, problems), None);
-    };
-    let Some(mut fields) = Fields::of(node, place, problems) else {
-        return Cell::Unread;
-    };
-    let value = fields.required("value", "", problems);
-    let remark = fields.required("remark", "", problems);
-    fields.finish(problems);
-    let remark = remark.map(|(node, place)| text::read(node, &place, Text::Line, problems));
-    let value = value.and_then(|(node, place)| read_number(node, &place, problems));
-    number(value, remark)
-}
-
-fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i64> {
-    let number = node.whole().filter(|value| (0..=MAX_COUNT).contains(value));
-    if number.is_none() {
-        let marks = MARKS.join(" ");
-        let en = format!(
-            "a whole number from 0 to 10^12; null or a mark ({marks}) where the agency has none; or {{\"value\", \"remark\"}}"
-        );
-        let zh = format!(
-            "0至10^12的整数；机关无此项的填null或{marks}之一；带说明的用{{\"value\", \"remark\"}}"
-        );
-        wrong_but(problems, place, node, (&en, &zh), instead(node, 0));
-    }
-    number
-}
-
-fn read_requests(
-    node: &Node,
-    place: &Place,
-    form: &'static Form,
-    prose: &mut Prose<'_>,
-    problems: &mut Problems,
-) -> Requests {
-    use form::Line;
-    fn walk(
-        fields: &mut Option<Fields<'_>>,
-        lines: &'static [Line],
-        label: &str,
-        rows: &mut Vec<Row>,
-        problems: &mut Problems,
-    ) {
-        for line in lines {
-            match line {
-                Line::Row {
-                    field: "total",
-                    label: own,
-                } => {
-                    // （七）总计 may be left out: it is computed then.
-                    let found = fields
-                        .as_mut()
-                        .and_then(|fields| fields.optional("total", own));
-                    rows.push(match found {
-                        Some((node, place)) => read_row(node, &place, problems),
-                        None if fields.is_some() => std::array::from_fn(|_| Cell::Absent),
-                        None => Row::default(),
-                    });
-                }
-                Line::Row { field, label: own } => {
-                    let label = if label.is_empty() {
-                        (*own).to_owned()
-                    } else {
-                        format!("{label} {own}")
-                    };
-                    let found = fields
-                        .as_mut()
-                        .and_then(|f| f.required(field, &label, problems));
-                    rows.push(match found {
-                        Some((node, place)) => read_row(node, &place, problems),
-                        None => Row::default(),
-                    });
-                }
-                Line::Group {
-                    field,
-                    label: own,
-                    lines,
-                } => {
-                    let label = if *field == "outcome" { "" } else { own };
-                    let found = fields
-                        .as_mut()
-                        .and_then(|f| f.required(field, own, problems));
-                    // Rows name their group themselves.
-                    let found = found.map(|(node, place)| (node, Place::new(place.pointer, "")));
-                    let mut inner = found
-                        .as_ref()
-                        .and_then(|(node, place)| Fields::of(node, place, problems));
-                    walk(&mut inner, lines, label, rows, problems);
-                    if let Some(inner) = inner {
-                        inner.finish(problems);
-                    }
-                }
-            }
-        }
-    }
-    let place = Place::new(&place.pointer, "");
-    let mut fields = Fields::of(node, &place, problems);
-    let introduction = fields
-        .as_mut()
-        .map(|f| prose.introduction(f, problems))
-        .unwrap_or_default();
-    let mut rows = Vec::new();
-    walk(&mut fields, form.requests, "", &mut rows, problems);
-    let notes = fields
-        .as_mut()
-        .map(|f| read_notes(f, problems))
-        .unwrap_or_default();
-    if let Some(fields) = fields {
-        fields.finish(problems);
-    }
-    Requests {
-        introduction,
-        rows,
-        notes,
-    }
-}
-
-fn read_row(node: &Node, place: &Place, problems: &mut Problems) -> Row {
-    read_cells(node, place, &APPLICANTS, problems)
-}
-
-/// The cells of a row or group; the last one, its total, may be left out.
-fn read_cells<const N: usize>(
-    node: &Node,
-    place: &Place,
-    columns: &[(&'static str, &str); N],
-    problems: &mut Problems,
-) -> [Cell; N] {
-    let Some(mut fields) = Fields::of(node, place, problems) else {
-        return std::array::from_fn(|_| Cell::Unread);
-    };
-    let cells = std::array::from_fn(|column| {
-        let (name, label) = columns[column];
-        let total = column == N - 1;
-        let found = if total {
-            fields.optional(name, label)
-        } else {
-            fields.required(name, label, problems)
-        };
-        match found {
-            Some((node, place)) => read_count(node, &place, problems),
-            None if total => Cell::Absent,
-            None => Cell::Unread,
-        }
-    });
-    fields.finish(problems);
-    cells
-}
-
-fn read_review(
-    node: &Node,
-    place: &Place,
-    prose: &mut Prose<'_>,
-    problems: &mut Problems,
-) -> Review {
-    let place = Place::new(&place.pointer, "");
-    let mut review = Review::default();
-    let Some(mut fields) = Fields::of(node, &place, problems) else {
-        return review;
-    };
-    review.introduction = prose.introduction(&mut fields, problems);
-    let [reconsideration, direct, after] = REVIEW_GROUPS.map(|(_, label)| label);
-    if let Some((node, place)) = fields.required("reconsideration", reconsideration, problems) {
-        review.groups[0] = read_cells(node, &place, &RESULTS, problems);
-    }
-    if let Some((node, place)) = fields.required("litigation", "行政诉讼", problems) {
-        let place = Place::new(place.pointer, "");
-        if let Some(mut litigation) = Fields::of(node, &place, problems) {
-            if let Some((node, place)) = litigation.required("direct", direct, problems) {
-                review.groups[1] = read_cells(node, &place, &RESULTS, problems);
-            }
-            if let Some((node, place)) =
-                litigation.required("after_reconsideration", after, problems)
-            {
-                review.groups[2] = read_cells(node, &place, &RESULTS, problems);
-            }
-            litigation.finish(problems);
-        }
-    }
-    review.notes = read_notes(&mut fields, problems);
-    fields.finish(problems);
-    review
-}
-
 impl Prior {
     /// Reads the `prior` of a job.
     pub fn read(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -> Prior {
         let mut prior = Prior::default();
-        let Some(mut fields) = Fields::of(node, place, problems) else {
-            return prior;
+        let mut take = |index: usize, cell: Cell| {
+            if let Some(value) = cell.number() {
+                prior.figures.insert(index, value);
+            }
         };
-        if let Some((node, place)) = fields.optional("carried_out", "上年度 四、结转下年度继续办理")
-            && let Some(mut cells) = Fields::of(node, &place, problems)
-        {
-            for (column, (name, label)) in APPLICANTS.into_iter().enumerate() {
-                if let Some((node, place)) = cells.optional(name, label) {
-                    prior.carried_out[column] = read_count(node, &place, problems).number();
-                }
-            }
-            cells.finish(problems);
-        }
-        // 现行有效件数 is a column of the 2021 edition.
-        if form.edition != edition_2019::FORM.edition
-            && let Some((node, place)) = fields.optional("in_force", "上年度 现行有效件数")
-            && let Some(mut cells) = Fields::of(node, &place, problems)
-        {
-            if let Some((node, place)) = cells.optional("rules", "规章") {
-                prior.rules_in_force = read_count(node, &place, problems).number();
-            }
-            if let Some((node, place)) = cells.optional("normative_documents", "行政规范性文件")
-            {
-                prior.documents_in_force = read_count(node, &place, problems).number();
-            }
-            cells.finish(problems);
-        }
-        fields.finish(problems);
+        object(node, place, &form.prior, form, &mut take, problems);
         prior
     }
 }

@@ -4,15 +4,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::form::{APPLICANTS, Form, Kind, Line, RESULTS, SECTIONS};
+use super::cell::MONEY_DIGITS;
+use super::form::{CellKind, CellPlace, Entry, Field, FieldKind, Form, Holds, Shape, Table};
 use super::json::WHOLE;
-use super::read::MONEY_DIGITS;
 use super::text::{self, pattern};
 use super::{MARKS, MAX_COUNT};
 
-/// The schema of a job for this edition under this template name.
+/// The schema of a job for this form under this template name.
 pub fn schema(template: &str, form: &Form) -> Value {
-    json!({
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("banshi job: {template}（{}）", form.notice),
         "type": "object",
@@ -59,15 +59,45 @@ pub fn schema(template: &str, form: &Form) -> Value {
                 "items": { "$ref": "#/$defs/text" },
                 "description": "Printed under the table.",
             },
-            "row": cells(&APPLICANTS),
-            "results": cells(&RESULTS),
         },
-    })
+    });
+    for (name, row) in shared(form) {
+        schema["$defs"][name] = cells(form, row.entries());
+    }
+    if form.prior.is_empty() {
+        schema["properties"].as_object_mut().map(|fields| fields.remove("prior"));
+    }
+    schema
+}
+
+/// The rows that others of their table have the cells of: the name of their definition.
+fn shared(form: &Form) -> Vec<(&'static str, &Entry)> {
+    fn first(entries: &[Entry]) -> Option<&Entry> {
+        entries
+            .iter()
+            .find_map(|entry| match entry.is_row() {
+                true => Some(entry),
+                false => first(entry.entries()),
+            })
+    }
+    let named = form.tables().filter_map(|(_, table)| {
+        Some((definition(table)?, first(&table.entries)?))
+    });
+    named.collect()
+}
+
+/// What the rows of a table are called in the schema.
+fn definition(table: &Table) -> Option<&'static str> {
+    match table.shape {
+        Shape::Matrix => Some("row"),
+        Shape::Row if !matches!(table.entries.first()?.holds, Holds::Cell(_)) => Some("results"),
+        Shape::Row | Shape::Bands => None,
+    }
 }
 
 /// An object of required fields; `optional` ones may be left out.
-fn object(
-    fields: impl IntoIterator<Item = (&'static str, Value)>,
+fn object<'a>(
+    fields: impl IntoIterator<Item = (&'a str, Value)>,
     optional: &[&str],
     description: &str,
 ) -> Value {
@@ -140,102 +170,96 @@ fn block() -> Value {
     })
 }
 
-fn cells(columns: &[(&'static str, &str)]) -> Value {
-    let fields = columns
-        .iter()
-        .map(|(name, label)| (*name, described("count", label)));
-    object(
-        fields,
-        &["total"],
-        "A total that is left out is computed; one that is there is checked.",
-    )
+/// The cells of a row.
+fn cells(form: &Form, entries: &[Entry]) -> Value {
+    let note = "A total that is left out is computed; one that is there is checked.";
+    entries_of(form, None, entries, Vec::new(), note)
+}
+
+/// Entries as the fields of an object, and `more` fields that may be left out. Rows of a table
+/// that has a `definition` of them are that.
+fn entries_of(
+    form: &Form,
+    definition: Option<&str>,
+    entries: &[Entry],
+    more: Vec<(&str, Value)>,
+    description: &str,
+) -> Value {
+    let optional = entries.iter().filter(|entry| entry.optional);
+    let optional = optional.map(|entry| entry.field.as_str());
+    let optional: Vec<&str> = optional.chain(more.iter().map(|(name, _)| *name)).collect();
+    let fields = entries.iter().map(|entry| {
+        let value = match (&entry.holds, definition) {
+            (Holds::Cell(index), _) => cell(&form.cells[*index]),
+            (Holds::Entries(_), Some(name)) if entry.is_row() => described(name, &entry.label),
+            (Holds::Entries(inner), _) => {
+                entries_of(form, definition, inner, Vec::new(), &entry.label)
+            }
+        };
+        (entry.field.as_str(), value)
+    });
+    object(fields.chain(more.iter().cloned()), &optional, description)
 }
 
 fn data(form: &Form) -> Value {
-    let line = |description: &str| described("line", description);
-    let blocks = |description: &str| described("blocks", description);
-    let year = json!({
-        "type": "integer",
-        "minimum": form.years.start(),
-        "maximum": form.years.end(),
-        "description": "The reporting year.",
-    });
-    let date = json!({
-        "type": "string",
-        "format": "date",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-        "description": "成文日期; without it there is no signature block.",
-    });
-    let head = [
-        ("agency", line("发文机关")),
-        ("year", year),
-        (
-            "title",
-            described(
-                "text",
-                "Default: {agency}{year}年政府信息公开工作年度报告; \\n is a chosen line break.",
-            ),
-        ),
-        ("issued_on", date),
-        ("introduction", blocks("The text before section 一.")),
-    ];
-    let sections = SECTIONS.map(|(name, heading)| {
-        let value = match name {
-            "proactive_disclosure" => disclosure(form, heading),
-            "requests" => requests(form, heading),
-            "review_and_litigation" => review(heading),
-            _ => blocks(heading),
-        };
-        (name, value)
-    });
-    object(
-        head.into_iter().chain(sections),
-        &["title", "issued_on", "introduction"],
-        "",
-    )
+    let optional = form.fields.iter().filter(|field| field.optional);
+    let optional: Vec<&str> = optional.map(|field| field.field.as_str()).collect();
+    let fields = form.fields.iter();
+    let fields = fields.map(|field| (field.field.as_str(), field_of(form, field)));
+    object(fields, &optional, "")
 }
 
-fn disclosure(form: &Form, heading: &str) -> Value {
-    let bands = form.disclosure.iter().map(|band| {
-        let items = band.items.iter().map(|item| {
-            let figures = band
-                .figures
-                .iter()
-                .map(|figure| (figure.field, figure_schema(figure.kind, &figure.name())));
-            (item.field, object(figures, &[], item.label))
-        });
-        (band.field, object(items, &[], band.label))
-    });
-    object(bands.chain(around()), &AROUND, heading)
+fn field_of(form: &Form, field: &Field) -> Value {
+    let description = field.description();
+    match &field.kind {
+        FieldKind::Line => described("line", description),
+        FieldKind::Text => described("text", description),
+        FieldKind::Blocks(_) => described("blocks", description),
+        FieldKind::Year => json!({
+            "type": "integer",
+            "minimum": form.years.start(),
+            "maximum": form.years.end(),
+            "description": description,
+        }),
+        FieldKind::Date => json!({
+            "type": "string",
+            "format": "date",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            "description": description,
+        }),
+        FieldKind::Table(table) => {
+            let entries = &table.entries;
+            entries_of(form, definition(table), entries, around().into(), description)
+        }
+    }
 }
 
 /// What may stand around each of the official tables, and need not.
-const AROUND: [&str; 2] = ["introduction", "notes"];
-
 fn around() -> [(&'static str, Value); 2] {
     let introduction = described("blocks", "The text between the heading and the table.");
     let notes = json!({ "$ref": "#/$defs/notes" });
-    [(AROUND[0], introduction), (AROUND[1], notes)]
+    [("introduction", introduction), ("notes", notes)]
 }
 
-fn figure_schema(kind: Kind, label: &str) -> Value {
+fn cell(place: &CellPlace) -> Value {
+    let label = &place.column;
     let (whole, part) = MONEY_DIGITS;
     let amount = format!("[0-9]{{1,{whole}}}(\\.[0-9]{{1,{part}}})?");
-    match kind {
-        Kind::Count => described("count", label),
-        Kind::Change => json!({
+    match &place.kind {
+        CellKind::Count => described("count", label),
+        CellKind::Change => json!({
             "type": ["integer", "null", "string"],
             "pattern": format!("^{}$", marks()),
             "minimum": -MAX_COUNT,
             "maximum": MAX_COUNT,
             "description": label,
         }),
-        Kind::Amount => json!({
+        CellKind::MoneyWithUnit(units) => json!({
             "type": ["string", "null"],
-            "pattern": format!("^({amount}(元|万|万元|亿元)?|{})$", marks()),
+            "pattern": format!("^({amount}({})?|{})$", units.join("|"), marks()),
             "description": label,
         }),
-        Kind::AmountWan => json!({
+        CellKind::Money(_) => json!({
             "type": ["string", "null"],
             "pattern": format!("^({amount}|{})$", marks()),
             "description": label,
@@ -243,58 +267,19 @@ fn figure_schema(kind: Kind, label: &str) -> Value {
     }
 }
 
-fn requests(form: &Form, heading: &str) -> Value {
-    fn lines_of(lines: &'static [Line], more: Vec<(&'static str, Value)>, label: &str) -> Value {
-        let fields = lines.iter().map(|line| match line {
-            Line::Row { field, label } => (*field, described("row", label)),
-            Line::Group {
-                field,
-                label,
-                lines: inner,
-            } => (*field, lines_of(inner, Vec::new(), label)),
-        });
-        object(fields.chain(more), &["total", AROUND[0], AROUND[1]], label)
-    }
-    lines_of(form.requests, around().into(), heading)
-}
-
-fn review(heading: &str) -> Value {
-    let litigation = [
-        ("direct", described("results", "未经复议直接起诉")),
-        ("after_reconsideration", described("results", "复议后起诉")),
-    ];
-    let fields = [
-        ("reconsideration", described("results", "行政复议")),
-        ("litigation", object(litigation, &[], "行政诉讼")),
-    ];
-    object(fields.into_iter().chain(around()), &AROUND, heading)
-}
-
 fn prior(form: &Form) -> Value {
-    let mut carried_out = cells(&APPLICANTS);
-    carried_out["required"] = json!([]);
-    carried_out["description"] = json!("Last year's 四、结转下年度继续办理.");
-    let mut fields = vec![("carried_out", carried_out)];
-    if form
-        .figures()
-        .any(|(.., figure)| figure.field == "in_force")
-    {
-        let counts = [
-            ("rules", described("count", "规章")),
-            ("normative_documents", described("count", "行政规范性文件")),
-        ];
-        fields.push((
-            "in_force",
-            object(
-                counts,
-                &["rules", "normative_documents"],
-                "Last year's 现行有效件数.",
-            ),
-        ));
-    }
+    let fields = form.prior.iter().map(|entry| {
+        let named = entry.entries().iter().map(|cell| {
+            let count = described("count", &cell.label);
+            (cell.field.as_str(), count)
+        });
+        let all: Vec<&str> = entry.entries().iter().map(|cell| cell.field.as_str()).collect();
+        (entry.field.as_str(), object(named, &all, &entry.label))
+    });
+    let all: Vec<&str> = form.prior.iter().map(|entry| entry.field.as_str()).collect();
     object(
         fields,
-        &["carried_out", "in_force"],
+        &all,
         "Last year's figures, for the year-over-year checks.",
     )
 }

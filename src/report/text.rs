@@ -158,7 +158,7 @@ fn meant(text: &str, place: &Place, problems: &mut Problems) -> String {
         zh.push_str(&format!("等，另有{more}个"));
     }
     problems.push(Problem::new(
-        Code::Character,
+        Code::CHARACTER,
         &place.pointer,
         format!("characters that only look like the ones meant are set as those: {en}"),
         format!("有字符与规范用字形同而编码不同，已按规范用字排印：{zh}"),

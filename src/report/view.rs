@@ -1,158 +1,128 @@
 //! The report as the templates see it: finished strings in the order of the page. A template
 //! only lays out; it computes nothing and knows no rule.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
+use time::Date;
 
-use super::form::{APPLICANTS, Kind, Line, RECONCILIATION, RESULTS, SECTIONS};
-use super::{Block, Cell, Report, Row, Value};
+use super::form::{Entry, Field, FieldKind, Head, Holds, Shape, Table};
+use super::{Block, Content, Report, cell};
 
-/// The report as JSON for its template.
+/// The report as JSON for its template: its fields, and under `sections` those with a heading.
 pub fn view(report: &Report) -> Json {
-    let sections: serde_json::Map<String, Json> = SECTIONS
-        .into_iter()
-        .map(|(name, heading)| {
-            let mut section = match name {
-                "overview" => json!({ "blocks": blocks(&report.overview) }),
-                "proactive_disclosure" => disclosure(report),
-                "requests" => requests(report),
-                "review_and_litigation" => review(report),
-                "problems_and_improvements" => {
-                    json!({ "blocks": blocks(&report.problems_and_improvements) })
-                }
-                _ => json!({ "blocks": blocks(&report.other_matters) }),
-            };
-            section["heading"] = json!(heading);
-            (name.to_owned(), section)
-        })
-        .collect();
-    json!({
-        "edition": report.form.edition,
-        "agency": report.agency,
-        "year": report.year,
-        "title": report.title(),
-        "issued_on": issued_on(report),
-        "introduction": blocks(&report.introduction),
-        "sections": sections,
-    })
-}
-
-/// 成文日期 in Arabic digits, no leading zeros (GB/T 9704-2012, 7.3.5.4): 2021年1月26日.
-pub fn issued_on(report: &Report) -> Option<String> {
-    let date = report.issued_on?;
-    Some(format!(
-        "{}年{}月{}日",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    ))
-}
-
-fn disclosure(report: &Report) -> Json {
-    let mut values = report.disclosure.figures.iter();
-    let bands: Vec<Json> = report
-        .form
-        .disclosure
-        .iter()
-        .map(|band| {
-            let heads: Vec<&str> = std::iter::once("信息内容")
-                .chain(band.figures.iter().map(|figure| figure.label))
-                .collect();
-            let rows: Vec<Json> = band
-                .items
-                .iter()
-                .map(|item| {
-                    let cells: Vec<String> = band
-                        .figures
-                        .iter()
-                        .zip(values.by_ref())
-                        .map(|(figure, value)| printed_figure(figure.kind, value))
-                        .collect();
-                    json!({ "label": item.label, "cells": cells })
-                })
-                .collect();
-            json!({ "label": band.label, "heads": heads, "rows": rows })
-        })
-        .collect();
-    let introduction = blocks(&report.disclosure.introduction);
-    json!({ "introduction": introduction, "bands": bands, "notes": report.disclosure.notes })
-}
-
-fn printed_figure(kind: Kind, value: &Value) -> String {
-    match value {
-        Value::Number(Cell::Number { value, .. }) if kind == Kind::Change && *value > 0 => {
-            format!("+{value}")
+    let mut view = Map::new();
+    let mut sections = Map::new();
+    view.insert("edition".to_owned(), json!(report.form.edition()));
+    for (field, content) in report.form.fields.iter().zip(&report.fields) {
+        match &field.heading {
+            Some(heading) => {
+                let mut section = section(report, field, content);
+                section["heading"] = json!(heading);
+                sections.insert(field.field.clone(), section);
+            }
+            None => {
+                view.insert(field.field.clone(), plain(content, &field.kind));
+            }
         }
-        Value::Number(cell) => printed(cell),
-        Value::Money(money) => money.text.clone(),
-        Value::NoMoney(cell) => printed(cell),
+    }
+    view.insert("title".to_owned(), json!(report.title()));
+    view.insert("sections".to_owned(), sections.into());
+    view.into()
+}
+
+/// A date in Arabic digits, no leading zeros (GB/T 9704-2012, 7.3.5.4): 2021年1月26日.
+pub fn date(date: Date) -> String {
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    format!("{year}年{month}月{day}日")
+}
+
+/// A field that stands before the sections.
+fn plain(content: &Content, kind: &FieldKind) -> Json {
+    match content {
+        Content::Absent if matches!(kind, FieldKind::Blocks(_)) => json!([]),
+        Content::Absent => Json::Null,
+        Content::Text(text) => json!(text),
+        Content::Year(year) => json!(year),
+        Content::Date(day) => json!(date(*day)),
+        Content::Blocks(list) => json!(blocks(list)),
+        Content::Table { .. } => Json::Null,
     }
 }
 
-/// A cell as it is printed: `22（其中修订16件）`, a mark, or nothing.
-fn printed(cell: &Cell) -> String {
-    match cell {
-        Cell::Number {
-            value,
-            remark: Some(remark),
-        } => format!("{value}（{remark}）"),
-        Cell::Number {
-            value,
-            remark: None,
-        } => value.to_string(),
-        Cell::Mark(mark) => (*mark).to_owned(),
-        Cell::Blank | Cell::Absent | Cell::Unread => String::new(),
+fn section(report: &Report, field: &Field, content: &Content) -> Json {
+    let table = match &field.kind {
+        FieldKind::Table(table) => table,
+        kind => return json!({ "blocks": plain(content, kind) }),
+    };
+    let mut section = match table.shape {
+        Shape::Bands => json!({ "bands": bands(report, table) }),
+        Shape::Matrix => json!({
+            "rule": table.corner,
+            "columns_label": table.columns_label,
+            "columns": heads(&table.heads),
+            "rows": rows(report, &table.entries),
+        }),
+        Shape::Row => json!({
+            "heads": row_heads(&table.entries),
+            "cells": cells(report, &table.entries),
+        }),
+    };
+    if let Content::Table {
+        introduction,
+        notes,
+    } = content
+    {
+        section["introduction"] = json!(blocks(introduction));
+        section["notes"] = json!(notes);
     }
+    section
 }
 
-fn requests(report: &Report) -> Json {
-    fn walk(lines: &'static [Line], rows: &mut std::slice::Iter<'_, Row>) -> Vec<Json> {
-        lines
-            .iter()
-            .map(|line| match line {
-                Line::Row { label, .. } => {
-                    let cells: Vec<String> =
-                        rows.next().into_iter().flatten().map(printed).collect();
-                    json!({ "label": label, "cells": cells })
-                }
-                Line::Group { label, lines, .. } => {
-                    json!({ "label": label, "rows": walk(lines, rows) })
-                }
-            })
-            .collect()
-    }
-    let [person, organisations @ .., total] = APPLICANTS.map(|(_, label)| label);
-    json!({
-        "introduction": blocks(&report.requests.introduction),
-        "rule": RECONCILIATION,
-        "applicants_label": "申请人情况",
-        "applicants": [
-            { "label": person },
-            { "label": "法人或其他组织", "kinds": organisations },
-            { "label": total },
-        ],
-        "rows": walk(report.form.requests, &mut report.requests.rows.iter()),
-        "notes": report.requests.notes,
-    })
+/// The cells of some entries as they are printed.
+fn cells(report: &Report, entries: &[Entry]) -> Vec<String> {
+    let indices = entries.iter().flat_map(Entry::cells);
+    let printed = |index: usize| cell::printed(&report.cells[index], &report.form.cells[index].kind);
+    indices.map(printed).collect()
 }
 
-fn review(report: &Report) -> Json {
-    let [reconsideration, direct, after] = report
-        .review
-        .groups
-        .each_ref()
-        .map(|group| group.each_ref().map(printed));
-    json!({
-        "introduction": blocks(&report.review.introduction),
-        "results": RESULTS.map(|(_, label)| label),
-        "groups": [
-            { "label": "行政复议", "cells": reconsideration },
-            { "label": "行政诉讼", "groups": [
-                { "label": "未经复议直接起诉", "cells": direct },
-                { "label": "复议后起诉", "cells": after },
-            ] },
-        ],
-        "notes": report.review.notes,
-    })
+fn bands(report: &Report, table: &Table) -> Vec<Json> {
+    let band = |band: &Entry| {
+        let columns = band.entries().first().map_or(&[][..], Entry::entries);
+        let columns = columns.iter().map(|column| column.label.as_str());
+        let heads: Vec<&str> = std::iter::once(table.corner.as_str()).chain(columns).collect();
+        let rows = rows(report, band.entries());
+        json!({ "label": band.label, "heads": heads, "rows": rows })
+    };
+    table.entries.iter().map(band).collect()
+}
+
+/// Rows with their cells, and groups with rows of their own.
+fn rows(report: &Report, entries: &[Entry]) -> Vec<Json> {
+    let row = |entry: &Entry| {
+        let label = &entry.label;
+        if entry.is_row() {
+            json!({ "label": label, "cells": cells(report, entry.entries()) })
+        } else {
+            json!({ "label": label, "rows": rows(report, entry.entries()) })
+        }
+    };
+    entries.iter().map(row).collect()
+}
+
+fn heads(list: &[Head]) -> Vec<Json> {
+    let head = |head: &Head| match head.heads.is_empty() {
+        true => json!({ "label": head.label }),
+        false => json!({ "label": head.label, "heads": heads(&head.heads) }),
+    };
+    list.iter().map(head).collect()
+}
+
+/// The heads of a row of figures: its groups, with the columns of each.
+fn row_heads(entries: &[Entry]) -> Vec<Json> {
+    let head = |entry: &Entry| match &entry.holds {
+        Holds::Cell(_) => json!({ "label": entry.label }),
+        Holds::Entries(inner) => json!({ "label": entry.label, "heads": row_heads(inner) }),
+    };
+    entries.iter().map(head).collect()
 }
 
 fn blocks(blocks: &[Block]) -> Vec<Json> {

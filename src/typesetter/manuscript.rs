@@ -2,7 +2,7 @@
 
 use super::{Edition, Manuscript, Templates};
 use crate::job::Job;
-use crate::report::{self, Report, Value, block_texts, view};
+use crate::report::{Block, Cell, Content, Report, block_texts, view};
 
 impl Manuscript {
     /// The manuscript of a job.
@@ -16,17 +16,16 @@ impl Manuscript {
             view: view::view(report).to_string(),
             data: job.data.clone(),
             texts: texts(report),
-            description: format!("{title}，按{}规定的格式编制", report.form.notice),
+            description: format!("{title}，{}", report.filled(&report.form.description)),
             title,
-            author: report.agency.clone(),
-            keywords: vec![
-                "政府信息公开".to_owned(),
-                "年度报告".to_owned(),
-                report.year.to_string(),
-            ],
-            date: match report.issued_on {
+            author: report.author().to_owned(),
+            keywords: {
+                let keywords = report.form.keywords.iter();
+                keywords.map(|keyword| report.filled(keyword)).collect()
+            },
+            date: match report.date() {
                 Some(date) => (date.year(), date.month().into(), date.day()),
-                None => (report.year.into(), 12, 31),
+                None => (report.year().into(), 12, 31),
             },
             made: None,
         }
@@ -55,76 +54,39 @@ pub fn title(report: &Report) -> String {
 
 /// Every text of the sender's that the page shows.
 fn texts(report: &Report) -> Vec<(String, String)> {
-    let mut texts = vec![("/data/agency".to_owned(), report.agency.clone())];
-    if let Some(title) = &report.chosen_title {
-        texts.push(("/data/title".to_owned(), title.clone()));
-    }
-    for (name, blocks) in [
-        ("introduction", &report.introduction),
-        ("overview", &report.overview),
-        (
-            "proactive_disclosure/introduction",
-            &report.disclosure.introduction,
-        ),
-        ("requests/introduction", &report.requests.introduction),
-        (
-            "review_and_litigation/introduction",
-            &report.review.introduction,
-        ),
-        (
-            "problems_and_improvements",
-            &report.problems_and_improvements,
-        ),
-        ("other_matters", &report.other_matters),
-    ] {
+    let mut texts = Vec::new();
+    let blocks = |texts: &mut Vec<(String, String)>, path: &str, blocks: &[Block]| {
         for (index, block) in blocks.iter().enumerate() {
             for (pointer, text) in block_texts(block) {
-                texts.push((format!("/data/{name}/{index}{pointer}"), text.to_owned()));
+                texts.push((format!("{path}/{index}{pointer}"), text.to_owned()));
+            }
+        }
+    };
+    for (field, content) in report.form.fields.iter().zip(&report.fields) {
+        let path = format!("/data/{}", field.field);
+        match content {
+            Content::Absent | Content::Year(_) | Content::Date(_) => {}
+            Content::Text(text) => texts.push((path, text.clone())),
+            Content::Blocks(list) => blocks(&mut texts, &path, list),
+            Content::Table {
+                introduction,
+                notes,
+            } => {
+                blocks(&mut texts, &format!("{path}/introduction"), introduction);
+                let notes = notes.iter().enumerate();
+                texts.extend(
+                    notes.map(|(index, note)| (format!("{path}/notes/{index}"), note.clone())),
+                );
             }
         }
     }
-    for (name, notes) in [
-        ("proactive_disclosure", &report.disclosure.notes),
-        ("requests", &report.requests.notes),
-        ("review_and_litigation", &report.review.notes),
-    ] {
-        for (index, note) in notes.iter().enumerate() {
-            texts.push((format!("/data/{name}/notes/{index}"), note.clone()));
-        }
-    }
-    texts.extend(remarks(report));
-    texts
-}
-
-/// The remarks in the cells of the official tables.
-fn remarks(report: &Report) -> Vec<(String, String)> {
-    use report::Cell;
-    use report::form::{APPLICANTS, RESULTS, REVIEW_GROUPS};
-    let mut found = Vec::new();
-    let mut note = |pointer: String, cell: &Cell| {
-        if let Cell::Number {
+    let cells = report.form.cells.iter().zip(&report.cells);
+    texts.extend(cells.filter_map(|(place, cell)| match cell {
+        Cell::Number {
             remark: Some(remark),
             ..
-        } = cell
-        {
-            found.push((format!("/data/{pointer}/remark"), remark.clone()));
-        }
-    };
-    for ((band, item, figure), value) in report.form.figures().zip(&report.disclosure.figures) {
-        if let Value::Number(cell) = value {
-            let (band, item, figure) = (band.field, item.field, figure.field);
-            note(format!("proactive_disclosure/{band}/{item}/{figure}"), cell);
-        }
-    }
-    for (place, row) in report.form.rows().iter().zip(&report.requests.rows) {
-        for ((field, _), cell) in APPLICANTS.iter().zip(row) {
-            note(format!("requests{}/{field}", place.pointer), cell);
-        }
-    }
-    for ((pointer, _), group) in REVIEW_GROUPS.iter().zip(&report.review.groups) {
-        for ((field, _), cell) in RESULTS.iter().zip(group) {
-            note(format!("review_and_litigation{pointer}/{field}"), cell);
-        }
-    }
-    found
+        } => Some((format!("/data{}/remark", place.pointer), remark.clone())),
+        _ => None,
+    }));
+    texts
 }

@@ -172,10 +172,7 @@ impl Typesetter {
     }
 
     /// The form of each edition, for reading jobs.
-    ///
-    /// # Errors
-    /// As [`Templates::forms`].
-    pub fn editions(&self) -> Result<Editions, Outage> {
+    pub fn editions(&self) -> Editions {
         self.templates.forms()
     }
 
@@ -400,7 +397,7 @@ impl Typesetter {
         let known = known.collect::<Vec<_>>().join(", ");
         Rejection::from(
             Problem::new(
-                Code::Template,
+                Code::TEMPLATE,
                 "/template",
                 format!("there is no template {template:?}; there are {known}"),
                 format!("没有模板{template:?}；现有{known}"),
@@ -450,7 +447,7 @@ fn undrawable(path: &str, c: char) -> Problem {
     let fix = "add a face that has it to fonts.dir, or write another";
     let fix_zh = "请在 fonts.dir 中增加含有该字的字体，或改用其他字";
     Problem::new(
-        Code::Glyph,
+        Code::GLYPH,
         path,
         format!("the character {name} cannot be drawn by any configured font; {fix}"),
         format!("字符{name_zh}在所配置的字体中没有字形；{fix_zh}"),
@@ -460,7 +457,7 @@ fn undrawable(path: &str, c: char) -> Problem {
 /// `E-LAYOUT` for too many pages.
 fn too_long(pages: usize, limit: usize) -> Problem {
     Problem::new(
-        Code::Layout,
+        Code::LAYOUT,
         "",
         format!("the report has {pages} pages and may have {limit} (render.max_pages); shorten it or raise the limit"),
         format!("报告共{pages}页，超过上限{limit}页（render.max_pages）；请精简内容或提高上限"),
@@ -472,7 +469,7 @@ fn too_long(pages: usize, limit: usize) -> Problem {
 fn unfit(misfit: &Misfit, texts: &[(String, String)]) -> Problem {
     match misfit {
         Misfit::Page(page, width, height) => Problem::new(
-            Code::Layout,
+            Code::LAYOUT,
             "",
             format!(
                 "page {page} is {width:.0} × {height:.0} mm, larger than A4; mend the template"
@@ -480,7 +477,7 @@ fn unfit(misfit: &Misfit, texts: &[(String, String)]) -> Problem {
             format!("第{page}页为{width:.0}×{height:.0}毫米，大于A4；请修改模板"),
         ),
         Misfit::Block { page, text } => Problem::new(
-            Code::Layout,
+            Code::LAYOUT,
             sender_of(text, texts),
             format!(
                 "“{text}” on page {page} stands out of the text block; shorten it, or mend the template"
@@ -493,7 +490,7 @@ fn unfit(misfit: &Misfit, texts: &[(String, String)]) -> Problem {
             column,
             text,
         } => Problem::new(
-            Code::Layout,
+            Code::LAYOUT,
             sender_of(text, texts),
             format!(
                 "“{text}” in the row 「{row}」, column 「{column}」 of a table on page {page} does \
@@ -526,14 +523,14 @@ fn refusal(line: &str, message: &str) -> Problem {
     if glyph {
         let text = format!("a character cannot be drawn or archived: {line}");
         return Problem::new(
-            Code::Glyph,
+            Code::GLYPH,
             "",
             text,
             format!("有字符无法排印或归档：{line}"),
         );
     }
     Problem::new(
-        Code::Layout,
+        Code::LAYOUT,
         "",
         format!("the report could not be laid out: {line}"),
         format!("报告无法排版：{line}"),

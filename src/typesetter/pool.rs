@@ -448,7 +448,7 @@ fn hopeless(first: &Loss, second: &Loss) -> Failure {
         return Outage::new(Part::Typesetter, text).into();
     }
     let problem = Problem::new(
-        Code::Layout,
+        Code::LAYOUT,
         "",
         format!("the report could not be laid out: the typesetter {en}"),
         format!("报告无法排版：排版进程{zh}"),

@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::digest;
 use crate::problem::{Outage, Part};
-use crate::report::{Editions, FORMS};
+use crate::report::Editions;
+use crate::report::form::{Form, Sibling};
 
 /// The tree at the time of the build: path and content.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
@@ -21,6 +23,9 @@ const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates
 /// The name, beside an entrypoint, of the sample in the tree and of the report itself in the world
 /// that the template sees.
 const REPORT: &str = "report.json";
+
+/// The name, beside an entrypoint, of the form.
+const FORM: &str = "form.toml";
 
 /// The package that all others stand on.
 const BASE: &str = "gongwen";
@@ -33,6 +38,8 @@ const LARGEST: u64 = 16 << 20;
 pub struct Templates {
     files: BTreeMap<String, Cow<'static, [u8]>>,
     editions: Vec<Edition>,
+    /// By the folder of the `form.toml`, as `annual-report/2021`.
+    forms: Editions,
 }
 
 /// One edition of a form, as a `typst.toml` declares it.
@@ -40,7 +47,7 @@ pub struct Templates {
 pub struct Edition {
     /// `PACKAGE/EDITION`, as jobs name it: `annual-report/2021`.
     pub name: String,
-    /// The form in `report/` whose values it lays out.
+    /// The folder of the form whose values it lays out: its own, or that of another edition.
     pub form: String,
     /// The version of its package.
     pub version: String,
@@ -86,7 +93,7 @@ struct Banshi {
 #[serde(deny_unknown_fields)]
 struct Declared {
     entrypoint: String,
-    form: String,
+    form: Option<String>,
 }
 
 impl Templates {
@@ -106,6 +113,7 @@ impl Templates {
         }
         let mut wrong = Vec::new();
         let editions = catalogue(&files, &mut wrong);
+        let forms = forms(&editions, &files, &mut wrong);
         if wrong.is_empty() && editions.is_empty() {
             wrong.push(
                 "no typst.toml declares an edition; add [tool.banshi.editions.EDITION] to one"
@@ -113,7 +121,11 @@ impl Templates {
             );
         }
         if wrong.is_empty() {
-            return Ok(Templates { files, editions });
+            return Ok(Templates {
+                files,
+                editions,
+                forms,
+            });
         }
         let place = dir.map_or_else(String::new, |dir| {
             format!(" (with {} over them)", dir.display())
@@ -136,23 +148,12 @@ impl Templates {
     }
 
     /// The form of each edition, for reading jobs.
-    ///
-    /// # Errors
-    /// When an edition names a form that this build doesn't have.
-    pub fn forms(&self) -> Result<Editions, Outage> {
+    pub fn forms(&self) -> Editions {
         let form = |edition: &Edition| {
-            let form = FORMS.into_iter().find(|form| form.name == edition.form);
-            let form = form.ok_or_else(|| {
-                let known = FORMS.map(|form| form.name).join(", ");
-                let text = format!(
-                    "{} is for the form {:?}, which this build doesn't have; there are {known}",
-                    edition.name, edition.form
-                );
-                Outage::new(Part::Templates, text)
-            })?;
-            Ok((edition.name.clone(), form))
+            let form = self.forms.get(&edition.form)?;
+            Some((edition.name.clone(), Arc::clone(form)))
         };
-        self.editions.iter().map(form).collect()
+        self.editions.iter().filter_map(form).collect()
     }
 
     /// The sample job of an edition: `sample.json` beside its entrypoint.
@@ -186,6 +187,51 @@ impl Templates {
     pub(super) fn sha256(&self) -> String {
         sum(self.files())
     }
+}
+
+/// Reads the `form.toml` of every edition.
+fn forms(
+    editions: &[Edition],
+    files: &BTreeMap<String, Cow<'static, [u8]>>,
+    wrong: &mut Vec<String>,
+) -> Editions {
+    let mut forms: BTreeMap<String, Form> = BTreeMap::new();
+    for Edition { name, form, .. } in editions {
+        if forms.contains_key(form) {
+            continue;
+        }
+        let path = format!("{form}/{FORM}");
+        let Some(bytes) = files.get(&path) else {
+            wrong.push(format!(
+                "{name}: {path} is missing; add the form, or name one in form = \"PACKAGE/EDITION\""
+            ));
+            continue;
+        };
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => Form::parse(form, &path, text),
+            Err(_) => Err(vec![format!("{path}: not UTF-8; save it as UTF-8")]),
+        };
+        match read {
+            Ok(read) => {
+                forms.insert(form.clone(), read);
+            }
+            Err(mistakes) => wrong.extend(mistakes),
+        }
+    }
+    let sibling = |form: &Form| Sibling {
+        name: form.name.clone(),
+        notice: form.notice.clone(),
+        years: form.years.clone(),
+    };
+    let siblings: Vec<Sibling> = forms.values().map(sibling).collect();
+    let package = |name: &str| name.split('/').next().map(str::to_owned);
+    let related = forms.into_iter().map(|(name, mut form)| {
+        let related = siblings.iter();
+        let related = related.filter(|other| package(&other.name) == package(&name));
+        form.siblings = related.cloned().collect();
+        (name, Arc::new(form))
+    });
+    related.collect()
 }
 
 /// Adds the files below `dir` to the tree, under `prefix`.
@@ -284,18 +330,8 @@ fn catalogue(
                 ));
                 continue;
             }
-            let right = |part: &str| {
-                !part.is_empty()
-                    && part
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-            };
-            if form.split('/').count() != 2 || !form.split('/').all(right) {
-                wrong.push(format!(
-                    "{here}: form {form:?}; want NAME/EDITION, as \"annual-report/2021\""
-                ));
-                continue;
-            }
+            let own = entrypoint.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let form = form.unwrap_or_else(|| own.to_owned());
             let sha256 = sha256.get_or_insert_with(|| {
                 let of = |path: &str, package: &str| {
                     path.strip_prefix(package)

@@ -57,16 +57,16 @@ fn all_problems_of_a_job_come_in_one_answer() {
     assert_eq!(
         refused(&job),
         [
-            (Code::Schema, "/data/colour"),
+            (Code::SCHEMA, "/data/colour"),
             (Code::Outcome, "/data/requests/outcome/total/total"),
             (Code::Row, "/data/requests/outcome/granted/total"),
-            (Code::Schema, "/data/requests/received/business"),
+            (Code::SCHEMA, "/data/requests/received/business"),
             (
                 Code::Review,
                 "/data/review_and_litigation/reconsideration/total"
             ),
-            (Code::Edition, "/data/year"),
-            (Code::Schema, "/on_violation"),
+            (Code::EDITION, "/data/year"),
+            (Code::SCHEMA, "/on_violation"),
         ]
         .map(|(code, path)| (code, path.to_owned()))
         .into_iter()
@@ -107,7 +107,7 @@ fn a_field_given_twice_is_an_error_and_not_the_last_one_wins() {
     let refusal = check(job.as_bytes()).expect_err("one of the two figures would be dropped");
     assert_eq!(
         places(refusal.rejection.problems()),
-        [(Code::Schema, "/data/year".to_owned())]
+        [(Code::SCHEMA, "/data/year".to_owned())]
     );
 }
 
@@ -164,7 +164,7 @@ fn the_message_id_must_be_the_job_id() {
     let refusal = read(Some("zibo-bigdata-2021")).expect_err("whose job is it?");
     assert_eq!(
         places(refusal.rejection.problems()),
-        [(Code::Schema, "/job_id".to_owned())]
+        [(Code::SCHEMA, "/job_id".to_owned())]
     );
 }
 
@@ -251,7 +251,7 @@ fn the_warnings_of_the_2021_edition() {
     job["data"]["requests"]["carried_out"]["other"] = json!(null);
     let job = check(job.to_string().as_bytes()).expect("warnings never block");
     let warned: Vec<Code> = job.report.warnings().iter().map(|p| p.code).collect();
-    assert_eq!(warned, [Code::Fee, Code::Length, Code::Blank]);
+    assert_eq!(warned, [Code::Fee, Code::Length, Code::BLANK]);
 }
 
 trait TapSorted {

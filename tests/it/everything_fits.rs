@@ -202,7 +202,7 @@ fn a_table_of_the_text_that_has_no_room_for_its_figures_is_refused() {
     let problems = refused(&typesetter(&[]), &job);
     assert!(!problems.is_empty());
     assert!(
-        problems.iter().all(|problem| problem.code == Code::Layout),
+        problems.iter().all(|problem| problem.code == Code::LAYOUT),
         "{problems:?}"
     );
 }
@@ -256,7 +256,7 @@ fn a_figure_that_leaves_its_cell_is_named_with_row_and_column() {
     assert_eq!(
         said,
         [(
-            Code::Layout,
+            Code::LAYOUT,
             "",
             "“1000000000000” in the row 「5.属于三类内部事务信息」, column 「科研机构」 of a table on \
                  page 5 does not fit its cell; shorten it, or mend the template"
@@ -318,6 +318,6 @@ fn text_that_leaves_the_block_and_paper_that_is_too_large_are_named() {
         problems[0].message,
         "page 1 is 297 × 420 mm, larger than A4; mend the template"
     );
-    assert!(problems.iter().all(|problem| problem.code == Code::Layout));
+    assert!(problems.iter().all(|problem| problem.code == Code::LAYOUT));
     assert!(Path::new(&problems[0].path).as_os_str().is_empty());
 }

@@ -287,15 +287,15 @@ fn every_character_without_a_glyph_is_named_with_its_place() {
         found.collect::<Vec<_>>(),
         [
             (
-                Code::Glyph,
+                Code::GLYPH,
                 "/data/text/1",
                 "the character “\u{1F600}” (U+1F600)"
             ),
-            (Code::Glyph, "/data/text/1", "the character U+E000"),
-            (Code::Glyph, "/data/text/2", "the character U+0007"),
-            (Code::Glyph, "/data/text/2", "the character U+0009"),
+            (Code::GLYPH, "/data/text/1", "the character U+E000"),
+            (Code::GLYPH, "/data/text/2", "the character U+0007"),
+            (Code::GLYPH, "/data/text/2", "the character U+0009"),
             (
-                Code::Glyph,
+                Code::GLYPH,
                 "/data/text/3",
                 "the character “\u{1F600}” (U+1F600)"
             ),
@@ -399,7 +399,7 @@ fn a_report_over_its_pages_is_refused() {
     let typesetter = Typesetter::load(&settings).unwrap();
     let long = vec!["很长的一段。"; 100];
     let problems = problems(typesetter.typeset(&note(&long)));
-    assert_eq!(problems[0].code, Code::Layout);
+    assert_eq!(problems[0].code, Code::LAYOUT);
     assert!(
         problems[0].message.contains("pages and may have 2"),
         "{}",

@@ -55,7 +55,7 @@ fn read(job: &Value) -> Vec<Problem> {
         return Vec::new();
     };
     let mut problems = refusal.rejection.into_problems();
-    let of_form = [Code::Schema, Code::Template, Code::Edition];
+    let of_form = [Code::SCHEMA, Code::TEMPLATE, Code::EDITION];
     problems.retain(|problem| of_form.contains(&problem.code));
     problems.retain(|problem| !problem.message.contains(" cells, the table "));
     problems

@@ -136,7 +136,7 @@ fn event(body: &[u8]) -> Event {
     };
     Event::rejected(
         &identity,
-        &[Problem::new(Code::Json, "", "no", "不行")],
+        &[Problem::new(Code::JSON, "", "no", "不行")],
         "test",
     )
 }

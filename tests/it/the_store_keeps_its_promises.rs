@@ -140,7 +140,7 @@ pub fn assert_conflict(result: Result<Stored, Failure>, job_id: &str) {
     };
     assert_eq!(
         (problem.code, problem.path.as_str()),
-        (Code::Conflict, "/job_id")
+        (Code::CONFLICT, "/job_id")
     );
     assert!(
         problem.message.contains(job_id) && problem.message_zh.contains(job_id),

@@ -341,9 +341,9 @@ fn a_job_that_cannot_be_read_is_known_by_its_message_id() {
     let large = vec![b' '; limits.job_bytes + 1];
     for body in [&b"\x1f\x8b\x08"[..], b"{", b"", &large] {
         let known = of(body, Some("zipped-2024"));
-        assert_eq!(known, (Some("zipped-2024".to_owned()), Code::Json));
+        assert_eq!(known, (Some("zipped-2024".to_owned()), Code::JSON));
         for no_id in [None, Some(""), Some("../x"), Some("a b"), Some("-a")] {
-            assert_eq!(of(body, no_id), (None, Code::Json), "{no_id:?}");
+            assert_eq!(of(body, no_id), (None, Code::JSON), "{no_id:?}");
         }
     }
 }

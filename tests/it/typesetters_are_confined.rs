@@ -411,7 +411,7 @@ async fn a_report_that_takes_too_much_memory_costs_only_itself() {
     }
     let problems = problems(refused);
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].code, Code::Layout);
+    assert_eq!(problems[0].code, Code::LAYOUT);
     assert_eq!(
         problems[0].message,
         "the report could not be laid out: the typesetter needed more than 256 MiB of memory \

@@ -127,7 +127,7 @@ fn what_is_not_whole_or_too_large_is_refused_in_any_spelling() {
         let problems = said(number);
         assert_eq!(
             places(&problems),
-            [(Code::Schema, cell.to_owned())],
+            [(Code::SCHEMA, cell.to_owned())],
             "{number}"
         );
         assert!(
@@ -146,7 +146,7 @@ fn what_is_not_whole_or_too_large_is_refused_in_any_spelling() {
     ] {
         assert_eq!(
             places(&said(number)),
-            [(Code::Schema, cell.to_owned())],
+            [(Code::SCHEMA, cell.to_owned())],
             "{number}"
         );
     }
@@ -155,12 +155,12 @@ fn what_is_not_whole_or_too_large_is_refused_in_any_spelling() {
         let problems = said(number);
         assert!(!problems.is_empty());
         assert!(
-            problems.iter().all(|p| p.code != Code::Schema),
+            problems.iter().all(|p| p.code != Code::SCHEMA),
             "{number}: {problems:?}"
         );
     }
     // Beyond what a double can be it is no number of JSON's.
-    assert_eq!(places(&said("1e400")), [(Code::Json, String::new())]);
+    assert_eq!(places(&said("1e400")), [(Code::JSON, String::new())]);
 }
 
 // Marks.
@@ -213,7 +213,7 @@ fn marks_read_back(name: &str, form: &'static Form) {
     let checked = taken(&job);
     let all = format!("{} cells are blank or hold a mark", cells.len());
     let listed =
-        |warning: &&Problem| warning.code == Code::Blank && warning.message.starts_with(&all);
+        |warning: &&Problem| warning.code == Code::BLANK && warning.message.starts_with(&all);
     assert_eq!(checked.report.warnings().iter().filter(listed).count(), 1);
     let tables: Vec<Table> = pdf::tables(&render(&job).path());
     assert_eq!(tables.len(), 3);
@@ -239,7 +239,7 @@ fn a_mark_adds_nothing_and_is_listed_with_the_blanks() {
     let [warning] = job.report.warnings() else {
         panic!("{:?}", job.report.warnings())
     };
-    assert_eq!(warning.code, Code::Blank);
+    assert_eq!(warning.code, Code::BLANK);
     for name in ["issued", "repealed", "in_force"] {
         let path = format!("/data/proactive_disclosure/article_20_1/rules/{name}");
         assert!(warning.message.contains(&path), "{warning}");
@@ -325,7 +325,7 @@ fn a_pasted_indent_is_not_set_a_second_time() {
 fn spaces_out_of_word_become_one_and_what_shows_nothing_is_left_out() {
     let mut sent = case("pasted-from-word");
     let tab = problem(&sent, "/data/overview/1");
-    assert_eq!(tab.code, Code::Schema);
+    assert_eq!(tab.code, Code::SCHEMA);
     assert!(tab.message.contains("a tab (U+0009)"), "{tab}");
     assert!(tab.message_zh.contains("制表符（U+0009）"), "{tab}");
     assert_eq!(problems(&sent).len(), 1);
@@ -370,7 +370,7 @@ fn a_line_end_in_a_paragraph_says_that_a_paragraph_is_one_string() {
     };
     assert_eq!(
         (problem.code, problem.path.as_str()),
-        (Code::Schema, "/data/overview/0")
+        (Code::SCHEMA, "/data/overview/0")
     );
     assert!(
         problem.message.contains("a paragraph is one string"),
@@ -397,7 +397,7 @@ fn every_line_end_of_other_programs_is_named() {
     .enumerate()
     {
         let problem = &problems[place];
-        assert_eq!(problem.code, Code::Schema);
+        assert_eq!(problem.code, Code::SCHEMA);
         assert_eq!(problem.path, format!("/data/overview/{place}"));
         assert!(problem.message.contains(point), "{problem}");
         assert!(
@@ -453,7 +453,7 @@ fn radicals_and_compatibility_ideographs_are_set_as_the_characters_meant() {
     let paths = ["/data/agency", "/data/overview/0", "/data/overview/1"];
     assert_eq!(
         places(told),
-        paths.map(|path| (Code::Character, path.to_owned()))
+        paths.map(|path| (Code::CHARACTER, path.to_owned()))
     );
     for said in ["⼀ (U+2F00) as 一 (U+4E00)", "⼯ (U+2F2F) as 工 (U+5DE5)"] {
         assert!(told[1].message.contains(said), "{}", told[1]);
@@ -493,7 +493,7 @@ fn a_job_full_of_radicals_is_no_event_that_a_broker_would_not_take() {
 #[test]
 fn characters_that_say_that_text_was_lost_are_refused_by_name() {
     let problems = problems(&case("replacement-character"));
-    let overview = (Code::Schema, "/data/overview/0".to_owned());
+    let overview = (Code::SCHEMA, "/data/overview/0".to_owned());
     assert_eq!(places(&problems), [overview.clone(), overview]);
     for (problem, name) in problems.iter().zip([
         "U+FFFD REPLACEMENT CHARACTER",
@@ -543,7 +543,7 @@ fn a_figure_sent_as_text_is_told_what_to_send() {
         ),
     ] {
         let problem = problem(&job, &format!("/data/proactive_disclosure/{path}"));
-        assert_eq!(problem.code, Code::Schema);
+        assert_eq!(problem.code, Code::SCHEMA);
         assert!(problem.message.contains(en), "{problem}");
         assert!(problem.message_zh.contains(zh), "{problem}");
     }
@@ -641,8 +641,8 @@ fn the_text_above_a_table_is_read_limited_and_drawn_like_any_other() {
     let mut job = case("audit-2020-text-above-table");
     for name in ["proactive_disclosure", "requests", "review_and_litigation"] {
         job["data"][name]["introduction"] = json!(["一\n二", 3]);
-        let first = (Code::Schema, format!("/data/{name}/introduction/0"));
-        let second = (Code::Schema, format!("/data/{name}/introduction/1"));
+        let first = (Code::SCHEMA, format!("/data/{name}/introduction/0"));
+        let second = (Code::SCHEMA, format!("/data/{name}/introduction/1"));
         assert_eq!(refused(&job), [first, second]);
         job["data"][name]["introduction"] = json!(["好。", "坏\u{e000}。"]);
         let manuscript = banshi::typesetter::Manuscript::of(&taken(&job));
@@ -695,7 +695,7 @@ fn what_is_not_utf8_is_told_what_it_seems_to_be() {
         let [problem] = refusal.rejection.problems() else {
             panic!("{refusal:?}")
         };
-        assert_eq!(problem.code, Code::Json);
+        assert_eq!(problem.code, Code::JSON);
         for message in [&problem.message, &problem.message_zh] {
             assert!(
                 message.contains(seems) && message.contains("UTF-8"),
@@ -752,7 +752,7 @@ fn the_tables_of_the_form_before_are_refused_with_the_edition_to_use() {
     };
     assert_eq!(
         (problem.code, problem.path.as_str()),
-        (Code::Edition, "/data/year")
+        (Code::EDITION, "/data/year")
     );
     assert!(
         problem

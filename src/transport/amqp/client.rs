@@ -315,7 +315,7 @@ impl Client {
         if code == "rejected" && lane.is_some() || unfit.is_some() && death.is_none() {
             return DeadJob {
                 id,
-                code: Code::Json.to_string(),
+                code: Code::JSON.to_string(),
                 message: self.refusal(unfit, bytes),
                 event: event::Kind::Rejected.as_str().to_owned(),
                 lane: lane.unwrap_or(Lane::Bulk).to_string(),

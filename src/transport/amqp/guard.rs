@@ -175,7 +175,7 @@ fn problem(fault: &Fault, limit: usize) -> Problem {
         }
         Fault::HeaderTooLarge { bytes, limit } => {
             let problem = Problem::new(
-                Code::Json,
+                Code::JSON,
                 "",
                 format!(
                     "properties and headers of the message take {bytes} bytes; this service takes \
@@ -189,7 +189,7 @@ fn problem(fault: &Fault, limit: usize) -> Problem {
         }
         Fault::BodyTooLarge { bytes, .. } => return job::too_large(*bytes, limit),
     };
-    Problem::new(Code::Json, "", en, zh)
+    Problem::new(Code::JSON, "", en, zh)
 }
 
 /// A place in the words of English and Chinese.

@@ -1,0 +1,616 @@
+//! The rules of a form: equations over cells, written once and applied to every column or row.
+//!
+//! `outcome/total + carried_out = received + carried_in`: names are paths below the rule's table,
+//! `sum(outcome/*)` adds every cell below a path but those of the left side, `prior(carried_out)`
+//! is last year's figure. There is nothing else: an equation can't loop, and its cost is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::file::{At, LIMITS, Reader};
+use super::{CellPlace, Entry};
+use crate::problem::Code;
+use crate::report::json::nearest;
+
+/// A rule of a form.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its code.
+    pub code: Code,
+    /// How the sides compare: the left with the right.
+    pub comparison: Comparison,
+    /// Whether the left side is computed where a job leaves it out.
+    pub computes: bool,
+    /// What it is applied to.
+    pub each: Each,
+    /// The messages in English and in Chinese.
+    pub message: [Vec<Piece>; 2],
+    /// The equation for each column or row.
+    pub instances: Vec<Instance>,
+}
+
+impl Rule {
+    /// The cells that it computes.
+    pub fn computed(&self) -> impl Iterator<Item = usize> {
+        let computing = self.instances.iter().filter(|_| self.computes);
+        computing.filter_map(Instance::target)
+    }
+}
+
+/// What a rule is applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Each {
+    /// Every row: names are columns.
+    Row,
+    /// Every column: names are rows.
+    Column,
+    /// Nothing: names are cells.
+    Once,
+}
+
+/// How the sides of an equation compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `<=`
+    AtMost,
+    /// `>=`
+    AtLeast,
+}
+
+impl Comparison {
+    /// How it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Comparison::Equal => "=",
+            Comparison::AtMost => "<=",
+            Comparison::AtLeast => ">=",
+        }
+    }
+}
+
+/// A rule for one column or row.
+#[derive(Debug)]
+pub struct Instance {
+    /// The sides: left and right.
+    pub sides: [Vec<Term>; 2],
+    /// Where a problem stands: the first of these whose row the job has. Each with its row's cells.
+    pub places: Vec<(usize, Vec<usize>)>,
+}
+
+impl Instance {
+    /// The cell that it computes, where it is a rule that does.
+    pub fn target(&self) -> Option<usize> {
+        match &self.sides[0][..] {
+            [Term { adds: Adds::Cells(cells), .. }] => cells.first().copied(),
+            _ => None,
+        }
+    }
+}
+
+/// A term of a side.
+#[derive(Debug)]
+pub struct Term {
+    /// Whether it is subtracted.
+    pub minus: bool,
+    /// What it adds.
+    pub adds: Adds,
+}
+
+/// What a term adds.
+#[derive(Debug)]
+pub enum Adds {
+    /// The cells of these indices.
+    Cells(Vec<usize>),
+    /// Last year's figure of the cell of this index.
+    Prior(usize),
+}
+
+/// A piece of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Text as it is.
+    Text(String),
+    /// The words of the row.
+    Row,
+    /// The words of the column.
+    Column,
+    /// The value of a side: 0 is the left.
+    Side(usize),
+    /// The value of a term of a side.
+    Term(usize, usize),
+}
+
+/// A rule as the file has it.
+pub(super) struct RuleSource {
+    pub at: At,
+    pub code: Code,
+    pub table: String,
+    pub each: Option<(String, At)>,
+    pub equation: (String, At),
+    pub computes: bool,
+    pub places: Vec<String>,
+    pub message: [Option<String>; 2],
+}
+
+/// A term as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    minus: bool,
+    function: Function,
+    path: String,
+    /// As it stands in the equation, for messages to name it.
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Function {
+    Cell,
+    Sum,
+    Prior,
+}
+
+/// The rules, with every name looked up.
+pub(super) fn compile(
+    sources: &[RuleSource],
+    cells: &[CellPlace],
+    prior: &[Entry],
+    reader: &mut Reader,
+) -> Vec<Rule> {
+    if sources.len() > LIMITS.rules {
+        let (found, most) = (sources.len(), LIMITS.rules);
+        reader.note(0, "rule", &format!("{found} rules; there may be {most}"));
+        return Vec::new();
+    }
+    let mut index = Index {
+        cells,
+        prior: prior.iter().flat_map(Entry::cells).collect(),
+        ..Index::default()
+    };
+    for (at, cell) in cells.iter().enumerate() {
+        index.by_pointer.insert(&cell.pointer, at);
+        index.by_row.entry(cell.parts().0).or_default().push(at);
+    }
+    let mut rules = Vec::new();
+    let mut terms = 0;
+    for source in sources {
+        let Some(rule) = rule(source, &index, reader) else {
+            continue;
+        };
+        let of = |term: &Term| match &term.adds {
+            Adds::Cells(cells) => cells.len(),
+            Adds::Prior(_) => 1,
+        };
+        let instances = rule.instances.iter().flat_map(|instance| &instance.sides);
+        terms += instances.flatten().map(of).sum::<usize>();
+        if terms > LIMITS.terms {
+            let most = LIMITS.terms;
+            let what = format!("the rules up to here add more than {most} cells");
+            reader.note(source.at.byte, &source.at.key, &what);
+            break;
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// The cells of a form, to be looked up.
+#[derive(Default)]
+struct Index<'a> {
+    cells: &'a [CellPlace],
+    by_pointer: BTreeMap<&'a str, usize>,
+    by_row: BTreeMap<&'a str, Vec<usize>>,
+    /// Those of which last year's figure may be sent.
+    prior: BTreeSet<usize>,
+}
+
+fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<Rule> {
+    let each = match &source.each {
+        None => Each::Once,
+        Some((text, at)) => match text.as_str() {
+            "row" => Each::Row,
+            "column" => Each::Column,
+            _ => {
+                let what = format!("\"{text}\"; want \"row\" or \"column\", or leave it out");
+                reader.note(at.byte, &at.key, &what);
+                return None;
+            }
+        },
+    };
+    let (text, at) = &source.equation;
+    let (sides, comparison) = match written(text) {
+        Ok(written) => written,
+        Err(what) => {
+            reader.note(at.byte, &at.key, &what);
+            return None;
+        }
+    };
+    let message = messages(source, each, &sides, comparison, index.cells, reader)?;
+    if source.computes && (sides[0].len() != 1 || sides[0][0].function != Function::Cell) {
+        let what = "a rule that computes has one cell on its left side";
+        reader.note(at.byte, &at.key, what);
+        return None;
+    }
+    let scope = Scope {
+        source,
+        each,
+        index,
+    };
+    let instances = scope.instances(&sides, reader)?;
+    Some(Rule {
+        code: source.code,
+        comparison,
+        computes: source.computes,
+        each,
+        message,
+        instances,
+    })
+}
+
+/// An equation in its parts.
+fn written(text: &str) -> Result<([Vec<Written>; 2], Comparison), String> {
+    let comparisons = [Comparison::AtMost, Comparison::AtLeast, Comparison::Equal];
+    let found = comparisons
+        .into_iter()
+        .find_map(|comparison| Some((comparison, text.split_once(comparison.as_str())?)));
+    let Some((comparison, (left, right))) = found else {
+        return Err("no =, <= or >= between two sides".to_owned());
+    };
+    Ok(([side(left)?, side(right)?], comparison))
+}
+
+fn side(text: &str) -> Result<Vec<Written>, String> {
+    let mut terms = Vec::new();
+    let mut rest = text.trim();
+    let mut minus = false;
+    if rest.is_empty() {
+        return Err("a side is empty".to_owned());
+    }
+    loop {
+        let end = rest.find(['+', '-', '=', '<', '>']).unwrap_or(rest.len());
+        let (term, after) = rest.split_at(end);
+        terms.push(Written { minus, ..one(term.trim())? });
+        let Some(sign) = after.chars().next() else {
+            return Ok(terms);
+        };
+        if !['+', '-'].contains(&sign) {
+            return Err("more than one comparison".to_owned());
+        }
+        minus = sign == '-';
+        rest = after[1..].trim();
+    }
+}
+
+fn one(text: &str) -> Result<Written, String> {
+    let (function, path) = match text.split_once('(') {
+        None => (Function::Cell, text),
+        Some((name, rest)) => {
+            let function = match name.trim() {
+                "sum" => Function::Sum,
+                "prior" => Function::Prior,
+                other => return Err(format!("no function \"{other}\"; there are sum and prior")),
+            };
+            let path = rest.strip_suffix(')');
+            (function, path.ok_or_else(|| format!("\"{text}\" has no )"))?)
+        }
+    };
+    let path = path.trim();
+    let right = |c: char| c.is_ascii_alphanumeric() || "_/*".contains(c);
+    if path.is_empty() || !path.chars().all(right) {
+        return Err(format!("\"{text}\" is no name of a cell"));
+    }
+    if function != Function::Sum && path.contains('*') {
+        return Err(format!("\"{path}\" names several cells; write sum({path})"));
+    }
+    Ok(Written {
+        minus: false,
+        function,
+        path: path.to_owned(),
+        text: text.to_owned(),
+    })
+}
+
+/// Whether a pointer is what a pattern names: each `*` stands for one name or more.
+fn matches(pattern: &str, pointer: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == pointer,
+        Some((before, after)) => pointer.strip_prefix(before).is_some_and(|rest| {
+            let ends = rest.match_indices('/').map(|(end, _)| end);
+            let mut ends = ends.chain([rest.len()]).filter(|&end| end > 0);
+            ends.any(|end| matches(after, &rest[end..]))
+        }),
+    }
+}
+
+/// Where the names of a rule are looked up.
+struct Scope<'a> {
+    source: &'a RuleSource,
+    each: Each,
+    index: &'a Index<'a>,
+}
+
+impl Scope<'_> {
+    /// The pattern of a name in one row or column.
+    fn pattern(&self, path: &str, one: &str) -> String {
+        match self.each {
+            Each::Row => format!("{one}/{path}"),
+            Each::Column => format!("{}/{path}/{one}", self.source.table),
+            Each::Once => format!("{}/{path}", self.source.table),
+        }
+    }
+
+    fn find(&self, path: &str, one: &str) -> Option<usize> {
+        let pointer = self.pattern(path, one);
+        self.index.by_pointer.get(pointer.as_str()).copied()
+    }
+
+    /// The rows or columns of the table that the rule may be applied to, in the order of the page.
+    fn ones(&self) -> Vec<&str> {
+        let inside = format!("{}/", self.source.table);
+        let mut ones: Vec<&str> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for cell in self.index.cells {
+            let (row, column) = cell.parts();
+            let one = match self.each {
+                Each::Row => row,
+                Each::Column => column,
+                Each::Once => "",
+            };
+            if cell.pointer.starts_with(&inside) && seen.insert(one) {
+                ones.push(one);
+            }
+        }
+        ones
+    }
+
+    fn instances(&self, sides: &[Vec<Written>; 2], reader: &mut Reader) -> Option<Vec<Instance>> {
+        let (_, at) = &self.source.equation;
+        let ones = self.ones();
+        if ones.is_empty() {
+            let known = self.index.cells.iter().filter_map(|cell| cell.pointer.split('/').nth(1));
+            let near = nearest(self.source.table.trim_matches('/'), known).unwrap_or_default();
+            let what = format!("no cells in the table; the nearest is \"{near}\"");
+            reader.note(self.source.at.byte, &self.source.at.key, &what);
+            return None;
+        }
+        // A name that is nowhere is a mistake; one that this row or column has not got leaves it out.
+        for term in sides.iter().flatten() {
+            let known = |one: &&str| match term.function {
+                Function::Sum => !self.summed(term, one, &[]).is_empty(),
+                Function::Cell | Function::Prior => self.find(&term.path, one).is_some(),
+            };
+            if !ones.iter().any(known) {
+                let near = self.nearest(&term.path);
+                let what = format!("no cell \"{}\"{near}", term.path);
+                reader.note(at.byte, &at.key, &what);
+                return None;
+            }
+        }
+        let instances = ones.iter().filter_map(|one| self.instance(sides, one));
+        let instances: Vec<Instance> = instances.collect();
+        if instances.is_empty() {
+            let what = match sides.iter().flatten().any(|term| term.function == Function::Prior) {
+                true => "no row or column has all of these; is there a [[prior]] for last year's?",
+                false => "no row or column has all of these",
+            };
+            reader.note(at.byte, &at.key, what);
+            return None;
+        }
+        Some(instances)
+    }
+
+    /// The nearest name that there is for a path of the equation.
+    fn nearest(&self, path: &str) -> String {
+        let inside = format!("{}/", self.source.table);
+        let cells = self.index.cells.iter();
+        let inside = cells.filter(|cell| cell.pointer.starts_with(&inside));
+        let names = inside.map(|cell| {
+            let (row, column) = cell.parts();
+            match self.each {
+                Each::Row => column,
+                Each::Column => row.get(self.source.table.len() + 1..).unwrap_or_default(),
+                Each::Once => &cell.pointer[self.source.table.len() + 1..],
+            }
+        });
+        let near = nearest(path, names);
+        near.map_or_else(String::new, |near| format!("; the nearest is \"{near}\""))
+    }
+
+    fn summed(&self, term: &Written, one: &str, but: &[usize]) -> Vec<usize> {
+        let pattern = self.pattern(&term.path, one);
+        let (start, _) = pattern.split_once('*').unwrap_or((&pattern, ""));
+        let near = self.index.by_pointer.range(start..);
+        let near = near.take_while(|(pointer, _)| pointer.starts_with(start));
+        let cells = near.filter(|(pointer, at)| !but.contains(at) && matches(&pattern, pointer));
+        let mut cells: Vec<usize> = cells.map(|(_, at)| *at).collect();
+        cells.sort_unstable();
+        cells
+    }
+
+    /// The equation for one row or column, if that has all cells.
+    fn instance(&self, sides: &[Vec<Written>; 2], one: &str) -> Option<Instance> {
+        let left: Vec<usize> = sides[0]
+            .iter()
+            .filter_map(|term| self.find(&term.path, one))
+            .collect();
+        let term = |term: &Written| {
+            let adds = match term.function {
+                Function::Cell => Adds::Cells(vec![self.find(&term.path, one)?]),
+                Function::Sum => Adds::Cells(self.summed(term, one, &left)),
+                Function::Prior => {
+                    let cell = self.find(&term.path, one)?;
+                    Adds::Prior(self.index.prior.contains(&cell).then_some(cell)?)
+                }
+            };
+            Some(Term {
+                minus: term.minus,
+                adds,
+            })
+        };
+        let side = |side: &Vec<Written>| side.iter().map(term).collect::<Option<Vec<Term>>>();
+        let sides = [side(&sides[0])?, side(&sides[1])?];
+        let named = self.source.places.iter();
+        let mut places: Vec<usize> = named.filter_map(|path| self.find(path, one)).collect();
+        if places.is_empty() {
+            places.extend(left.first());
+        }
+        let row = |cell: usize| {
+            let (row, _) = self.index.cells[cell].parts();
+            (cell, self.index.by_row[row].clone())
+        };
+        Some(Instance {
+            sides,
+            places: places.into_iter().map(row).collect(),
+        })
+    }
+}
+
+/// The messages of a rule, its own or made from its names.
+fn messages(
+    source: &RuleSource,
+    each: Each,
+    sides: &[Vec<Written>; 2],
+    comparison: Comparison,
+    cells: &[CellPlace],
+    reader: &mut Reader,
+) -> Option<[Vec<Piece>; 2]> {
+    let [en, zh] = &source.message;
+    let made = |sum_of: &str, most: &str, least: &str, opens: &str, is: &str| {
+        let word = |term: &Written| match term.function {
+            Function::Sum => format!("{sum_of}{}", label(source, each, &term.path, cells)),
+            _ => label(source, each, &term.path, cells),
+        };
+        let side = |terms: &[Written]| {
+            let sign = |(at, term): (usize, &Written)| match (at, term.minus) {
+                (0, _) => word(term),
+                (_, false) => format!(" + {}", word(term)),
+                (_, true) => format!(" − {}", word(term)),
+            };
+            terms.iter().enumerate().map(sign).collect::<String>()
+        };
+        let compared = match comparison {
+            Comparison::Equal => is,
+            Comparison::AtMost => most,
+            Comparison::AtLeast => least,
+        };
+        let one = match each {
+            Each::Row => "「{row}」: ",
+            Each::Column => "「{column}」: ",
+            Each::Once => "",
+        };
+        let (left, right) = (side(&sides[0]), side(&sides[1]));
+        format!("{one}{opens}{left} ({{left}}) {compared} {right} ({{right}})")
+    };
+    let en = en.clone().unwrap_or_else(|| {
+        made("all of ", "must be at most", "must be at least", "", "must be")
+    });
+    let zh = zh.clone().unwrap_or_else(|| {
+        made("各项之和：", "不应大于", "不应小于", "", "应等于")
+    });
+    Some([
+        pieces(source, &en, sides, reader)?,
+        pieces(source, &zh, sides, reader)?,
+    ])
+}
+
+/// What a name of an equation is called on the page.
+fn label(source: &RuleSource, each: Each, path: &str, cells: &[CellPlace]) -> String {
+    let cell = cells.iter().find(|cell| {
+        let (row, column) = cell.parts();
+        match each {
+            Each::Row => column == path && cell.pointer.starts_with(&source.table),
+            Each::Column => row == format!("{}/{path}", source.table),
+            Each::Once => cell.pointer == format!("{}/{path}", source.table),
+        }
+    });
+    match (cell, each) {
+        (Some(cell), Each::Row) => format!("「{}」", cell.column),
+        (Some(cell), Each::Column) => format!("「{}」", cell.row),
+        (Some(cell), Each::Once) => format!("「{}」「{}」", cell.row, cell.column),
+        (None, _) => path.to_owned(),
+    }
+}
+
+/// The pieces of a message: text, and names in braces.
+fn pieces(
+    source: &RuleSource,
+    text: &str,
+    sides: &[Vec<Written>; 2],
+    reader: &mut Reader,
+) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else {
+            let what = format!("the message has a {{ without }}: {text}");
+            reader.note(source.at.byte, &source.at.key, &what);
+            return None;
+        };
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.to_owned()));
+        }
+        let term = || {
+            (0..2).find_map(|side| {
+                let at = sides[side].iter().position(|term| term.text == name)?;
+                Some(Piece::Term(side, at))
+            })
+        };
+        let piece = match name {
+            "row" => Some(Piece::Row),
+            "column" => Some(Piece::Column),
+            "left" => Some(Piece::Side(0)),
+            "right" => Some(Piece::Side(1)),
+            _ => term(),
+        };
+        let Some(piece) = piece else {
+            let known = ["row", "column", "left", "right"].into_iter();
+            let known = known.chain(sides.iter().flatten().map(|term| term.text.as_str()));
+            let near = nearest(name, known).unwrap_or_default();
+            let what = format!("the message has no value for {{{name}}}; the nearest is {{{near}}}");
+            reader.note(source.at.byte, &source.at.key, &what);
+            return None;
+        };
+        pieces.push(piece);
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Some(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{matches, written};
+
+    #[test]
+    fn a_star_is_one_name_or_more() {
+        for (pattern, pointer, expected) in [
+            ("/t/outcome/*/business", "/t/outcome/granted/business", true),
+            ("/t/outcome/*/business", "/t/outcome/refused/secret/business", true),
+            ("/t/outcome/*/business", "/t/outcome/business", false),
+            ("/t/outcome/*/business", "/t/received/business", false),
+            ("/t/row/*", "/t/row/total", true),
+            ("/t/row/*", "/t/row", false),
+        ] {
+            assert_eq!(matches(pattern, pointer), expected, "{pattern} {pointer}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_equation_says_why() {
+        for (text, why) in [
+            ("a + b", "no =, <= or >="),
+            ("a = ", "a side is empty"),
+            ("a = b = c", "more than one comparison"),
+            ("a = sum(b", "has no )"),
+            ("a = max(b)", "no function \"max\""),
+            ("a = b/*", "names several cells"),
+            ("a = b $ c", "is no name of a cell"),
+            ("a = + b", "is no name of a cell"),
+        ] {
+            let error = written(text).expect_err(text);
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}
