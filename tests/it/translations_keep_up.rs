@@ -3,7 +3,6 @@
 //! behind by its original one can.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::fs;
 
 use crate::support::repository;
@@ -81,16 +80,16 @@ impl Pairs {
             }
         }
         let [here, there] = [english, chinese].map(|page| &page.sections);
-        let alike = |(one, other): (&Section, &Section)| {
+        let paired = |(one, other): (&Section, &Section)| {
             one.level == other.level && (!is_name(&one.title) || one.title == other.title)
         };
-        if here.len() != there.len() || !here.iter().zip(there).all(alike) {
+        if here.len() != there.len() || !here.iter().zip(there).all(paired) {
             // Which section is whose can't be told then.
             told.push(format!(
                 "{}: other headings than {}:",
                 chinese.path, english.path
             ));
-            for place in 0..here.len().max(there.len()) {
+            for place in 1..here.len().max(there.len()) {
                 let [one, other] = [here, there].map(|sections| {
                     sections.get(place).map_or("(none)".to_owned(), |section| {
                         format!("{} {}", "#".repeat(section.level), section.title)
@@ -284,77 +283,71 @@ impl Section {
 
     /// Tells what another section has otherwise than this, its original.
     fn compare(&self, other: &Section, tell: &mut impl FnMut(&str)) {
-        equal("code blocks", self.code.len(), other.code.len(), tell);
-        for (at, (one, other)) in self.code.iter().zip(&other.code).enumerate() {
-            let [here, there] = [one, other].map(without_comments);
-            equal(
-                &format!("lines of code block {}", at + 1),
-                here.len(),
-                there.len(),
+        let blocks = [self, other].map(|section| section.code.len());
+        equal("code blocks", blocks, tell);
+        for (at, (one, other)) in (1..).zip(self.code.iter().zip(&other.code)) {
+            let [one, other] = [one, other].map(without_comments);
+            let lines = [&one, &other].map(Vec::len);
+            if equal(&format!("lines of code block {at}"), lines, tell)
+                && let Some((one, other)) = one.iter().zip(&other).find(|(one, it)| one != it)
+            {
+                tell(&format!("code block {at}: {other:?} and should be {one:?}"));
+            }
+        }
+        let tables = [self, other].map(|section| section.tables.len());
+        equal("tables", tables, tell);
+        for (at, (one, other)) in (1..).zip(self.tables.iter().zip(&other.tables)) {
+            if !equal(
+                &format!("rows of table {at}"),
+                [one.len(), other.len()],
                 tell,
-            );
-            if let Some((one, other)) = here.iter().zip(&there).find(|(one, other)| one != other) {
-                tell(&format!(
-                    "code block {}: {other:?} and should be {one:?}",
-                    at + 1
-                ));
+            ) {
+                continue;
+            }
+            for (row, (one, other)) in (1..).zip(one.iter().zip(other)) {
+                let row = format!("table {at}, row {row}");
+                equal(&format!("cells of {row}"), [one.len(), other.len()], tell);
+                alike(&row, [one, other], tell);
             }
         }
-        equal("tables", self.tables.len(), other.tables.len(), tell);
-        for (at, (one, other)) in self.tables.iter().zip(&other.tables).enumerate() {
-            let table = format!("table {}", at + 1);
-            equal(&format!("rows of {table}"), one.len(), other.len(), tell);
-            for (row, (one, other)) in one.iter().zip(other).enumerate() {
-                let row = format!("{table}, row {}", row + 1);
-                equal(&format!("cells of {row}"), one.len(), other.len(), tell);
-                same(&row, &names_in(one), &names_in(other), tell);
+        if equal("list items", [self.items.len(), other.items.len()], tell) {
+            for (at, (one, other)) in (1..).zip(self.items.iter().zip(&other.items)) {
+                let [one, other] = [one, other].map(std::slice::from_ref);
+                alike(&format!("list item {at}"), [one, other], tell);
             }
         }
-        equal("list items", self.items.len(), other.items.len(), tell);
+        let paragraphs = [self, other].map(|section| section.paragraphs.len());
         // The Chinese page may explain what an English drawing says.
-        if self.paragraphs.len() > other.paragraphs.len() {
-            equal(
-                "paragraphs",
-                self.paragraphs.len(),
-                other.paragraphs.len(),
-                tell,
-            );
+        if paragraphs[0] > paragraphs[1] {
+            equal("paragraphs", paragraphs, tell);
         }
-        same(
-            "names",
-            &names_in(self.texts()),
-            &names_in(other.texts()),
-            tell,
-        );
-        // A number in words may be one in digits in Chinese, not the other way round.
-        let there = figures(other.texts());
-        let lost: Vec<_> = figures(self.texts())
-            .into_iter()
-            .filter(|it| !there.contains(it))
-            .collect();
-        if !lost.is_empty() {
-            tell(&format!("figures: without {lost:?}"));
-        }
+        alike("text", [&self.paragraphs, &other.paragraphs], tell);
+        let titles = [self, other].map(|section| std::slice::from_ref(&section.title));
+        alike("heading", titles, tell);
     }
 }
 
-fn equal(what: &str, english: usize, chinese: usize, tell: &mut impl FnMut(&str)) {
-    if english != chinese {
-        tell(&format!("{what}: {chinese} and should be {english}"));
-    }
-}
-
-fn same<T: Ord + Debug>(
-    what: &str,
-    english: &BTreeSet<T>,
-    chinese: &BTreeSet<T>,
-    tell: &mut impl FnMut(&str),
-) {
-    let lost: Vec<_> = english.difference(chinese).collect();
-    let new: Vec<_> = chinese.difference(english).collect();
+/// Tells which names and figures texts have otherwise than their original.
+fn alike(what: &str, texts: [&[String]; 2], tell: &mut impl FnMut(&str)) {
+    let [english, chinese] = texts.map(names_in);
+    let lost: Vec<_> = english.difference(&chinese).collect();
+    let new: Vec<_> = chinese.difference(&english).collect();
     if !lost.is_empty() || !new.is_empty() {
         tell(&format!("{what}: without {lost:?}, with {new:?}"));
     }
+    // A number in words may be one in digits in Chinese, not the other way round.
+    let [english, chinese] = texts.map(figures_in);
+    let lost: Vec<_> = english.difference(&chinese).collect();
+    if !lost.is_empty() {
+        tell(&format!("{what}: without {lost:?}"));
+    }
+}
+
+fn equal(what: &str, [english, chinese]: [usize; 2], tell: &mut impl FnMut(&str)) -> bool {
+    if english != chinese {
+        tell(&format!("{what}: {chinese} and should be {english}"));
+    }
+    english == chinese
 }
 
 /// A heading without small letters and without Chinese is a name, as `E-JSON` and `S3`, and stays.
@@ -399,24 +392,20 @@ fn without_comments((language, lines): &(String, Vec<String>)) -> Vec<String> {
 }
 
 /// What stands between backticks.
-fn names_in(texts: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<String> {
+fn names_in(texts: &[String]) -> BTreeSet<&str> {
     texts
-        .into_iter()
-        .flat_map(|text| {
-            let spans = text.as_ref().split('`').skip(1).step_by(2);
-            spans.map(str::to_owned).collect::<Vec<_>>()
-        })
+        .iter()
+        .flat_map(|text| text.split('`').skip(1).step_by(2))
         .collect()
 }
 
 /// Numbers in digits, `65,536` as 65536.
-fn figures<'a>(texts: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+fn figures_in(texts: &[String]) -> BTreeSet<String> {
     texts
-        .flat_map(|text| {
-            text.split(|c: char| !c.is_ascii_digit() && !",.".contains(c))
-                .map(|number| number.trim_matches([',', '.']).replace(',', ""))
-                .filter(|number| !number.is_empty())
-        })
+        .iter()
+        .flat_map(|text| text.split(|c: char| !c.is_ascii_digit() && !",.".contains(c)))
+        .map(|number| number.trim_matches([',', '.']).replace(',', ""))
+        .filter(|number| !number.is_empty())
         .collect()
 }
 
@@ -561,12 +550,12 @@ fn a_translation_left_behind_is_told_with_its_section() {
         (
             "`bowl.size`",
             "碗",
-            "“喂养” (Feeding): names: without [\"bowl.size\"], with []",
+            "“喂养” (Feeding): text: without [\"bowl.size\"], with []",
         ),
         (
             "65536",
             "65535",
-            "“喂养” (Feeding): figures: without [\"65536\"]",
+            "“喂养” (Feeding): text: without [\"65536\"]",
         ),
         (
             "(../cats.md)",
