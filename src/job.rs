@@ -265,10 +265,8 @@ fn read_job(
 
 /// Where the result of a job would be, had it been accepted, by this build or another.
 fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
-    let year = match node.get("data")?.get("year")? {
-        Node::Number(year) => u16::try_from(year.as_u64()?).ok()?,
-        _ => return None,
-    };
+    let year = node.get("data")?.get("year")?.whole();
+    let year = year.and_then(|year| u16::try_from(year).ok())?;
     let job_id = node.get("job_id")?.as_str().filter(|id| is_id(id))?;
     let template = node.get("template")?.as_str()?;
     // Both become folders, as the id becomes a file.
