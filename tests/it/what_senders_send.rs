@@ -632,7 +632,7 @@ fn a_field_of_another_name_is_told_those_that_may_stand_there() {
     let problem = problem(&job, "/data/review_and_litigation/text");
     assert_eq!(
         problem.message,
-        "unknown field \"text\"; known here: reconsideration, litigation, introduction, notes"
+        "unknown field \"text\"; known here: introduction, reconsideration, litigation, notes"
     );
 }
 
