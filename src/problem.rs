@@ -69,7 +69,9 @@ impl Code {
     /// The code of this text: `E-`, `R-` or `W-` and capitals, digits and hyphens, 32 bytes at
     /// most. None for any other text.
     pub fn named(text: &str) -> Option<Code> {
-        let name = ["E-", "R-", "W-"].into_iter().find_map(|kind| text.strip_prefix(kind))?;
+        let name = ["E-", "R-", "W-"]
+            .into_iter()
+            .find_map(|kind| text.strip_prefix(kind))?;
         let right = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
         (!name.is_empty() && name.bytes().all(right) && text.len() <= Code::MOST)
             .then(|| Code::new(text))

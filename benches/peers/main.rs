@@ -70,7 +70,7 @@ fn compare(options: &[&str]) -> Result<()> {
 fn typeset() -> Result<()> {
     let mut settings = settings();
     settings.render.threads = 1;
-    let editions = Templates::load(settings.templates.folder())?.forms()?;
+    let editions = Templates::load(settings.templates.folder())?.forms();
     let program = Program {
         path: env!("CARGO_BIN_EXE_banshi").into(),
         args: vec!["typesetter".to_owned()],

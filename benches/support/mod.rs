@@ -4,15 +4,18 @@
 
 #[path = "../../tests/it/support/figures.rs"]
 mod figures;
+#[expect(dead_code, reason = "only what adds up is used here")]
+#[path = "../../tests/it/support/official.rs"]
+mod official;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use banshi::config::Settings;
 use banshi::job;
-use banshi::report::form::Form;
-use banshi::report::{Editions, FORMS};
-use banshi::typesetter::Manuscript;
+use banshi::report::Editions;
+use banshi::typesetter::{Manuscript, Templates};
+use official::{FORMS, Form};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -68,18 +71,18 @@ impl Model {
             }
         }
         let job = found.unwrap_or_else(|| panic!("there is no {name} in tests/corpus"));
-        let editions: Editions = FORMS
-            .iter()
-            .map(|form| (form.name.to_owned(), *form))
-            .collect();
+        let templates = Templates::load(None).expect("the embedded templates are right");
         let edition = job["template"].as_str().expect("a job names its template");
         Model {
             name: name.to_owned(),
-            form: editions[edition],
+            form: FORMS
+                .into_iter()
+                .find(|form| form.name == edition)
+                .expect("an official edition"),
             job,
             characters: characters.into_iter().collect(),
             settings: settings(),
-            editions,
+            editions: templates.forms(),
         }
     }
 

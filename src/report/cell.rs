@@ -24,11 +24,20 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
 /// A cell as it is printed: `22（其中修订16件）`, `+2`, a mark, or nothing.
 pub fn printed(cell: &Cell, kind: &CellKind) -> String {
     match cell {
-        Cell::Number { value, remark: Some(remark) } => format!("{value}（{remark}）"),
-        Cell::Number { value, remark: None } if *kind == CellKind::Change && *value > 0 => {
+        Cell::Number {
+            value,
+            remark: Some(remark),
+        } => format!("{value}（{remark}）"),
+        Cell::Number {
+            value,
+            remark: None,
+        } if *kind == CellKind::Change && *value > 0 => {
             format!("+{value}")
         }
-        Cell::Number { value, remark: None } => value.to_string(),
+        Cell::Number {
+            value,
+            remark: None,
+        } => value.to_string(),
         Cell::Money(money) => money.text.clone(),
         Cell::Mark(mark) => (*mark).to_owned(),
         Cell::Blank | Cell::Absent | Cell::Unread => String::new(),
@@ -218,7 +227,9 @@ fn instead_of_money(node: &Node, units: Units<'_>) -> Option<(String, String)> {
     }
     let unit = other.unit;
     Some((
-        format!("the column is in {own}, and this in {unit}: convert it, and send the number alone"),
+        format!(
+            "the column is in {own}, and this in {unit}: convert it, and send the number alone"
+        ),
         format!("表头单位为{own}，所填为{unit}：请换算后只填数字"),
     ))
 }

@@ -257,6 +257,16 @@ impl Form {
         })
     }
 
+    /// The codes that it brings.
+    pub fn codes(&self) -> impl Iterator<Item = Code> {
+        let texts = self.fields.iter().filter_map(|field| match &field.kind {
+            FieldKind::Blocks(rules) => Some(rules.iter().map(|rule| rule.code)),
+            _ => None,
+        });
+        let rules = self.rules.iter().map(|rule| rule.code);
+        rules.chain(texts.flatten())
+    }
+
     /// A field's index.
     pub fn field(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.field == name)
@@ -267,4 +277,3 @@ impl Form {
         self.cells.iter().position(|cell| cell.pointer == pointer)
     }
 }
-

@@ -7,7 +7,9 @@
 
 use rust_decimal::Decimal;
 
-use super::form::{Adds, Comparison, Each, FieldKind, Instance, Piece, Rule, TextRule, TextRuleKind};
+use super::form::{
+    Adds, Comparison, Each, FieldKind, Instance, Piece, Rule, TextRule, TextRuleKind,
+};
 use super::{Block, Cell, Content, Prior, Report, block_texts};
 use crate::problem::{Code, Problem, Severity};
 
@@ -80,7 +82,8 @@ impl Figures<'_> {
                 Comparison::AtMost => left <= right,
                 Comparison::AtLeast => left >= right,
             };
-            if !kept && !(rule.computes && self.nothing(instance)) {
+            let idle = rule.computes && self.nothing(instance);
+            if !kept && !idle {
                 problems.push(self.broken(rule, instance, left, right));
             }
         }

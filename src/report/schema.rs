@@ -65,7 +65,9 @@ pub fn schema(template: &str, form: &Form) -> Value {
         schema["$defs"][name] = cells(form, row.entries());
     }
     if form.prior.is_empty() {
-        schema["properties"].as_object_mut().map(|fields| fields.remove("prior"));
+        schema["properties"]
+            .as_object_mut()
+            .map(|fields| fields.remove("prior"));
     }
     schema
 }
@@ -73,16 +75,14 @@ pub fn schema(template: &str, form: &Form) -> Value {
 /// The rows that others of their table have the cells of: the name of their definition.
 fn shared(form: &Form) -> Vec<(&'static str, &Entry)> {
     fn first(entries: &[Entry]) -> Option<&Entry> {
-        entries
-            .iter()
-            .find_map(|entry| match entry.is_row() {
-                true => Some(entry),
-                false => first(entry.entries()),
-            })
+        entries.iter().find_map(|entry| match entry.is_row() {
+            true => Some(entry),
+            false => first(entry.entries()),
+        })
     }
-    let named = form.tables().filter_map(|(_, table)| {
-        Some((definition(table)?, first(&table.entries)?))
-    });
+    let named = form
+        .tables()
+        .filter_map(|(_, table)| Some((definition(table)?, first(&table.entries)?)));
     named.collect()
 }
 
@@ -229,7 +229,13 @@ fn field_of(form: &Form, field: &Field) -> Value {
         }),
         FieldKind::Table(table) => {
             let entries = &table.entries;
-            entries_of(form, definition(table), entries, around().into(), description)
+            entries_of(
+                form,
+                definition(table),
+                entries,
+                around().into(),
+                description,
+            )
         }
     }
 }
@@ -273,10 +279,18 @@ fn prior(form: &Form) -> Value {
             let count = described("count", &cell.label);
             (cell.field.as_str(), count)
         });
-        let all: Vec<&str> = entry.entries().iter().map(|cell| cell.field.as_str()).collect();
+        let all: Vec<&str> = entry
+            .entries()
+            .iter()
+            .map(|cell| cell.field.as_str())
+            .collect();
         (entry.field.as_str(), object(named, &all, &entry.label))
     });
-    let all: Vec<&str> = form.prior.iter().map(|entry| entry.field.as_str()).collect();
+    let all: Vec<&str> = form
+        .prior
+        .iter()
+        .map(|entry| entry.field.as_str())
+        .collect();
     object(
         fields,
         &all,

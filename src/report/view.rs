@@ -80,7 +80,8 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
 /// The cells of some entries as they are printed.
 fn cells(report: &Report, entries: &[Entry]) -> Vec<String> {
     let indices = entries.iter().flat_map(Entry::cells);
-    let printed = |index: usize| cell::printed(&report.cells[index], &report.form.cells[index].kind);
+    let printed =
+        |index: usize| cell::printed(&report.cells[index], &report.form.cells[index].kind);
     indices.map(printed).collect()
 }
 
@@ -88,7 +89,9 @@ fn bands(report: &Report, table: &Table) -> Vec<Json> {
     let band = |band: &Entry| {
         let columns = band.entries().first().map_or(&[][..], Entry::entries);
         let columns = columns.iter().map(|column| column.label.as_str());
-        let heads: Vec<&str> = std::iter::once(table.corner.as_str()).chain(columns).collect();
+        let heads: Vec<&str> = std::iter::once(table.corner.as_str())
+            .chain(columns)
+            .collect();
         let rows = rows(report, band.entries());
         json!({ "label": band.label, "heads": heads, "rows": rows })
     };

@@ -444,8 +444,8 @@ fn undrawable(path: &str, c: char) -> Problem {
     } else {
         (format!("“{c}” ({point})"), format!("“{c}”（{point}）"))
     };
-    let fix = "add a face that has it to fonts.dir, or write another";
-    let fix_zh = "请在 fonts.dir 中增加含有该字的字体，或改用其他字";
+    let fix = "add a face that has it to fonts.more, or write another";
+    let fix_zh = "请在 fonts.more 中增加含有该字的字体，或改用其他字";
     Problem::new(
         Code::GLYPH,
         path,

@@ -39,7 +39,7 @@ pub enum Fault {
 pub async fn work(fault: Fault) {
     let settings = Settings::load(None, std::env::vars()).expect("the settings");
     let typesetter = Typesetter::load(&settings).expect("a typesetter");
-    let editions = typesetter.editions().expect("the editions");
+    let editions = typesetter.editions();
     let store = Store::open(&settings.store).expect("a store");
     let (_consume, jobs) = connect(&settings, "consume").await;
     let (_publish, events) = connect(&settings, "publish").await;
@@ -73,7 +73,7 @@ pub async fn work(fault: Fault) {
         if fault == Fault::AckBeforeStore {
             ack().await;
         }
-        let key = Key::new(&job.template, job.report().year, &job.id);
+        let key = Key::new(&job.template, job.report().year(), &job.id);
         let pdf = typesetter.typeset(&Manuscript::of(&job)).expect("a PDF");
         let manifest = manifest(&settings, &typesetter, &store, &key, &job, &pdf);
         let exchange = format!("{}.events", settings.queue.prefix);
@@ -146,8 +146,8 @@ fn manifest(
             version: edition.version.clone(),
             sha256: edition.sha256.clone(),
         },
-        agency: report.agency.clone(),
-        year: report.year,
+        agency: report.author().to_owned(),
+        year: report.year(),
         title: typesetter::title(report),
         artifact: Artifact {
             uri: store.uri(&store.pdf(key)),

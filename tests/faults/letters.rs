@@ -7,8 +7,9 @@ use banshi::config::Settings;
 use banshi::digest::sha256;
 use banshi::event::Event;
 use banshi::job::{self, Identity};
-use banshi::report::{Editions, FORMS};
+use banshi::report::Editions;
 use banshi::transport::Lane;
+use banshi::typesetter::Templates;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -33,10 +34,8 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 
 /// The editions under the names of the embedded templates.
 pub fn editions() -> Editions {
-    FORMS
-        .iter()
-        .map(|form| (form.name.to_owned(), *form))
-        .collect()
+    let templates = Templates::load(None).expect("the embedded templates are right");
+    templates.forms()
 }
 
 static EDITIONS: LazyLock<Editions> = LazyLock::new(editions);
@@ -88,7 +87,7 @@ impl Letter {
         let read = job::read(&body, None, &SETTINGS.limits, &EDITIONS);
         let (identity, key) = match (read, &want) {
             (Ok(job), Want::Result) => {
-                let key = format!("{}/{}/{}", job.template, job.report().year, job.id);
+                let key = format!("{}/{}/{}", job.template, job.report().year(), job.id);
                 (job.identity.clone(), Some(key))
             }
             (Ok(job), Want::Rejection(_)) => (job.identity, None),

@@ -30,6 +30,9 @@ pub mod figures;
 )]
 #[path = "../it/support/jobs.rs"]
 pub mod jobs;
+#[expect(dead_code, reason = "only what adds up is used here")]
+#[path = "../it/support/official.rs"]
+pub mod official;
 
 pub use crate::letters::settings;
 

@@ -2,11 +2,10 @@
 //! report is read back from the PDF's structure tree, in its official row and column, as a screen
 //! reader finds them: by the headers that the cell itself names.
 
-use banshi::report::FORMS;
-use banshi::report::form::{APPLICANTS, Form, Kind, RESULTS, REVIEW_GROUPS};
 use serde_json::{Value, json};
 
 use crate::support::jobs::{CORPUS, corpus};
+use crate::support::official::{APPLICANTS, FORMS, Form, Kind, RESULTS, REVIEW_GROUPS};
 use crate::support::pdf::{self, Table};
 use crate::support::render;
 

@@ -43,6 +43,7 @@ mod the_schema_says_what_the_reader_says;
 mod the_spool_keeps_its_promises;
 mod the_store_keeps_its_promises;
 mod the_wire_is_guarded;
+mod translations_keep_up;
 mod typesetters_are_confined;
 mod urgent_passes_bulk;
 mod what_senders_send;

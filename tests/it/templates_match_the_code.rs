@@ -1,11 +1,11 @@
 //! Beside each template stand its JSON Schema, a sample job and the sample as the template sees
 //! it. All three are made from the code; `UPDATE=1 cargo test` writes them anew.
 
-use banshi::report::{FORMS, schema, view};
+use banshi::report::{schema, view};
 use serde_json::{Value, json};
 
 use crate::support::jobs::corpus;
-use crate::support::{check, repository};
+use crate::support::{check, editions, repository};
 
 /// The real report that is the sample of an edition.
 fn sample(edition: &str) -> Value {
@@ -41,13 +41,13 @@ fn same(path: &str, made: &Value) {
 
 #[test]
 fn schema_sample_and_view_are_what_the_code_makes() {
-    for form in FORMS {
-        let folder = format!("typst-templates/{}", form.name);
-        let job = sample(form.edition);
+    for (name, form) in editions() {
+        let folder = format!("typst-templates/{name}");
+        let job = sample(form.edition());
         let checked = check(job.to_string().as_bytes()).expect("a sample is a good job");
         same(
             &format!("{folder}/schema.json"),
-            &schema::schema(form.name, form),
+            &schema::schema(&name, &form),
         );
         same(&format!("{folder}/sample.json"), &job);
         same(

@@ -26,12 +26,12 @@ fn the_metadata_are_the_reports_and_the_same_in_both_places() {
         let report = read.report();
         let title = report.title().replace('\n', "");
         let issued = job["data"]["issued_on"].as_str().map(str::to_owned);
-        let date = issued.unwrap_or_else(|| format!("{}-12-31", report.year)) + "T00:00:00Z";
+        let date = issued.unwrap_or_else(|| format!("{}-12-31", report.year())) + "T00:00:00Z";
         let subject = format!("{title}，按{}规定的格式编制", report.form.notice);
-        let keywords = format!("政府信息公开, 年度报告, {}", report.year);
+        let keywords = format!("政府信息公开, 年度报告, {}", report.year());
         for (key, element, value) in [
             ("Title", "dc:title", title.as_str()),
-            ("Author", "dc:creator", &report.agency),
+            ("Author", "dc:creator", report.author()),
             ("Subject", "dc:description", &subject),
             ("Keywords", "pdf:Keywords", &keywords),
             ("Creator", "xmp:CreatorTool", banshi::PRODUCT),

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use banshi::job::Job;
 use banshi::problem::{Code, Problem};
-use banshi::report::form::{APPLICANTS, Form, RESULTS, REVIEW_GROUPS};
-use banshi::report::{FORMS, MARKS, Report, block_texts, view};
+use banshi::report::{Content, MARKS, Report, block_texts, view};
 use serde_json::{Value, json};
 
 use crate::support::jobs::{case, corpus};
+use crate::support::official::{APPLICANTS, FORMS, Form, RESULTS, REVIEW_GROUPS};
 use crate::support::pdf::{self, Table};
-use crate::support::{check, editions, places, refused, render, settings};
+use crate::support::{check, editions, places, refused, render, rule, settings};
 
 /// Every case. What the pages show of some is told where the pages are measured.
 pub const CASES: [&str; 18] = [
@@ -58,7 +58,7 @@ fn warnings(job: &Job) -> Vec<(Code, String)> {
 }
 
 fn overview(report: &Report) -> Vec<String> {
-    let texts = report.overview.iter().flat_map(block_texts);
+    let texts = report.blocks("overview").iter().flat_map(block_texts);
     texts.map(|(_, text)| text.to_owned()).collect()
 }
 
@@ -82,7 +82,7 @@ fn a_whole_number_may_be_written_with_a_point_wherever_one_stands() {
     assert_eq!(decimal.identity.sha256, whole.identity.sha256, "one job");
     assert_eq!(decimal.data, whole.data);
     assert_eq!(view::view(decimal.report()), view::view(whole.report()));
-    assert_eq!(decimal.report().year, 2024);
+    assert_eq!(decimal.report().year(), 2024);
     assert_eq!(
         warnings(&decimal),
         [],
@@ -275,7 +275,7 @@ fn a_mark_in_a_total_stands_for_the_computed_value() {
         let columns = ["natural_person", "total"];
         let column = |field| {
             (
-                Code::Column,
+                rule("R-COLUMN"),
                 format!("/data/requests/outcome/total/{field}"),
             )
         };
@@ -356,9 +356,12 @@ fn titles_names_notes_and_remarks_are_cleaned_too() {
     *other = json!({ "value": figure, "remark": " 无\u{ad}申请 " });
     let job = taken(&job);
     let report = job.report();
-    assert_eq!(report.agency, "平潭综合实验区");
+    assert_eq!(report.author(), "平潭综合实验区");
     assert_eq!(report.title(), "平潭综合实验区\n年度报告");
-    assert_eq!(report.requests.notes, ["注：甲 乙。\n丙"]);
+    let Some(Content::Table { notes, .. }) = report.field("requests") else {
+        panic!("a table")
+    };
+    assert_eq!(notes[..], ["注：甲 乙。\n丙"]);
     let cells = &view::view(report)["sections"]["requests"]["rows"][0]["cells"];
     assert_eq!(cells[5], json!(format!("{figure}（无申请）")));
 }
@@ -448,7 +451,7 @@ fn radicals_and_compatibility_ideographs_are_set_as_the_characters_meant() {
             "民生领域由长期联系人负责，见第六条。",
         ]
     );
-    assert_eq!(job.report().agency, "某市文化局");
+    assert_eq!(job.report().author(), "某市文化局");
     let told = job.report.warnings();
     let paths = ["/data/agency", "/data/overview/0", "/data/overview/1"];
     assert_eq!(
@@ -581,7 +584,7 @@ fn the_fee_is_heard_in_other_words() {
         job.report
             .warnings()
             .iter()
-            .any(|warning| warning.code == Code::Fee)
+            .any(|warning| warning.code == rule("W-FEE"))
     };
     for said in [
         "2024年依申请公开未发生收费。",
@@ -626,13 +629,15 @@ fn each_of_the_three_tables_may_have_text_above_it() {
 #[test]
 fn a_field_of_another_name_is_told_those_that_may_stand_there() {
     let mut job = case("audit-2020-text-above-table");
-    let section = job["data"]["review_and_litigation"].as_object_mut().unwrap();
+    let section = job["data"]["review_and_litigation"]
+        .as_object_mut()
+        .unwrap();
     let text = section.remove("introduction").unwrap();
     section.insert("text".into(), text);
     let problem = problem(&job, "/data/review_and_litigation/text");
     assert_eq!(
         problem.message,
-        "unknown field \"text\"; known here: reconsideration, litigation, introduction, notes"
+        "unknown field \"text\"; known here: introduction, reconsideration, litigation, notes"
     );
 }
 

@@ -82,7 +82,12 @@ impl Instance {
     /// The cell that it computes, where it is a rule that does.
     pub fn target(&self) -> Option<usize> {
         match &self.sides[0][..] {
-            [Term { adds: Adds::Cells(cells), .. }] => cells.first().copied(),
+            [
+                Term {
+                    adds: Adds::Cells(cells),
+                    ..
+                },
+            ] => cells.first().copied(),
             _ => None,
         }
     }
@@ -269,7 +274,10 @@ fn side(text: &str) -> Result<Vec<Written>, String> {
     loop {
         let end = rest.find(['+', '-', '=', '<', '>']).unwrap_or(rest.len());
         let (term, after) = rest.split_at(end);
-        terms.push(Written { minus, ..one(term.trim())? });
+        terms.push(Written {
+            minus,
+            ..one(term.trim())?
+        });
         let Some(sign) = after.chars().next() else {
             return Ok(terms);
         };
@@ -291,7 +299,10 @@ fn one(text: &str) -> Result<Written, String> {
                 other => return Err(format!("no function \"{other}\"; there are sum and prior")),
             };
             let path = rest.strip_suffix(')');
-            (function, path.ok_or_else(|| format!("\"{text}\" has no )"))?)
+            (
+                function,
+                path.ok_or_else(|| format!("\"{text}\" has no )"))?,
+            )
         }
     };
     let path = path.trim();
@@ -367,7 +378,11 @@ impl Scope<'_> {
         let (_, at) = &self.source.equation;
         let ones = self.ones();
         if ones.is_empty() {
-            let known = self.index.cells.iter().filter_map(|cell| cell.pointer.split('/').nth(1));
+            let known = self
+                .index
+                .cells
+                .iter()
+                .filter_map(|cell| cell.pointer.split('/').nth(1));
             let near = nearest(self.source.table.trim_matches('/'), known).unwrap_or_default();
             let what = format!("no cells in the table; the nearest is \"{near}\"");
             reader.note(self.source.at.byte, &self.source.at.key, &what);
@@ -389,7 +404,11 @@ impl Scope<'_> {
         let instances = ones.iter().filter_map(|one| self.instance(sides, one));
         let instances: Vec<Instance> = instances.collect();
         if instances.is_empty() {
-            let what = match sides.iter().flatten().any(|term| term.function == Function::Prior) {
+            let what = match sides
+                .iter()
+                .flatten()
+                .any(|term| term.function == Function::Prior)
+            {
                 true => "no row or column has all of these; is there a [[prior]] for last year's?",
                 false => "no row or column has all of these",
             };
@@ -502,11 +521,17 @@ fn messages(
         format!("{one}{opens}{left} ({{left}}) {compared} {right} ({{right}})")
     };
     let en = en.clone().unwrap_or_else(|| {
-        made("all of ", "must be at most", "must be at least", "", "must be")
+        made(
+            "all of ",
+            "must be at most",
+            "must be at least",
+            "",
+            "must be",
+        )
     });
-    let zh = zh.clone().unwrap_or_else(|| {
-        made("各项之和：", "不应大于", "不应小于", "", "应等于")
-    });
+    let zh = zh
+        .clone()
+        .unwrap_or_else(|| made("各项之和：", "不应大于", "不应小于", "", "应等于"));
     Some([
         pieces(source, &en, sides, reader)?,
         pieces(source, &zh, sides, reader)?,
@@ -566,7 +591,8 @@ fn pieces(
             let known = ["row", "column", "left", "right"].into_iter();
             let known = known.chain(sides.iter().flatten().map(|term| term.text.as_str()));
             let near = nearest(name, known).unwrap_or_default();
-            let what = format!("the message has no value for {{{name}}}; the nearest is {{{near}}}");
+            let what =
+                format!("the message has no value for {{{name}}}; the nearest is {{{near}}}");
             reader.note(source.at.byte, &source.at.key, &what);
             return None;
         };
@@ -587,7 +613,11 @@ mod tests {
     fn a_star_is_one_name_or_more() {
         for (pattern, pointer, expected) in [
             ("/t/outcome/*/business", "/t/outcome/granted/business", true),
-            ("/t/outcome/*/business", "/t/outcome/refused/secret/business", true),
+            (
+                "/t/outcome/*/business",
+                "/t/outcome/refused/secret/business",
+                true,
+            ),
             ("/t/outcome/*/business", "/t/outcome/business", false),
             ("/t/outcome/*/business", "/t/received/business", false),
             ("/t/row/*", "/t/row/total", true),

@@ -412,10 +412,7 @@ impl Form {
     }
 }
 
-fn years_of(
-    keys: &mut Keys<'_>,
-    reader: &mut Reader,
-) -> Option<std::ops::RangeInclusive<u16>> {
+fn years_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Option<std::ops::RangeInclusive<u16>> {
     let Some((value, at)) = keys.get("years") else {
         return Some(0..=u16::MAX);
     };
@@ -462,7 +459,9 @@ fn field_of(
         "matrix" => FieldKind::Table(matrix_of(&mut keys, &pointer, cells, reader)),
         "row" => FieldKind::Table(row_of(&mut keys, &pointer, cells, reader)),
         other => {
-            let known = ["line", "text", "year", "date", "blocks", "bands", "matrix", "row"];
+            let known = [
+                "line", "text", "year", "date", "blocks", "bands", "matrix", "row",
+            ];
             let near = nearest(other, known.into_iter()).unwrap_or_default();
             let what = format!(
                 "no kind \"{other}\"; there are {}; the nearest is \"{near}\"",
@@ -534,10 +533,7 @@ fn words_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<Vec<Vec<String>>> {
 }
 
 /// A cell that the file declares; the words of the row it stands in come from around it.
-fn cell_of(
-    keys: &mut Keys<'_>,
-    reader: &mut Reader,
-) -> CellKind {
+fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
     let unit = keys.text("unit", reader);
     let units = keys.texts("units", reader);
     let Some((kind, at)) = keys.text("kind", reader) else {
@@ -662,7 +658,13 @@ fn bands_of(
         let label = keys.required("label", reader).map(|(text, _)| text);
         let label = label.unwrap_or_default();
         let mut columns = Vec::new();
-        let heads = columns_of(&mut keys, LIMITS.depth, &mut BTreeSet::new(), &mut columns, reader);
+        let heads = columns_of(
+            &mut keys,
+            LIMITS.depth,
+            &mut BTreeSet::new(),
+            &mut columns,
+            reader,
+        );
         drop(heads);
         let mut rows = Vec::new();
         let mut inner = BTreeSet::new();
@@ -733,7 +735,14 @@ impl Walk<'_> {
                     ..*self
                 };
                 let said = if unnamed { said } else { &own };
-                inner.rows(&mut keys, &pointer, said, &mut BTreeSet::new(), cells, reader)
+                inner.rows(
+                    &mut keys,
+                    &pointer,
+                    said,
+                    &mut BTreeSet::new(),
+                    cells,
+                    reader,
+                )
             } else {
                 row_cells(&pointer, &own, self.columns, cells)
             };

@@ -1,8 +1,7 @@
 //! Hard cases: reports at the ends of what the form allows, made so that nobody has to wait for
 //! a real one to see what it looks like. All but the widest figures keep every rule.
 
-use banshi::report::FORMS;
-use banshi::report::form::{Form, Kind};
+use super::official::{FORMS, Form, Kind};
 use serde_json::{Value, json};
 
 use super::jobs::{CORPUS, consistent, corpus, remove};

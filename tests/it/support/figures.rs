@@ -1,6 +1,6 @@
 //! Figures that add up. The benchmarks use this too.
 
-use banshi::report::form::{
+use super::official::{
     APPLICANTS, CARRIED_IN, CARRIED_OUT, Form, RECEIVED, RESULTS, REVIEW_GROUPS, TOTAL,
 };
 use serde_json::{Value, json};

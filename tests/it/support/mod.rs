@@ -9,6 +9,7 @@ pub mod hang;
 pub mod jobs;
 pub mod node;
 pub mod notes;
+pub mod official;
 pub mod pdf;
 pub mod picture;
 pub mod raw_amqp;
@@ -21,7 +22,8 @@ use std::process::Command;
 use banshi::config::Settings;
 use banshi::job::{self, Job, Refusal};
 use banshi::problem::{Code, Problem};
-use banshi::report::{Editions, FORMS};
+use banshi::report::Editions;
+use banshi::typesetter::Templates;
 use serde_json::Value;
 
 /// Runs tasks side by side on all threads of the test, and gives what came of them in their order.
@@ -49,10 +51,13 @@ pub fn settings() -> Settings {
 
 /// The editions that this build knows, under the names of the embedded templates.
 pub fn editions() -> Editions {
-    FORMS
-        .iter()
-        .map(|form| (form.name.to_owned(), *form))
-        .collect()
+    let templates = Templates::load(None).expect("the embedded templates are right");
+    templates.forms()
+}
+
+/// A code that a form brings.
+pub fn rule(code: &str) -> Code {
+    Code::named(code).expect("a code")
 }
 
 /// The `banshi` program that is tested.
