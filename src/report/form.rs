@@ -94,8 +94,12 @@ pub enum FieldKind {
     Year,
     /// A date.
     Date,
+    /// Texts on one line each.
+    Lines,
     /// Paragraphs, headings and tables.
     Blocks(Vec<TextRule>),
+    /// Titles, each with paragraphs, headings and tables under it, as attachments are.
+    Parts,
     /// An official table.
     Table(Table),
 }
@@ -136,6 +140,8 @@ pub struct Table {
     pub corner: String,
     /// What the columns of a matrix are together.
     pub columns_label: String,
+    /// What the form itself says under the table, before a job's own notes.
+    pub notes: Vec<String>,
     /// The heads of a matrix's columns, and of a row's where all its groups have the same.
     pub heads: Vec<Head>,
 }

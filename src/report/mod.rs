@@ -58,8 +58,12 @@ pub enum Content {
     Year(u16),
     /// A date.
     Date(Date),
+    /// Texts on one line each.
+    Lines(Vec<String>),
     /// Paragraphs, headings and tables.
     Blocks(Vec<Block>),
+    /// Titles, each with what stands under it.
+    Parts(Vec<(String, Vec<Block>)>),
     /// What stands around an official table, whose cells are the report's.
     Table {
         /// The text between heading and table.

@@ -75,7 +75,9 @@ impl Reading<'_, '_> {
             FieldKind::Date => {
                 read_date(node, place, problems).map_or(Content::Absent, Content::Date)
             }
+            FieldKind::Lines => Content::Lines(read_lines(node, place, Text::Line, problems)),
             FieldKind::Blocks(_) => Content::Blocks(self.prose.blocks(node, place, problems)),
+            FieldKind::Parts => Content::Parts(self.prose.parts(node, place, problems)),
             FieldKind::Table(table) => {
                 let reading = Reading { problems, ..self };
                 reading.table(node, place, table)
@@ -273,6 +275,28 @@ impl Prose<'_> {
         blocks
     }
 
+    /// Titles, each with its blocks: `{"title": …, "blocks": […]}`.
+    fn parts(
+        &mut self,
+        node: &Node,
+        place: &Place,
+        problems: &mut Problems,
+    ) -> Vec<(String, Vec<Block>)> {
+        let mut parts = Vec::new();
+        for (node, place) in items(node, place, problems) {
+            let Some(mut fields) = Fields::of(node, &place, problems) else {
+                continue;
+            };
+            let title = fields.required("title", "标题", problems);
+            let blocks = fields.required("blocks", "正文", problems);
+            fields.finish(problems);
+            let title = title.map(|(node, place)| text::read(node, &place, Text::Lines, problems));
+            let blocks = blocks.map(|(node, place)| self.blocks(node, &place, problems));
+            parts.push((title.unwrap_or_default(), blocks.unwrap_or_default()));
+        }
+        parts
+    }
+
     /// The text between the heading of a section and its table.
     fn introduction(&mut self, fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Block> {
         match fields.optional("introduction", "表前文字") {
@@ -385,9 +409,14 @@ fn read_notes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<String> {
     let Some((node, place)) = fields.optional("notes", "注") else {
         return Vec::new();
     };
-    items(node, &place, problems)
+    read_lines(node, &place, Text::Lines, problems)
+}
+
+/// The texts of an array.
+fn read_lines(node: &Node, place: &Place, kind: Text, problems: &mut Problems) -> Vec<String> {
+    items(node, place, problems)
         .into_iter()
-        .map(|(node, place)| text::read(node, &place, Text::Lines, problems))
+        .map(|(node, place)| text::read(node, &place, kind, problems))
         .collect()
 }
 

@@ -7,9 +7,7 @@
 
 use rust_decimal::Decimal;
 
-use super::form::{
-    Adds, Comparison, Each, FieldKind, Instance, Piece, Rule, TextRule, TextRuleKind,
-};
+use super::form::{Adds, Each, FieldKind, Instance, Piece, Rule, Term, TextRule, TextRuleKind};
 use super::{Block, Cell, Content, Prior, Report, block_texts};
 use crate::problem::{Code, Problem, Severity};
 
@@ -77,13 +75,9 @@ impl Figures<'_> {
             let (Some(left), Some(right)) = (self.side(instance, 0), self.side(instance, 1)) else {
                 continue;
             };
-            let kept = match rule.comparison {
-                Comparison::Equal => left == right,
-                Comparison::AtMost => left <= right,
-                Comparison::AtLeast => left >= right,
-            };
+            let kept = rule.comparison.holds(left, right);
             let idle = rule.computes && self.nothing(instance);
-            if !kept && !idle {
+            if !kept && !idle && self.applies(rule, instance) {
                 problems.push(self.broken(rule, instance, left, right));
             }
         }
@@ -93,15 +87,29 @@ impl Figures<'_> {
         match adds {
             Adds::Cells(cells) => cells.iter().map(|&cell| self.values[cell]).sum(),
             Adds::Prior(cell) => self.prior.figures.get(cell).copied(),
+            Adds::Number(number) => Some(Decimal::from(*number)),
         }
     }
 
     fn side(&self, instance: &Instance, side: usize) -> Option<Decimal> {
-        let terms = instance.sides[side].iter().map(|term| {
+        self.sum(&instance.sides[side])
+    }
+
+    fn sum(&self, terms: &[Term]) -> Option<Decimal> {
+        let values = terms.iter().map(|term| {
             let value = self.term(&term.adds)?;
             Some(if term.minus { -value } else { value })
         });
-        terms.sum()
+        values.sum()
+    }
+
+    /// Whether the rule's condition holds, where it has one.
+    fn applies(&self, rule: &Rule, instance: &Instance) -> bool {
+        let Some(comparison) = rule.when else {
+            return true;
+        };
+        let sides = (self.sum(&instance.when[0]), self.sum(&instance.when[1]));
+        matches!(sides, (Some(left), Some(right)) if comparison.holds(left, right))
     }
 
     /// Whether the right side has nothing to add up: all of it was left out, and nothing made it.
@@ -110,7 +118,7 @@ impl Figures<'_> {
             Adds::Cells(cells) => cells
                 .iter()
                 .all(|&cell| self.report.cells[cell] == Cell::Absent && !self.computed[cell]),
-            Adds::Prior(_) => false,
+            Adds::Prior(_) | Adds::Number(_) => false,
         })
     }
 

@@ -214,7 +214,18 @@ fn field_of(form: &Form, field: &Field) -> Value {
     match &field.kind {
         FieldKind::Line => described("line", description),
         FieldKind::Text => described("text", description),
+        FieldKind::Lines => json!({
+            "type": "array",
+            "items": { "$ref": "#/$defs/line" },
+            "description": description,
+        }),
         FieldKind::Blocks(_) => described("blocks", description),
+        FieldKind::Parts => {
+            let title = json!({ "$ref": "#/$defs/text" });
+            let blocks = json!({ "$ref": "#/$defs/blocks" });
+            let part = object([("title", title), ("blocks", blocks)], &[], "");
+            json!({ "type": "array", "items": part, "description": description })
+        }
         FieldKind::Year => json!({
             "type": "integer",
             "minimum": form.years.start(),

@@ -38,12 +38,24 @@ pub fn date(date: Date) -> String {
 /// A field that stands before the sections.
 fn plain(content: &Content, kind: &FieldKind) -> Json {
     match content {
-        Content::Absent if matches!(kind, FieldKind::Blocks(_)) => json!([]),
+        Content::Absent
+            if matches!(
+                kind,
+                FieldKind::Lines | FieldKind::Blocks(_) | FieldKind::Parts
+            ) =>
+        {
+            json!([])
+        }
         Content::Absent => Json::Null,
         Content::Text(text) => json!(text),
         Content::Year(year) => json!(year),
         Content::Date(day) => json!(date(*day)),
+        Content::Lines(lines) => json!(lines),
         Content::Blocks(list) => json!(blocks(list)),
+        Content::Parts(parts) => {
+            let part = |(title, list): &(String, Vec<Block>)| json!({ "title": title, "blocks": blocks(list) });
+            parts.iter().map(part).collect()
+        }
         Content::Table { .. } => Json::Null,
     }
 }
@@ -72,6 +84,7 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
     } = content
     {
         section["introduction"] = json!(blocks(introduction));
+        let notes: Vec<&String> = table.notes.iter().chain(notes).collect();
         section["notes"] = json!(notes);
     }
     section

@@ -67,7 +67,17 @@ fn texts(report: &Report) -> Vec<(String, String)> {
         match content {
             Content::Absent | Content::Year(_) | Content::Date(_) => {}
             Content::Text(text) => texts.push((path, text.clone())),
+            Content::Lines(lines) => {
+                let lines = lines.iter().enumerate();
+                texts.extend(lines.map(|(index, line)| (format!("{path}/{index}"), line.clone())));
+            }
             Content::Blocks(list) => blocks(&mut texts, &path, list),
+            Content::Parts(parts) => {
+                for (index, (title, list)) in parts.iter().enumerate() {
+                    texts.push((format!("{path}/{index}/title"), title.clone()));
+                    blocks(&mut texts, &format!("{path}/{index}/blocks"), list);
+                }
+            }
             Content::Table {
                 introduction,
                 notes,

@@ -38,7 +38,7 @@ const LARGEST: u64 = 16 << 20;
 pub struct Templates {
     files: BTreeMap<String, Cow<'static, [u8]>>,
     editions: Vec<Edition>,
-    /// By the folder of the `form.toml`, as `annual-report/2021`.
+    /// The forms, by [`Edition::form`].
     forms: Editions,
 }
 
@@ -47,8 +47,10 @@ pub struct Templates {
 pub struct Edition {
     /// `PACKAGE/EDITION`, as jobs name it: `annual-report/2021`.
     pub name: String,
-    /// The folder of the form whose values it lays out: its own, or that of another edition.
+    /// The edition whose form it lays out: itself, or another.
     pub form: String,
+    /// The path, in the tree, of that form.
+    pub form_file: String,
     /// The version of its package.
     pub version: String,
     /// The path, in the tree, of the file that lays it out.
@@ -196,19 +198,19 @@ fn forms(
     wrong: &mut Vec<String>,
 ) -> Editions {
     let mut forms: BTreeMap<String, Form> = BTreeMap::new();
-    for Edition { name, form, .. } in editions {
+    for edition in editions {
+        let (name, form, path) = (&edition.name, &edition.form, &edition.form_file);
         if forms.contains_key(form) {
             continue;
         }
-        let path = format!("{form}/{FORM}");
-        let Some(bytes) = files.get(&path) else {
+        let Some(bytes) = files.get(path) else {
             wrong.push(format!(
                 "{name}: {path} is missing; add the form, or name one in form = \"PACKAGE/EDITION\""
             ));
             continue;
         };
         let read = match std::str::from_utf8(bytes) {
-            Ok(text) => Form::parse(form, &path, text),
+            Ok(text) => Form::parse(form, path, text),
             Err(_) => Err(vec![format!("{path}: not UTF-8; save it as UTF-8")]),
         };
         match read {
@@ -330,8 +332,27 @@ fn catalogue(
                 ));
                 continue;
             }
-            let own = entrypoint.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let form = form.unwrap_or_else(|| own.to_owned());
+            let right = |part: &str| {
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            };
+            let name = format!("{package}/{edition}");
+            let (form, form_file) = match form {
+                None => (name.clone(), beside(&entrypoint, FORM)),
+                Some(form) if form.split('/').count() == 2 && form.split('/').all(right) => {
+                    let file = format!("{form}/{FORM}");
+                    (form, file)
+                }
+                Some(form) => {
+                    wrong.push(format!(
+                        "{here}: form {form:?}; want NAME/EDITION, as \"annual-report/2021\", or \
+                         leave it out for {FORM} beside the entrypoint"
+                    ));
+                    continue;
+                }
+            };
             let sha256 = sha256.get_or_insert_with(|| {
                 let of = |path: &str, package: &str| {
                     path.strip_prefix(package)
@@ -341,8 +362,9 @@ fn catalogue(
                 sum(files.filter(|(path, _)| of(path, package) || of(path, BASE)))
             });
             editions.push(Edition {
-                name: format!("{package}/{edition}"),
+                name,
                 form,
+                form_file,
                 version: toml.package.version.clone(),
                 entrypoint,
                 sha256: sha256.clone(),

@@ -242,6 +242,12 @@ fn every_mistake_in_the_catalogue_is_named() {
         edition.replace("a.typ", "main.typ").replace("x/1", "x")
     ));
     assert!(error.contains("form \"x\"; want NAME/EDITION"), "{error}");
+    let error = said(&format!(
+        "{package}{}",
+        edition.replace("a.typ", "main.typ")
+    ));
+    assert!(error.contains("x/1/form.toml is missing"), "{error}");
+    let edition = "[tool.banshi.editions.1]\nentrypoint = \"a.typ\"\n";
     fs::remove_file(tree.path().join("note/report.json")).unwrap();
     let error = said(&format!(
         "{package}{}",

@@ -2,7 +2,8 @@
 //!
 //! `outcome/total + carried_out = received + carried_in`: names are paths below the rule's table,
 //! `sum(outcome/*)` adds every cell below a path but those of the left side, `prior(carried_out)`
-//! is last year's figure. There is nothing else: an equation can't loop, and its cost is known.
+//! is last year's figure, and a number is itself. There is nothing else: an equation can't loop,
+//! and its cost is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,8 @@ pub struct Rule {
     pub comparison: Comparison,
     /// Whether the left side is computed where a job leaves it out.
     pub computes: bool,
+    /// How the sides of its condition compare, where it has one.
+    pub when: Option<Comparison>,
     /// What it is applied to.
     pub each: Each,
     /// The messages in English and in Chinese.
@@ -56,6 +59,10 @@ pub enum Comparison {
     AtMost,
     /// `>=`
     AtLeast,
+    /// `<`
+    Less,
+    /// `>`
+    More,
 }
 
 impl Comparison {
@@ -65,6 +72,19 @@ impl Comparison {
             Comparison::Equal => "=",
             Comparison::AtMost => "<=",
             Comparison::AtLeast => ">=",
+            Comparison::Less => "<",
+            Comparison::More => ">",
+        }
+    }
+
+    /// Whether it holds.
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Comparison::Equal => left == right,
+            Comparison::AtMost => left <= right,
+            Comparison::AtLeast => left >= right,
+            Comparison::Less => left < right,
+            Comparison::More => left > right,
         }
     }
 }
@@ -74,6 +94,8 @@ impl Comparison {
 pub struct Instance {
     /// The sides: left and right.
     pub sides: [Vec<Term>; 2],
+    /// The sides of its condition.
+    pub when: [Vec<Term>; 2],
     /// Where a problem stands: the first of these whose row the job has. Each with its row's cells.
     pub places: Vec<(usize, Vec<usize>)>,
 }
@@ -109,6 +131,8 @@ pub enum Adds {
     Cells(Vec<usize>),
     /// Last year's figure of the cell of this index.
     Prior(usize),
+    /// A number that stands in the equation.
+    Number(u32),
 }
 
 /// A piece of a message.
@@ -134,6 +158,7 @@ pub(super) struct RuleSource {
     pub each: Option<(String, At)>,
     pub equation: (String, At),
     pub computes: bool,
+    pub when: Option<(String, At)>,
     pub places: Vec<String>,
     pub message: [Option<String>; 2],
 }
@@ -153,6 +178,7 @@ enum Function {
     Cell,
     Sum,
     Prior,
+    Number(u32),
 }
 
 /// The rules, with every name looked up.
@@ -184,7 +210,7 @@ pub(super) fn compile(
         };
         let of = |term: &Term| match &term.adds {
             Adds::Cells(cells) => cells.len(),
-            Adds::Prior(_) => 1,
+            Adds::Prior(_) | Adds::Number(_) => 1,
         };
         let instances = rule.instances.iter().flat_map(|instance| &instance.sides);
         terms += instances.flatten().map(of).sum::<usize>();
@@ -222,18 +248,21 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
             }
         },
     };
-    let (text, at) = &source.equation;
-    let (sides, comparison) = match written(text) {
-        Ok(written) => written,
-        Err(what) => {
-            reader.note(at.byte, &at.key, &what);
-            return None;
-        }
+    let mut parts = |(text, at): &(String, At)| {
+        let parts = written(text);
+        parts
+            .map_err(|what| reader.note(at.byte, &at.key, &what))
+            .ok()
+    };
+    let (sides, comparison) = parts(&source.equation)?;
+    let when = match &source.when {
+        Some(when) => Some(parts(when)?),
+        None => None,
     };
     let message = messages(source, each, &sides, comparison, index.cells, reader)?;
     if source.computes && (sides[0].len() != 1 || sides[0][0].function != Function::Cell) {
         let what = "a rule that computes has one cell on its left side";
-        reader.note(at.byte, &at.key, what);
+        reader.note(source.at.byte, &source.at.key, what);
         return None;
     }
     let scope = Scope {
@@ -241,10 +270,15 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
         each,
         index,
     };
-    let instances = scope.instances(&sides, reader)?;
+    let (when, compared) = match when {
+        Some((sides, comparison)) => (sides, Some(comparison)),
+        None => Default::default(),
+    };
+    let instances = scope.instances(&sides, &when, reader)?;
     Some(Rule {
         code: source.code,
         comparison,
+        when: compared,
         computes: source.computes,
         each,
         message,
@@ -254,12 +288,19 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
 
 /// An equation in its parts.
 fn written(text: &str) -> Result<([Vec<Written>; 2], Comparison), String> {
-    let comparisons = [Comparison::AtMost, Comparison::AtLeast, Comparison::Equal];
+    // The longer first: <= holds <, too.
+    let comparisons = [
+        Comparison::AtMost,
+        Comparison::AtLeast,
+        Comparison::Less,
+        Comparison::More,
+        Comparison::Equal,
+    ];
     let found = comparisons
         .into_iter()
         .find_map(|comparison| Some((comparison, text.split_once(comparison.as_str())?)));
     let Some((comparison, (left, right))) = found else {
-        return Err("no =, <= or >= between two sides".to_owned());
+        return Err("no =, <=, >=, < or > between two sides".to_owned());
     };
     Ok(([side(left)?, side(right)?], comparison))
 }
@@ -306,6 +347,14 @@ fn one(text: &str) -> Result<Written, String> {
         }
     };
     let path = path.trim();
+    if let (Function::Cell, Ok(number)) = (function, path.parse()) {
+        return Ok(Written {
+            minus: false,
+            function: Function::Number(number),
+            path: path.to_owned(),
+            text: text.to_owned(),
+        });
+    }
     let right = |c: char| c.is_ascii_alphanumeric() || "_/*".contains(c);
     if path.is_empty() || !path.chars().all(right) {
         return Err(format!("\"{text}\" is no name of a cell"));
@@ -374,7 +423,12 @@ impl Scope<'_> {
         ones
     }
 
-    fn instances(&self, sides: &[Vec<Written>; 2], reader: &mut Reader) -> Option<Vec<Instance>> {
+    fn instances(
+        &self,
+        sides: &[Vec<Written>; 2],
+        when: &[Vec<Written>; 2],
+        reader: &mut Reader,
+    ) -> Option<Vec<Instance>> {
         let (_, at) = &self.source.equation;
         let ones = self.ones();
         if ones.is_empty() {
@@ -389,10 +443,11 @@ impl Scope<'_> {
             return None;
         }
         // A name that is nowhere is a mistake; one that this row or column has not got leaves it out.
-        for term in sides.iter().flatten() {
+        for term in sides.iter().chain(when).flatten() {
             let known = |one: &&str| match term.function {
                 Function::Sum => !self.summed(term, one, &[]).is_empty(),
                 Function::Cell | Function::Prior => self.find(&term.path, one).is_some(),
+                Function::Number(_) => true,
             };
             if !ones.iter().any(known) {
                 let near = self.nearest(&term.path);
@@ -401,7 +456,9 @@ impl Scope<'_> {
                 return None;
             }
         }
-        let instances = ones.iter().filter_map(|one| self.instance(sides, one));
+        let instances = ones
+            .iter()
+            .filter_map(|one| self.instance(sides, when, one));
         let instances: Vec<Instance> = instances.collect();
         if instances.is_empty() {
             let what = match sides
@@ -447,7 +504,12 @@ impl Scope<'_> {
     }
 
     /// The equation for one row or column, if that has all cells.
-    fn instance(&self, sides: &[Vec<Written>; 2], one: &str) -> Option<Instance> {
+    fn instance(
+        &self,
+        sides: &[Vec<Written>; 2],
+        when: &[Vec<Written>; 2],
+        one: &str,
+    ) -> Option<Instance> {
         let left: Vec<usize> = sides[0]
             .iter()
             .filter_map(|term| self.find(&term.path, one))
@@ -460,6 +522,7 @@ impl Scope<'_> {
                     let cell = self.find(&term.path, one)?;
                     Adds::Prior(self.index.prior.contains(&cell).then_some(cell)?)
                 }
+                Function::Number(number) => Adds::Number(number),
             };
             Some(Term {
                 minus: term.minus,
@@ -467,7 +530,10 @@ impl Scope<'_> {
             })
         };
         let side = |side: &Vec<Written>| side.iter().map(term).collect::<Option<Vec<Term>>>();
-        let sides = [side(&sides[0])?, side(&sides[1])?];
+        let (sides, when) = (
+            [side(&sides[0])?, side(&sides[1])?],
+            [side(&when[0])?, side(&when[1])?],
+        );
         let named = self.source.places.iter();
         let mut places: Vec<usize> = named.filter_map(|path| self.find(path, one)).collect();
         if places.is_empty() {
@@ -479,6 +545,7 @@ impl Scope<'_> {
         };
         Some(Instance {
             sides,
+            when,
             places: places.into_iter().map(row).collect(),
         })
     }
@@ -494,7 +561,7 @@ fn messages(
     reader: &mut Reader,
 ) -> Option<[Vec<Piece>; 2]> {
     let [en, zh] = &source.message;
-    let made = |sum_of: &str, most: &str, least: &str, opens: &str, is: &str| {
+    let made = |sum_of: &str, [is, most, least, less, more]: [&str; 5]| {
         let word = |term: &Written| match term.function {
             Function::Sum => format!("{sum_of}{}", label(source, each, &term.path, cells)),
             _ => label(source, each, &term.path, cells),
@@ -511,6 +578,8 @@ fn messages(
             Comparison::Equal => is,
             Comparison::AtMost => most,
             Comparison::AtLeast => least,
+            Comparison::Less => less,
+            Comparison::More => more,
         };
         let one = match each {
             Each::Row => "「{row}」: ",
@@ -518,20 +587,24 @@ fn messages(
             Each::Once => "",
         };
         let (left, right) = (side(&sides[0]), side(&sides[1]));
-        format!("{one}{opens}{left} ({{left}}) {compared} {right} ({{right}})")
+        format!("{one}{left} ({{left}}) {compared} {right} ({{right}})")
     };
     let en = en.clone().unwrap_or_else(|| {
-        made(
-            "all of ",
+        let words = [
+            "must be",
             "must be at most",
             "must be at least",
-            "",
-            "must be",
+            "must be under",
+            "must be over",
+        ];
+        made("all of ", words)
+    });
+    let zh = zh.clone().unwrap_or_else(|| {
+        made(
+            "各项之和：",
+            ["应等于", "不应大于", "不应小于", "应小于", "应大于"],
         )
     });
-    let zh = zh
-        .clone()
-        .unwrap_or_else(|| made("各项之和：", "不应大于", "不应小于", "", "应等于"));
     Some([
         pieces(source, &en, sides, reader)?,
         pieces(source, &zh, sides, reader)?,
@@ -630,7 +703,7 @@ mod tests {
     #[test]
     fn what_is_no_equation_says_why() {
         for (text, why) in [
-            ("a + b", "no =, <= or >="),
+            ("a + b", "no =, <=, >=, < or >"),
             ("a = ", "a side is empty"),
             ("a = b = c", "more than one comparison"),
             ("a = sum(b", "has no )"),

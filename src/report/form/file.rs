@@ -449,18 +449,21 @@ fn field_of(
     }
     let pointer = format!("/{field}");
     let (name, at) = kind.unwrap_or_else(|| ("line".to_owned(), keys.at.clone()));
-    let kind = match name.as_str() {
+    let mut kind = match name.as_str() {
         "line" => FieldKind::Line,
         "text" => FieldKind::Text,
         "year" => FieldKind::Year,
         "date" => FieldKind::Date,
+        "lines" => FieldKind::Lines,
         "blocks" => FieldKind::Blocks(text_rules_of(&mut keys, reader)),
+        "parts" => FieldKind::Parts,
         "bands" => FieldKind::Table(bands_of(&mut keys, &pointer, cells, reader)),
         "matrix" => FieldKind::Table(matrix_of(&mut keys, &pointer, cells, reader)),
         "row" => FieldKind::Table(row_of(&mut keys, &pointer, cells, reader)),
         other => {
             let known = [
-                "line", "text", "year", "date", "blocks", "bands", "matrix", "row",
+                "line", "lines", "text", "year", "date", "blocks", "parts", "bands", "matrix",
+                "row",
             ];
             let near = nearest(other, known.into_iter()).unwrap_or_default();
             let what = format!(
@@ -471,6 +474,9 @@ fn field_of(
             FieldKind::Line
         }
     };
+    if let FieldKind::Table(table) = &mut kind {
+        table.notes = keys.texts("notes", reader);
+    }
     keys.finish(reader);
     Field {
         field,
@@ -640,6 +646,7 @@ fn table(shape: Shape, entries: Vec<Entry>, heads: Vec<Head>) -> Table {
         entries,
         corner: String::new(),
         columns_label: String::new(),
+        notes: Vec::new(),
         heads,
     }
 }
@@ -868,6 +875,7 @@ fn rule_of(mut keys: Keys<'_>, reader: &mut Reader) -> Option<RuleSource> {
     let each = keys.text("each", reader);
     let equation = keys.required("equation", reader);
     let computes = keys.flag("computes", reader);
+    let when = keys.text("when", reader);
     let places = keys.texts("at", reader);
     let message = keys.text("message", reader).map(|(text, _)| text);
     let message_zh = keys.text("message_zh", reader).map(|(text, _)| text);
@@ -879,6 +887,7 @@ fn rule_of(mut keys: Keys<'_>, reader: &mut Reader) -> Option<RuleSource> {
         each,
         equation: equation?,
         computes,
+        when,
         places,
         message: [message, message_zh],
     })

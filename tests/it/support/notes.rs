@@ -28,6 +28,29 @@ pub const TEMPLATE: &str = r#"
 #for paragraph in report.text { par(paragraph) }
 "#;
 
+/// The form of `note/1`.
+const FORM: &str = r#"
+title = "标题"
+notice = "无"
+author = "agency"
+year = "year"
+
+[[field]]
+field = "agency"
+kind = "line"
+label = "发文机关"
+
+[[field]]
+field = "year"
+kind = "year"
+label = "年度"
+
+[[field]]
+field = "text"
+kind = "lines"
+label = "正文"
+"#;
+
 /// The default settings, with the templates of a folder.
 pub fn settings(templates: &Path) -> Settings {
     let mut settings = Settings::load(None, []).unwrap();
@@ -44,9 +67,10 @@ pub fn tree(main: &str) -> TempDir {
     fs::write(
         note.join("typst.toml"),
         "[package]\nname = \"note\"\nversion = \"0.1.0\"\n\
-         [tool.banshi.editions.1]\nentrypoint = \"main.typ\"\nform = \"note/1\"\n",
+         [tool.banshi.editions.1]\nentrypoint = \"main.typ\"\n",
     )
     .unwrap();
+    fs::write(note.join("form.toml"), FORM).unwrap();
     fs::write(note.join("main.typ"), main).unwrap();
     fs::write(note.join("report.json"), r#"{"text": ["样张"]}"#).unwrap();
     dir
