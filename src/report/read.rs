@@ -87,8 +87,14 @@ impl Reading<'_, '_> {
 
     /// A table: the text above it, its cells, its notes.
     fn table(self, node: &Node, place: &Place, table: &Table) -> Content {
-        // Messages name row and column only; the section would be said in every one.
-        let place = Place::new(&place.pointer, "");
+        // Messages name row and column only; the section would be said in every one, and is where
+        // there is one row, which has no other name.
+        let rows = table
+            .entries
+            .iter()
+            .any(|entry| !entry.entries().is_empty());
+        let label = if rows { "" } else { &place.label };
+        let place = Place::new(&place.pointer, label);
         let problems = self.problems;
         let (mut introduction, mut notes) = (Vec::new(), Vec::new());
         if let Some(mut fields) = Fields::of(node, &place, problems) {

@@ -7,10 +7,12 @@ use time::Date;
 use super::form::{Entry, Field, FieldKind, Head, Holds, Shape, Table};
 use super::{Block, Content, Report, cell};
 
-/// The report as JSON for its template: its fields, and under `sections` those with a heading.
+/// The report as JSON for its template: its fields, and under `sections` those with a heading, whose
+/// names are in the order of the page in `order`.
 pub fn view(report: &Report) -> Json {
     let mut view = Map::new();
     let mut sections = Map::new();
+    let mut order = Vec::new();
     view.insert("edition".to_owned(), json!(report.form.edition()));
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
         match &field.heading {
@@ -18,6 +20,7 @@ pub fn view(report: &Report) -> Json {
                 let mut section = section(report, field, content);
                 section["heading"] = json!(heading);
                 sections.insert(field.field.clone(), section);
+                order.push(json!(field.field));
             }
             None => {
                 view.insert(field.field.clone(), plain(content, &field.kind));
@@ -25,6 +28,7 @@ pub fn view(report: &Report) -> Json {
         }
     }
     view.insert("title".to_owned(), json!(report.title()));
+    view.insert("order".to_owned(), order.into());
     view.insert("sections".to_owned(), sections.into());
     view.into()
 }

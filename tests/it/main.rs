@@ -22,6 +22,7 @@ mod consistent_reports_pass;
 mod documentation_is_true;
 mod every_cell_reads_back;
 mod everything_fits;
+mod forms_are_data;
 mod layers;
 mod lines_end_well;
 mod nothing_is_lost;

@@ -160,7 +160,7 @@ pub(super) struct RuleSource {
     pub computes: bool,
     pub when: Option<(String, At)>,
     pub places: Vec<String>,
-    pub message: [Option<String>; 2],
+    pub message: [Option<(String, At)>; 2],
 }
 
 /// A term as it is written.
@@ -561,9 +561,9 @@ fn messages(
     reader: &mut Reader,
 ) -> Option<[Vec<Piece>; 2]> {
     let [en, zh] = &source.message;
-    let made = |sum_of: &str, [is, most, least, less, more]: [&str; 5]| {
+    let made = |sum: &str, [is, most, least, less, more]: [&str; 5]| {
         let word = |term: &Written| match term.function {
-            Function::Sum => format!("{sum_of}{}", label(source, each, &term.path, cells)),
+            Function::Sum => sum.to_owned(),
             _ => label(source, each, &term.path, cells),
         };
         let side = |terms: &[Written]| {
@@ -582,33 +582,29 @@ fn messages(
             Comparison::More => more,
         };
         let one = match each {
-            Each::Row => "「{row}」: ",
-            Each::Column => "「{column}」: ",
+            Each::Row => "「{row}」",
+            Each::Column => "「{column}」",
             Each::Once => "",
         };
-        let (left, right) = (side(&sides[0]), side(&sides[1]));
-        format!("{one}{left} ({{left}}) {compared} {right} ({{right}})")
+        let [left, right] = sides.each_ref().map(|terms| side(terms));
+        (one, left, compared.to_owned(), right)
     };
     let en = en.clone().unwrap_or_else(|| {
-        let words = [
-            "must be",
-            "must be at most",
-            "must be at least",
-            "must be under",
-            "must be over",
-        ];
-        made("all of ", words)
+        let at = source.at.clone();
+        let words = ["be", "be at most", "be at least", "be under", "be over"];
+        let (one, left, compared, right) = made("the sum of its parts", words);
+        let text =
+            format!("{one}{left} is {{left}}, but must {compared} {right}, which is {{right}}");
+        (text, at)
     });
     let zh = zh.clone().unwrap_or_else(|| {
-        made(
-            "各项之和：",
-            ["应等于", "不应大于", "不应小于", "应小于", "应大于"],
-        )
+        let at = source.at.clone();
+        let words = ["等于", "不大于", "不小于", "小于", "大于"];
+        let (one, left, compared, right) = made("各分项之和", words);
+        let text = format!("{one}{left}为{{left}}，应{compared}{right}，而后者为{{right}}");
+        (text, at)
     });
-    Some([
-        pieces(source, &en, sides, reader)?,
-        pieces(source, &zh, sides, reader)?,
-    ])
+    Some([pieces(&en, sides, reader)?, pieces(&zh, sides, reader)?])
 }
 
 /// What a name of an equation is called on the page.
@@ -631,17 +627,15 @@ fn label(source: &RuleSource, each: Each, path: &str, cells: &[CellPlace]) -> St
 
 /// The pieces of a message: text, and names in braces.
 fn pieces(
-    source: &RuleSource,
-    text: &str,
+    (text, at): &(String, At),
     sides: &[Vec<Written>; 2],
     reader: &mut Reader,
 ) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else {
-            let what = format!("the message has a {{ without }}: {text}");
-            reader.note(source.at.byte, &source.at.key, &what);
+            reader.note(at.byte, &at.key, "the message has a { without }");
             return None;
         };
         if !before.is_empty() {
@@ -649,8 +643,8 @@ fn pieces(
         }
         let term = || {
             (0..2).find_map(|side| {
-                let at = sides[side].iter().position(|term| term.text == name)?;
-                Some(Piece::Term(side, at))
+                let place = sides[side].iter().position(|term| term.text == name)?;
+                Some(Piece::Term(side, place))
             })
         };
         let piece = match name {
@@ -666,7 +660,7 @@ fn pieces(
             let near = nearest(name, known).unwrap_or_default();
             let what =
                 format!("the message has no value for {{{name}}}; the nearest is {{{near}}}");
-            reader.note(source.at.byte, &source.at.key, &what);
+            reader.note(at.byte, &at.key, &what);
             return None;
         };
         pieces.push(piece);

@@ -42,6 +42,9 @@ pub const LIMITS: Limits = Limits {
     terms: 100_000,
 };
 
+/// The years of a form that says none: those that a job's year may be.
+const YEARS: std::ops::RangeInclusive<u16> = 2008..=2100;
+
 /// Names that a job has of its own in every table.
 const RESERVED: [&str; 2] = ["introduction", "notes"];
 
@@ -414,7 +417,7 @@ impl Form {
 
 fn years_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Option<std::ops::RangeInclusive<u16>> {
     let Some((value, at)) = keys.get("years") else {
-        return Some(0..=u16::MAX);
+        return Some(YEARS);
     };
     let items = as_items(value, &at, reader);
     let years: Vec<u16> = items
@@ -459,7 +462,10 @@ fn field_of(
         "parts" => FieldKind::Parts,
         "bands" => FieldKind::Table(bands_of(&mut keys, &pointer, cells, reader)),
         "matrix" => FieldKind::Table(matrix_of(&mut keys, &pointer, cells, reader)),
-        "row" => FieldKind::Table(row_of(&mut keys, &pointer, cells, reader)),
+        "row" => {
+            let named = heading.as_deref().unwrap_or_default();
+            FieldKind::Table(row_of(&mut keys, &pointer, named, cells, reader))
+        }
         other => {
             let known = [
                 "line", "lines", "text", "year", "date", "blocks", "parts", "bands", "matrix",
@@ -795,9 +801,11 @@ fn matrix_of(
     }
 }
 
+/// One row of figures, called as its section where it stands in no group.
 fn row_of(
     keys: &mut Keys<'_>,
     pointer: &str,
+    named: &str,
     cells: &mut Vec<CellPlace>,
     reader: &mut Reader,
 ) -> Table {
@@ -820,7 +828,7 @@ fn row_of(
         };
         walk.rows(keys, pointer, "", &mut names, cells, reader)
     } else {
-        row_cells(pointer, "", &columns, cells)
+        row_cells(pointer, named, &columns, cells)
     };
     table(Shape::Row, entries, heads)
 }
@@ -877,8 +885,8 @@ fn rule_of(mut keys: Keys<'_>, reader: &mut Reader) -> Option<RuleSource> {
     let computes = keys.flag("computes", reader);
     let when = keys.text("when", reader);
     let places = keys.texts("at", reader);
-    let message = keys.text("message", reader).map(|(text, _)| text);
-    let message_zh = keys.text("message_zh", reader).map(|(text, _)| text);
+    let message = keys.text("message", reader);
+    let message_zh = keys.text("message_zh", reader);
     keys.finish(reader);
     Some(RuleSource {
         at,

@@ -1,0 +1,418 @@
+//! A form is a file: what is wrong with one is told all at once, with line and fix; it can ask for
+//! no more than it may; and a document that nobody has thought of works from a folder.
+
+use std::fs;
+use std::time::Duration;
+
+use banshi::report::form::Form;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::deployment::Deployment;
+use crate::support::official::{APPLICANTS, FORMS, RESULTS};
+use crate::support::{editions, pdf, repository};
+
+/// The mistakes of a form.
+fn mistakes(text: &str) -> Vec<String> {
+    Form::parse("a/1", "a/1/form.toml", text).expect_err("it has mistakes")
+}
+
+const HEAD: &str = r#"title = "{agency}{year}年报告"
+notice = "某办〔2024〕1号"
+author = "agency"
+year = "year"
+
+[[field]]
+field = "agency"
+kind = "line"
+label = "发文机关"
+
+[[field]]
+field = "year"
+kind = "year"
+label = "年度"
+"#;
+
+const TABLE: &str = r#"
+[[field]]
+field = "cases"
+kind = "row"
+heading = "一、案件"
+columns = [
+  { field = "opened", label = "立案" },
+  { field = "closed", label = "结案" },
+  { field = "total", label = "合计" },
+]
+"#;
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line_and_its_fix() {
+    let text = format!(
+        r#"{HEAD}
+[[field]]
+field = "Cases"
+kind = "rwo"
+heading = "一、案件"
+
+[[field]]
+field = "agency"
+kind = "line"
+lable = "机关"
+{TABLE}
+[[rule]]
+code = "E-TOTAL"
+equation = "cases/total = cases/opened"
+
+[[rule]]
+code = "R-TOTAL"
+table = "cases"
+each = "row"
+equation = "total = opend + closed"
+
+[[rule]]
+code = "R-SUM"
+table = "cases"
+each = "row"
+equation = "total = sum(*)"
+message = "{{clsoed}}"
+message_zh = "合计"
+"#
+    );
+    assert_eq!(
+        mistakes(&text),
+        [
+            "a/1/form.toml:17: field[2].field: the name \"Cases\"; want a-z, 0-9 and _, a letter first",
+            "a/1/form.toml:18: field[2].kind: no kind \"rwo\"; there are line, lines, text, year, date, \
+             blocks, parts, bands, matrix, row; the nearest is \"row\"",
+            "a/1/form.toml:22: field[3].field: the name \"agency\" is given twice; names beside each \
+             other differ",
+            "a/1/form.toml:21: field[3]: want a heading, of a section, or a label, of anything else",
+            "a/1/form.toml:24: field[3]: unknown key \"lable\"; the nearest known one is \"label\"",
+            "a/1/form.toml:37: rule[0].code: the code \"E-TOTAL\"; want R- or W- and capitals, as \
+             \"R-TOTAL\"",
+            "a/1/form.toml:44: rule[1].equation: no cell \"opend\"; the nearest is \"opened\"",
+            "a/1/form.toml:51: rule[2].message: the message has no value for {clsoed}; the nearest is \
+             {column}",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let found = mistakes("title = \"a\nnotice = ");
+    assert!(found[0].starts_with("a/1/form.toml:1: "), "{found:?}");
+}
+
+#[test]
+fn a_form_can_ask_for_no_more_than_it_may() {
+    let columns = |count: usize| {
+        let columns = (0..count).map(|at| format!("{{ field = \"c{at}\", label = \"列\" }},"));
+        let columns: String = columns.collect();
+        format!(
+            "{HEAD}\n[[field]]\nfield = \"t\"\nkind = \"row\"\nheading = \"表\"\ncolumns = [{columns}]\n"
+        )
+    };
+    Form::parse("a/1", "f", &columns(300)).expect("300 columns are within the limits");
+    assert!(mistakes(&columns(301))[0].contains("301 items; there may be 300"));
+    let huge = format!("{HEAD}# {}", "x".repeat(256 * 1024));
+    assert!(mistakes(&huge)[0].contains("larger than"));
+    let rules =
+        "[[rule]]\ncode = \"R-A\"\ntable = \"t\"\neach = \"row\"\nequation = \"c0 = sum(*)\"\n";
+    let many = format!("{}{}", columns(300), rules.repeat(201));
+    assert!(mistakes(&many)[0].contains("201 rules; there may be 200"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of a form's text, reading it ends with a form or with mistakes, soon.
+    #[test]
+    fn no_form_takes_a_worker_down(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, "[\\[\\]{}=\",a-z0-9*()+/ \n-]{0,12}"), 1..6),
+    ) {
+        let path = repository("typst-templates/annual-report/2021/form.toml");
+        let mut text: Vec<char> = fs::read_to_string(path).unwrap().chars().collect();
+        for (at, length, put) in cuts {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let began = std::time::Instant::now();
+        let read = Form::parse("a/1", "f", &text);
+        prop_assert!(began.elapsed() < Duration::from_secs(5));
+        if let Err(mistakes) = read {
+            prop_assert!(!mistakes.is_empty());
+        }
+    }
+}
+
+/// The forms of the annual report hold the words of the official tables, and `src` none of them.
+#[test]
+fn official_labels_stand_in_the_form_files_alone() {
+    fn sources(folder: &std::path::Path, all: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, all);
+            } else {
+                // Tests in the sources, and comments, may quote what they are about.
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let lines = code
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"));
+                all.extend(lines);
+            }
+        }
+    }
+    let mut code = String::new();
+    sources(&repository("src"), &mut code);
+    for official in FORMS {
+        let form = &editions()[official.name];
+        let mut labels = Vec::new();
+        for (band, item, figure) in official.figures() {
+            let pointer = format!(
+                "/proactive_disclosure/{}/{}/{}",
+                band.field, item.field, figure.field
+            );
+            let cell = &form.cells[form.cell(&pointer).expect("a cell of table 2")];
+            assert_eq!(
+                (cell.row.as_str(), cell.column.as_str()),
+                (item.label, &*figure.name())
+            );
+            labels.extend([band.label, item.label]);
+        }
+        for row in official.rows() {
+            for (field, label) in APPLICANTS {
+                let pointer = format!("/requests{}/{field}", row.pointer);
+                let cell = &form.cells[form.cell(&pointer).expect("a cell of table 3")];
+                assert_eq!((&cell.row, cell.column.as_str()), (&row.label, label));
+            }
+        }
+        labels.extend(
+            APPLICANTS
+                .map(|(_, label)| label)
+                .into_iter()
+                .filter(|label| *label != "其他"),
+        );
+        labels.extend(RESULTS.map(|(_, label)| label));
+        labels.retain(|label| label.chars().count() > 2);
+        for label in labels {
+            assert!(!code.contains(label), "{label} stands in src");
+        }
+    }
+}
+
+/// A document that is in no build: its form, its template, its sample and a job.
+fn unheard_of(deployment: &Deployment) -> Value {
+    let folder = deployment.folder().join("templates/school-meals");
+    fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    write(
+        "typst.toml",
+        "[package]\nname = \"school-meals\"\nversion = \"1.0.0\"\n\
+         [tool.banshi.editions.2024]\nentrypoint = \"main.typ\"\n",
+    );
+    write(
+        "form.toml",
+        r#"title = "{agency}{year}年学校供餐情况报告"
+notice = "某教发〔2024〕1号"
+keywords = ["学校供餐", "{year}"]
+author = "agency"
+year = "year"
+date = "issued_on"
+
+[[field]]
+field = "agency"
+kind = "line"
+label = "发文机关"
+
+[[field]]
+field = "year"
+kind = "year"
+label = "年度"
+
+[[field]]
+field = "issued_on"
+kind = "date"
+label = "成文日期"
+optional = true
+
+[[field]]
+field = "meals"
+kind = "row"
+heading = "一、供餐"
+notes = ["按餐次计。"]
+columns = [
+  { field = "breakfast", label = "早餐" },
+  { field = "lunch", label = "午餐" },
+  { field = "total", label = "合计" },
+]
+
+[[field]]
+field = "cost"
+kind = "row"
+heading = "二、经费"
+columns = [
+  { field = "food", label = "食材（万元）", kind = "money", unit = "万元" },
+  { field = "wages", label = "人工（万元）", kind = "money", unit = "万元" },
+  { field = "total", label = "合计（万元）", kind = "money", unit = "万元" },
+]
+
+[[field]]
+field = "remarks"
+kind = "blocks"
+heading = "三、说明"
+
+[[prior]]
+field = "meals"
+label = "上年度 供餐"
+of = "meals"
+
+[[rule]]
+code = "R-TOTAL"
+table = "meals"
+each = "row"
+computes = true
+equation = "total = breakfast + lunch"
+
+[[rule]]
+code = "R-COST"
+table = "cost"
+each = "row"
+computes = true
+equation = "total = sum(*)"
+
+[[rule]]
+code = "W-FREE"
+equation = "cost/food > 0"
+when = "meals/total > 0"
+message = "「{row}」: meals were served and no food was paid for"
+message_zh = "有供餐而无食材支出"
+
+[[rule]]
+code = "W-GROWTH"
+table = "meals"
+each = "row"
+equation = "total <= prior(total) + prior(total)"
+"#,
+    );
+    write(
+        "main.typ",
+        r#"#import "/gongwen/lib.typ": *
+#let view = json("report.json")
+#show: gongwen.with(title: view.title, author: view.agency)
+#document-title(view.title, agency: view.agency)
+#for name in view.order {
+  let section = view.sections.at(name)
+  numbered-heading(section.heading)
+  if "cells" in section {
+    form-table(
+      columns: (1fr,) * section.cells.len(),
+      summary: section.heading,
+      table.header(..section.heads.map(head => header-cell(head.label))),
+      ..section.cells,
+    )
+    table-notes(section.notes)
+  } else {
+    for block in section.blocks { numbered-paragraph(block.text, lead: block.lead, level: block.level) }
+  }
+}
+"#,
+    );
+    write(
+        "report.json",
+        r#"{ "title": "样张", "agency": "某市教育局", "order": [], "sections": {} }"#,
+    );
+    json!({
+        "job_id": "meals-1",
+        "template": "school-meals/2024",
+        "data": {
+            "agency": "某市教育局",
+            "year": 2024,
+            "issued_on": "2025-01-20",
+            "meals": { "breakfast": 1200, "lunch": 3400 },
+            "cost": { "food": "12.50", "wages": "3.25" },
+            "remarks": ["供餐学校共18所。"],
+        },
+        "prior": { "meals": { "total": 4000 } },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_nobody_has_thought_of_works_from_a_folder() {
+    let deployment = Deployment::spool();
+    let job = unheard_of(&deployment);
+    let templates = deployment.folder().join("templates");
+    let deployment = deployment.with("TEMPLATES__DIR", &templates.display().to_string());
+
+    // It is checked: totals computed, rules with the labels of the form in both languages.
+    let file = deployment.folder().join("job.json");
+    let checked = |job: &Value| {
+        fs::write(&file, job.to_string()).unwrap();
+        let arguments = ["check", "--format", "json", file.to_str().unwrap()];
+        let ran = deployment.banshi(&arguments).output().unwrap();
+        serde_json::from_slice::<Value>(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&ran.stderr)))
+    };
+    assert_eq!(checked(&job)["ok"], json!(true), "{}", checked(&job));
+    let mut wrong = job.clone();
+    wrong["data"]["meals"]["total"] = json!(5000);
+    wrong["data"]["cost"]["total"] = json!("15.74");
+    wrong["data"]["cost"]["food"] = json!("0");
+    let said = checked(&wrong);
+    let told = |said: &Value, list: &str| -> Vec<String> {
+        let problems = said[list].as_array().cloned().unwrap_or_default();
+        let line = |p: &Value| {
+            let text = |name: &str| p[name].as_str().unwrap_or_default().to_owned();
+            [
+                text("code"),
+                text("path"),
+                text("message"),
+                text("message_zh"),
+            ]
+            .join(" ")
+        };
+        problems.iter().map(line).collect()
+    };
+    assert_eq!(
+        told(&said, "problems"),
+        [
+            "R-COST /data/cost/total 「二、经费」「合计（万元）」 is 15.74, but must be the sum of its \
+             parts, which is 3.25 「二、经费」「合计（万元）」为15.74，应等于各分项之和，而后者为3.25",
+            "R-TOTAL /data/meals/total 「一、供餐」「合计」 is 5000, but must be 「早餐」 + 「午餐」, \
+             which is 4600 「一、供餐」「合计」为5000，应等于「早餐」 + 「午餐」，而后者为4600",
+        ]
+    );
+
+    // Its schema is one, and its job is set, stored, announced, read back and verified.
+    let arguments = ["templates", "school-meals/2024", "--schema"];
+    let schema: Value =
+        serde_json::from_slice(&deployment.banshi(&arguments).output().unwrap().stdout).unwrap();
+    assert_eq!(
+        schema["properties"]["data"]["properties"]["meals"]["required"],
+        json!(["breakfast", "lunch"])
+    );
+    deployment.send("meals-1", job.to_string().as_bytes()).await;
+    deployment.work_until_idle();
+    let events = deployment.events().await;
+    assert_eq!(events[0]["type"], json!("report.completed"), "{events:?}");
+    let file = deployment
+        .folder()
+        .join("store/school-meals/2024/2024/meals-1.pdf");
+    let tables = pdf::tables(&file);
+    assert_eq!(tables[0].cell(&["午餐"]).text, "3400");
+    // poppler runs the notes into the last cell.
+    assert!(tables[0].cell(&["合计"]).text.starts_with("4600"));
+    assert_eq!(tables[1].cell(&["合计（万元）"]).text, "15.75");
+    assert!(pdf::text(&file).contains("按餐次计。"));
+    let verified = deployment
+        .banshi(&["verify", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&verified.stdout).contains("authentic"),
+        "{verified:?}"
+    );
+}
