@@ -495,7 +495,7 @@ impl Road {
         rejection: &Rejection,
     ) -> Result<Outcome, Outage> {
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
-        self.bury(delivery, &event, &reason(rejection), Outcome::Rejected)
+        self.dead_letter(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
     }
 
@@ -535,12 +535,13 @@ impl Road {
             message,
             event: event.kind.as_str(),
         };
-        self.bury(delivery, &event, &reason, Outcome::Failed).await
+        self.dead_letter(delivery, &event, &reason, Outcome::Failed)
+            .await
     }
 
     /// Says what became of a job and keeps it in the dead queue, both safe before it is
     /// acknowledged.
-    async fn bury(
+    async fn dead_letter(
         &self,
         delivery: Delivery,
         event: &Event,
@@ -554,8 +555,8 @@ impl Road {
             delivery.dead_letter_original(said).await?;
             return Ok(outcome);
         }
-        let buried = delivery.bury(said, reason).await?;
-        delivery.ack(buried).await?;
+        let dead_lettered = delivery.dead_letter(said, reason).await?;
+        delivery.ack(dead_lettered).await?;
         Ok(outcome)
     }
 

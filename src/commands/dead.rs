@@ -305,8 +305,8 @@ impl Filter {
         };
         // Of a job whose time nobody knows it is not known that it is old.
         let old = |age: Duration| {
-            job.buried_at
-                .is_some_and(|buried_at| now - buried_at >= age)
+            job.dead_lettered_at
+                .is_some_and(|dead_lettered_at| now - dead_lettered_at >= age)
         };
         (self.ids.is_empty() || self.names(&job.id))
             && (self.code.is_empty() || self.code.iter().any(code))
@@ -326,7 +326,8 @@ struct Line<'a> {
     event: &'a str,
     lane: &'a str,
     template: Option<String>,
-    buried_at: Option<String>,
+    #[serde(rename = "buried_at")]
+    dead_lettered_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
 }
@@ -341,7 +342,7 @@ impl Line<'_> {
             event: &job.event,
             lane: &job.lane,
             template: template(job),
-            buried_at: since(job),
+            dead_lettered_at: since(job),
             body: None,
         }
     }
@@ -359,7 +360,7 @@ fn template(job: &DeadJob) -> Option<String> {
 
 /// Since when it is here.
 fn since(job: &DeadJob) -> Option<String> {
-    let second = job.buried_at?.replace_nanosecond(0).ok()?;
+    let second = job.dead_lettered_at?.replace_nanosecond(0).ok()?;
     second.format(&Rfc3339).ok()
 }
 

@@ -142,10 +142,14 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::publish`].
-    pub async fn bury(&self, event: Confirmed, reason: &Reason) -> Result<Confirmed, Outage> {
+    pub async fn dead_letter(
+        &self,
+        event: Confirmed,
+        reason: &Reason,
+    ) -> Result<Confirmed, Outage> {
         match &self.handle {
-            Handle::Amqp(handle) => handle.bury(self, reason).await?,
-            Handle::Spool(handle) => handle.bury(&self.body, reason).await?,
+            Handle::Amqp(handle) => handle.dead_letter(self, reason).await?,
+            Handle::Spool(handle) => handle.dead_letter(&self.body, reason).await?,
         }
         Ok(event)
     }
@@ -170,7 +174,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.dead_letter_original().await,
             Handle::Spool(_) => Err(Outage::new(
                 Part::Transport,
-                "a spool's jobs are buried as they are",
+                "a spool's jobs are dead-lettered as they are",
             )),
         }
     }
@@ -377,7 +381,7 @@ pub struct DeadJob {
     /// The lane it came by, when known.
     pub lane: String,
     /// Since when it is here, when known.
-    pub buried_at: Option<OffsetDateTime>,
+    pub dead_lettered_at: Option<OffsetDateTime>,
     /// The job's bytes, as sent, if they are in hand.
     pub body: Vec<u8>,
     /// Whether they are. Only what is whole can be replayed.

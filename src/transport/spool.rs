@@ -89,10 +89,12 @@ impl Handle {
     ///
     /// # Errors
     /// When it may not be safe there.
-    pub async fn bury(&self, _: &[u8], reason: &Reason) -> Result<(), Outage> {
+    pub async fn dead_letter(&self, _: &[u8], reason: &Reason) -> Result<(), Outage> {
         let reason = reason.clone();
-        self.run("bury", move |claim| {
-            claim.home.bury(&claim.path, &claim.ticket.name, &reason)
+        self.run("dead-letter", move |claim| {
+            claim
+                .home
+                .dead_letter(&claim.path, &claim.ticket.name, &reason)
         })
         .await
     }

@@ -29,7 +29,7 @@ pub enum Flaw {
     /// A job is acknowledged before it is safe in the retry queue.
     AckBeforeRetry,
     /// A job is acknowledged before it is safe in the dead queue.
-    AckBeforeBury,
+    AckBeforeDeadLetter,
 }
 
 pub const WRONG: [Flaw; 7] = [
@@ -39,7 +39,7 @@ pub const WRONG: [Flaw; 7] = [
     Flaw::Overwrite,
     Flaw::OwnManifest,
     Flaw::AckBeforeRetry,
-    Flaw::AckBeforeBury,
+    Flaw::AckBeforeDeadLetter,
 ];
 
 /// Jobs' ids; every other one is also sent with other content.
@@ -86,7 +86,7 @@ enum Step {
     /// Only with `EventBeforeStore`: what is still to be stored.
     StoreAfter(Pdf, Manifest),
     SayConflict,
-    Bury,
+    DeadLetter,
     Retry,
     Ack,
 }
@@ -316,7 +316,7 @@ impl World {
                 }
             }
             Step::SayConflict => {
-                if self.flaw == Flaw::AckBeforeBury {
+                if self.flaw == Flaw::AckBeforeDeadLetter {
                     self.acknowledge(task);
                 }
                 let event = json!({
@@ -325,11 +325,11 @@ impl World {
                     "data": {"problems": [{"code": "E-CONFLICT"}]},
                 });
                 match self.publish(index, task, |world| world.hear(&event)) {
-                    true => Next::To(Step::Bury),
+                    true => Next::To(Step::DeadLetter),
                     false => Next::Over,
                 }
             }
-            Step::Bury => match self.publish(index, task, |world| world.dead.push(job)) {
+            Step::DeadLetter => match self.publish(index, task, |world| world.dead.push(job)) {
                 true => Next::To(Step::Ack),
                 false => Next::Over,
             },

@@ -284,7 +284,7 @@ async fn a_reply_that_nobody_waits_for_does_not_block() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_buried_job_keeps_its_body_and_properties() {
+async fn a_dead_lettered_job_keeps_its_body_and_properties() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
     let mut headers = FieldTable::default();
@@ -309,19 +309,19 @@ async fn a_buried_job_keeps_its_body_and_properties() {
         message,
         event: "report.rejected",
     };
-    let buried = delivery.bury(said, &reason).await.unwrap();
-    delivery.ack(buried).await.unwrap();
+    let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+    delivery.ack(dead_lettered).await.unwrap();
 
     let mut client = bench.client().await;
     let jobs = dead_soon(&mut client, 1).await;
-    let since = jobs[0].buried_at.expect("when it was buried");
+    let since = jobs[0].dead_lettered_at.expect("when it was dead-lettered");
     let want = DeadJob {
         id: "job-2".to_owned(),
         code: "E-JSON".to_owned(),
         message: "错".repeat(85),
         event: "report.rejected".to_owned(),
         lane: "urgent".to_owned(),
-        buried_at: Some(since),
+        dead_lettered_at: Some(since),
         body: b"not json".to_vec(),
         as_sent: AsSent::Whole,
     };
@@ -414,7 +414,7 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
         ("delivery_limit", "urgent")
     );
     assert_eq!(jobs[0].body, b"{\"poison\":1}");
-    assert!(jobs[0].buried_at.is_some(), "the broker says when");
+    assert!(jobs[0].dead_lettered_at.is_some(), "the broker says when");
 
     // The same after a wait, which leaves traces of its own.
     client.walk_dead(|_| Verdict::Replay).await.unwrap();
@@ -747,7 +747,7 @@ async fn what_a_jobs_end_needs_and_is_missing_is_declared_again_on_the_spot() {
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let kept = rejected.bury(published, &reason).await.unwrap();
+    let kept = rejected.dead_letter(published, &reason).await.unwrap();
     rejected.ack(kept).await.unwrap();
     bench.ready_is("events.log", 2).await;
     bench.ready_is("dead", 1).await;
@@ -819,8 +819,8 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
             message: "no".to_owned(),
             event: "report.rejected",
         };
-        let buried = delivery.bury(said, &reason).await.unwrap();
-        delivery.ack(buried).await.unwrap();
+        let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+        delivery.ack(dead_lettered).await.unwrap();
     }
     let ids = |jobs: &[DeadJob]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
     let want: Vec<_> = (0..6).map(|job| format!("job-{job}")).collect();
@@ -1075,8 +1075,8 @@ async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_mig
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let buried = delivery.bury(said, &reason).await.unwrap();
-    delivery.ack(buried).await.unwrap();
+    let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+    delivery.ack(dead_lettered).await.unwrap();
     bench.ready_is("dead", 1).await;
     client.close().await;
     intake.close().await;

@@ -293,7 +293,7 @@ async fn names_cannot_lead_out_or_overflow_and_the_job_still_comes() {
         assert_eq!(delivery.attempt, 1);
         bodies.insert(delivery.body.clone());
         let confirmed = delivery.publish(&event(&delivery.body)).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     assert_eq!(bodies, odd.map(<[u8]>::to_vec).into());
@@ -452,13 +452,13 @@ async fn a_wait_written_by_a_clock_gone_wrong_is_no_wait() {
 }
 
 #[tokio::test]
-async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
+async fn a_dead_lettered_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
     let delivery = next(&mut intake).await;
     let confirmed = delivery.publish(&event(b"one")).await.unwrap();
-    let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+    let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
     assert_eq!(
         spool.counts(),
         [0, 1, 0, 2],
@@ -479,7 +479,7 @@ async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_job_buried_again_is_one_dead_job_and_two_of_one_name_are_two() {
+async fn a_job_dead_lettered_again_is_one_dead_job_and_two_of_one_name_are_two() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     for body in ["one", "one", "two", "two", "one"] {
@@ -487,8 +487,8 @@ async fn a_job_buried_again_is_one_dead_job_and_two_of_one_name_are_two() {
         let delivery = next(&mut intake).await;
         let confirmed = delivery.publish(&event(body.as_bytes())).await.unwrap();
         // A worker killed before the acknowledgement buries it again.
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     assert_eq!(
@@ -721,7 +721,7 @@ async fn an_id_cannot_lead_out_of_the_folder() {
     }
 }
 
-/// Once it is among the jobs a worker can bury it again before the replay is over: what is among the
+/// Once it is among the jobs a worker can dead-letter it again before the replay is over: what is among the
 /// dead must not be removed then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_replayed_is_among_the_jobs_only_when_it_has_left_the_dead() {
@@ -755,7 +755,7 @@ async fn the_dead_are_kept_replayed_or_dropped_as_told() {
         spool.hurry();
         let delivery = next(&mut intake).await;
         let confirmed = delivery.publish(&event(name.as_bytes())).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     spool.drop_in("replay.json", "another of that name", 0);

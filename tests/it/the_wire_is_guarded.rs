@@ -127,7 +127,7 @@ fn contains(bytes: &[u8], piece: &[u8]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_read_harms_nobody_and_is_buried_as_it_was_sent() {
+async fn a_message_that_cannot_be_read_harms_nobody_and_is_dead_lettered_as_it_was_sent() {
     let deployment = Deployment::amqp().await;
     let worker = deployment.worker();
     deployment

@@ -17,8 +17,8 @@ use tracing::warn;
 use super::broker::{Broker, PRODUCT, answered, close, outage};
 use super::guard::{Findings, Unfit};
 use super::properties::{
-    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours, persistent,
-    short, text,
+    DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours,
+    persistent, short, text,
 };
 use super::publisher::{Publisher, Unsafe};
 use super::topology::Stand;
@@ -279,15 +279,16 @@ impl Client {
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
-            let buried_at = own(BURIED_AT);
-            let buried_at = buried_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
+            let dead_lettered_at = own(DEAD_LETTERED_AT);
+            let dead_lettered_at =
+                dead_lettered_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
             return DeadJob {
                 id,
                 code,
                 message,
                 event,
                 lane,
-                buried_at,
+                dead_lettered_at,
                 body,
                 as_sent,
             };
@@ -309,9 +310,9 @@ impl Client {
         let lane = Lane::ALL
             .into_iter()
             .find(|lane| queue == self.broker.topology.lane(*lane));
-        let buried_at = death.and_then(|death| death.inner().get("time"));
-        let buried_at = buried_at.and_then(seconds);
-        // Only a worker that cannot make a copy of a message has the broker bury it.
+        let dead_lettered_at = death.and_then(|death| death.inner().get("time"));
+        let dead_lettered_at = dead_lettered_at.and_then(seconds);
+        // Only a worker that cannot make a copy of a message has the broker dead-letter it.
         if code == "rejected" && lane.is_some() || unfit.is_some() && death.is_none() {
             return DeadJob {
                 id,
@@ -319,7 +320,7 @@ impl Client {
                 message: self.refusal(unfit, bytes),
                 event: event::Kind::Rejected.as_str().to_owned(),
                 lane: lane.unwrap_or(Lane::Bulk).to_string(),
-                buried_at,
+                dead_lettered_at,
                 body,
                 as_sent,
             };
@@ -337,7 +338,7 @@ impl Client {
             message,
             event: CRASHED.to_owned(),
             lane,
-            buried_at,
+            dead_lettered_at,
             body,
             as_sent,
         }
@@ -400,7 +401,7 @@ fn unrouted_job(message: &mut Message, unfit: Option<&Unfit>, lane: Option<Lane>
         message: message_of,
         event: UNROUTED.to_owned(),
         lane: lane.or(named).unwrap_or(Lane::Bulk).to_string(),
-        buried_at: None,
+        dead_lettered_at: None,
         body,
         as_sent: as_sent(unfit),
     }

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::broker::{Broker, PRODUCT, answered, plain};
 use super::properties::{
-    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
-    number, persistent, put, short, text,
+    ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut,
+    header, number, persistent, put, short, text,
 };
 use super::publisher::Unsafe;
 use super::session::Session;
@@ -152,13 +152,13 @@ impl Handle {
     ///
     /// # Errors
     /// When it may not be safe there.
-    pub async fn bury(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
+    pub async fn dead_letter(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
         self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
         put(&mut headers, EVENT, reason.event);
-        put(&mut headers, BURIED_AT, &event::now());
+        put(&mut headers, DEAD_LETTERED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
         self.insist(&self.name("dlx"), "dead", &delivery.body, properties)

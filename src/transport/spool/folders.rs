@@ -233,8 +233,8 @@ impl Home {
                 message,
                 event: CRASHED,
             };
-            self.bury(path, &ticket.name, &reason)?;
-            tracing::error!(job.file = %ticket.name, "buried {}: {}", ticket.name, reason.message);
+            self.dead_letter(path, &ticket.name, &reason)?;
+            tracing::error!(job.file = %ticket.name, "dead-lettered {}: {}", ticket.name, reason.message);
             return remove(path);
         }
         let wait = match tries {
@@ -279,12 +279,14 @@ impl Home {
     }
 
     /// Gives a job a second name among the dead and writes its reason beside it.
-    pub(super) fn bury(&self, path: &Path, name: &str, reason: &Reason) -> io::Result<()> {
+    pub(super) fn dead_letter(&self, path: &Path, name: &str, reason: &Reason) -> io::Result<()> {
         // What was not synced by its sender is ours to sync now: the claim is going to go.
         File::open(path)?.sync_all()?;
-        let buried = self.place(path, DEAD, name)?;
+        let dead_lettered = self.place(path, DEAD, name)?;
         let text = json!({ "code": reason.code, "message": reason.message, "event": reason.event });
-        let file = self.folder(DEAD).join(format!("{buried}{REASON}.json"));
+        let file = self
+            .folder(DEAD)
+            .join(format!("{dead_lettered}{REASON}.json"));
         disk::replace(&self.temp(), &file, format!("{text:#}\n").as_bytes())
     }
 

@@ -228,9 +228,9 @@ async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &Ends, kept: u3
             said
         }
         Row::RejectionNotAcknowledged => {
-            let buried = bench.ready("dead").await > kept;
+            let dead_lettered = bench.ready("dead").await > kept;
             sleep(TRIED).await;
-            buried
+            dead_lettered
         }
         Row::RetryNotAcknowledged => {
             let waits = bench.ready("retry.5s").await > 0;
