@@ -245,7 +245,7 @@ fn job_id(body: &[u8]) -> Option<String> {
 /// Does what was decided, and says whether that was done.
 fn settle(home: &Home, entry: &Entry, replay: bool) -> Result<bool, Outage> {
     let note = match entry {
-        Entry::Dead(name) => return exhume(home, name, replay).map(|()| true),
+        Entry::Dead(name) => return replay_or_drop(home, name, replay).map(|()| true),
         Entry::Stuck(_, note) => note,
     };
     if replay {
@@ -267,7 +267,7 @@ fn settle(home: &Home, entry: &Entry, replay: bool) -> Result<bool, Outage> {
 ///
 /// It is moved, not copied and removed: as soon as it is among the jobs a worker may have it and
 /// dead-letter it again, and what stands among the dead then is not ours to remove.
-fn exhume(home: &Home, name: &OsStr, replay: bool) -> Result<(), Outage> {
+fn replay_or_drop(home: &Home, name: &OsStr, replay: bool) -> Result<(), Outage> {
     let dead = home.folder(DEAD);
     let file = file_of(home, name, ".json");
     let reason = reason_of(home, name);
