@@ -20,8 +20,8 @@ use crate::problem::Outage;
 use crate::timing::PREPARE;
 use crate::transport::Lane;
 
-/// A lane, on a channel of its own.
-pub(super) struct Inlet {
+/// The consumer of a lane, on a channel of its own.
+pub(super) struct LaneConsumer {
     pub(super) lane: Lane,
     channel: Channel,
     /// Unacknowledged jobs at [`Pace::Full`].
@@ -41,8 +41,8 @@ enum Registered {
     Cancelled(Consumer),
 }
 
-/// What came by a lane.
-pub(super) enum Came {
+/// What a lane's consumer received.
+pub(super) enum Received {
     Job(Box<Message>),
     /// The end of a consumer that we have cancelled.
     Drained,
@@ -52,9 +52,9 @@ pub(super) enum Came {
     Failed(lapin::Error),
 }
 
-impl Inlet {
-    pub(super) fn new(lane: Lane, channel: Channel, prefetch: u16) -> Inlet {
-        Inlet {
+impl LaneConsumer {
+    pub(super) fn new(lane: Lane, channel: Channel, prefetch: u16) -> LaneConsumer {
+        LaneConsumer {
             lane,
             channel,
             prefetch,
@@ -69,25 +69,25 @@ impl Inlet {
     }
 
     /// What comes next; waits for ever where there is no consumer. Cancel safe.
-    pub(super) async fn next(&mut self) -> Came {
+    pub(super) async fn next(&mut self) -> Received {
         let (next, cancelled) = match &mut self.consumer {
             Registered::No => std::future::pending().await,
             Registered::Yes(consumer, _) => (consumer.next().await, false),
             Registered::Cancelled(consumer) => (consumer.next().await, true),
         };
         match next {
-            Some(Ok(message)) => Came::Job(Box::new(message)),
-            Some(Err(error)) => Came::Failed(error),
+            Some(Ok(message)) => Received::Job(Box::new(message)),
+            Some(Err(error)) => Received::Failed(error),
             None if cancelled => {
                 self.consumer = Registered::No;
-                Came::Drained
+                Received::Drained
             }
-            None => Came::Cancelled,
+            None => Received::Cancelled,
         }
     }
 
     /// Whether the consumer is not as the standing wants it, and that can be changed now.
-    pub(super) fn is_to_change(&self, standing: &Standing) -> bool {
+    pub(super) fn needs_change(&self, standing: &Standing) -> bool {
         let wanted = standing.pace(self.lane);
         match &self.consumer {
             Registered::No => wanted.is_some(),
@@ -103,7 +103,7 @@ impl Inlet {
         broker: &Broker,
         standing: &Standing,
     ) -> Result<(), Outage> {
-        if !self.is_to_change(standing) {
+        if !self.needs_change(standing) {
             return Ok(());
         }
         match (&self.consumer, standing.pace(self.lane)) {
@@ -187,7 +187,7 @@ impl Inlet {
         }
         // What came in before the answer is in the stream, and then its end.
         while let Registered::Cancelled(_) = &self.consumer
-            && let Came::Job(message) = self.next().await
+            && let Received::Job(message) = self.next().await
         {
             held.push(message.acker);
         }

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
-use super::lane::Inlet;
+use super::lane::LaneConsumer;
 use super::properties::short;
 use super::publisher::{Publisher, Unsafe};
 use super::standing::Standing;
@@ -115,16 +115,16 @@ impl Drop for Hold {
 
 /// What comes in by a session.
 pub(super) struct Incoming {
-    pub(super) urgent: Inlet,
-    pub(super) bulk: Inlet,
+    pub(super) urgent: LaneConsumer,
+    pub(super) bulk: LaneConsumer,
     /// What the connections say.
     pub(super) signs: BoxStream<'static, Sign>,
 }
 
 impl Incoming {
     /// Whether a lane's consumer is not as the standing wants it.
-    pub(super) fn is_to_change(&self, standing: &Standing) -> bool {
-        self.urgent.is_to_change(standing) || self.bulk.is_to_change(standing)
+    pub(super) fn needs_change(&self, standing: &Standing) -> bool {
+        self.urgent.needs_change(standing) || self.bulk.needs_change(standing)
     }
 
     /// Registers or cancels the lanes' consumers, as the standing wants them.
@@ -189,12 +189,14 @@ impl Session {
             settled: watch::Sender::new(None),
             jobs: AtomicUsize::new(0),
         };
-        let inlets = async {
-            let urgent = session.inlet(broker, Lane::Urgent, prefetch).await?;
-            let bulk = session.inlet(broker, Lane::Bulk, prefetch).await?;
+        let consumers = async {
+            let urgent = session
+                .lane_consumer(broker, Lane::Urgent, prefetch)
+                .await?;
+            let bulk = session.lane_consumer(broker, Lane::Bulk, prefetch).await?;
             Ok((urgent, bulk))
         };
-        match timeout(PREPARE, inlets)
+        match timeout(PREPARE, consumers)
             .await
             .unwrap_or_else(|_| Err(Fault::Passing(broker.silent("channels"))))
         {
@@ -213,7 +215,12 @@ impl Session {
         }
     }
 
-    async fn inlet(&mut self, broker: &Broker, lane: Lane, prefetch: u16) -> Result<Inlet, Fault> {
+    async fn lane_consumer(
+        &mut self,
+        broker: &Broker,
+        lane: Lane,
+        prefetch: u16,
+    ) -> Result<LaneConsumer, Fault> {
         let channel = self.consume.create_channel().await.map_err(|error| {
             Fault::Passing(outage(
                 format!("cannot open a channel for lane {lane} at {broker}"),
@@ -221,7 +228,7 @@ impl Session {
             ))
         })?;
         self.lanes.push(channel.clone());
-        Ok(Inlet::new(lane, channel, prefetch))
+        Ok(LaneConsumer::new(lane, channel, prefetch))
     }
 
     /// Publishes and waits for the confirm. A connection that is not to be trusted any more ends

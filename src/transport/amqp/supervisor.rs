@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 
 use super::broker::{Broker, Fault, outage, plain};
 use super::handle::delivery;
-use super::lane::Came;
+use super::lane::Received;
 use super::session::{Incoming, Session, Sign};
 use super::standing::{Conditions, Happening, Paces, Standing};
 use super::{Current, STOPPED};
@@ -140,7 +140,7 @@ impl Supervisor {
             if *standing != before {
                 proof = None;
             }
-            if incoming.is_to_change(standing) {
+            if incoming.needs_change(standing) {
                 let changed = tokio::select! {
                     biased;
                     stop = stopping.recv() => return Ended::Intake(stop),
@@ -193,7 +193,7 @@ impl Supervisor {
             } = &mut *incoming;
             // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
             // had before a delivery is taken, so that no more than one is ever between.
-            let (lane, channel, came) = tokio::select! {
+            let (lane, channel, received) = tokio::select! {
                 biased;
                 stop = stopping.recv() => return Ended::Intake(stop),
                 why = session.ended() => return Ended::Session(why),
@@ -247,22 +247,22 @@ impl Supervisor {
                     }
                     Err(_) => return Ended::Intake(None),
                 },
-                came = urgent.next(), if place.is_some() => (urgent.lane, urgent.channel(), came),
-                came = bulk.next(), if place.is_some() => (bulk.lane, bulk.channel(), came),
+                received = urgent.next(), if place.is_some() => (urgent.lane, urgent.channel(), received),
+                received = bulk.next(), if place.is_some() => (bulk.lane, bulk.channel(), received),
             };
-            match came {
-                Came::Job(message) => {
+            match received {
+                Received::Job(message) => {
                     if let Some(place) = place.take() {
                         let unfit = session.unfit(channel, &message);
                         let unfit = unfit.map(|unfit| unfit.told(broker.body));
                         place.send(Ok(delivery(shared, session, lane, *message, unfit)));
                     }
                 }
-                Came::Drained => {}
-                Came::Failed(error) => {
+                Received::Drained => {}
+                Received::Failed(error) => {
                     return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
                 }
-                Came::Cancelled => {
+                Received::Cancelled => {
                     return Ended::Session(format!(
                         "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
                          held for longer than consumer_timeout"
@@ -281,10 +281,10 @@ impl Supervisor {
             mut signs,
         } = incoming;
         let mut held = Vec::new();
-        for inlet in [&mut urgent, &mut bulk] {
+        for consumer in [&mut urgent, &mut bulk] {
             // A broker that doesn't answer must not use up the time that is left for the jobs in
             // hand; what it had sent goes back when the channel is closed.
-            if timeout(CLOSE, inlet.drain(&mut held)).await.is_err() {
+            if timeout(CLOSE, consumer.drain(&mut held)).await.is_err() {
                 debug!("a consumer's end was not answered");
             }
         }
