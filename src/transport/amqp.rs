@@ -5,8 +5,8 @@
 //! we crash here, the broker sees the connections end and delivers again what was not
 //! acknowledged, counting it, so that a job that kills its workers ends in the dead queue.
 //!
-//! An [`Intake`] has a supervisor, which keeps a session; a session is two connections. A standing
-//! says what the session may do; a lane is a consumer; a handle settles a delivery.
+//! An [`Intake`] has a supervisor, which keeps a session; a session is two connections,
+//! and its state is what it may do; a lane is a consumer; a handle settles a delivery.
 
 mod broker;
 mod client;
@@ -17,7 +17,7 @@ mod migrate;
 mod properties;
 mod publisher;
 mod session;
-mod standing;
+mod session_state;
 mod supervisor;
 mod tls;
 mod topology;

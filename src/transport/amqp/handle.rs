@@ -272,7 +272,7 @@ impl Handle {
             };
             if tries == 0 {
                 // Should the session end of this, its successor is to look before it asks for jobs.
-                self.session.doubt();
+                self.session.note_refusal();
                 warn!(error = %outage.chain(), "the job is held until the broker takes it");
             }
             if hold.is_none() && since.elapsed() >= REFUSED {

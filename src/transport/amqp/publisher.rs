@@ -207,7 +207,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When it does not answer, and no alarm is the reason.
-    pub(super) async fn sound(&self, exchange: &str, key: &str) -> Result<(), Outage> {
+    pub(super) async fn probe(&self, exchange: &str, key: &str) -> Result<(), Outage> {
         // Not mandatory: what no queue takes is dropped, and confirmed.
         let options = BasicPublishOptions::default();
         match self.send(exchange, key, options, b"", persistent()).await {
