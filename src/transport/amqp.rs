@@ -32,7 +32,7 @@ use self::broker::Broker;
 pub use self::client::Client;
 use self::handle::give_back;
 pub use self::handle::{Handle, Reply};
-pub use self::migrate::Standing;
+pub use self::migrate::ResourceStatus;
 use self::session::Session;
 use self::supervisor::{Stop, Supervisor};
 use super::{Delivery, State};

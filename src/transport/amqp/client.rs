@@ -21,7 +21,7 @@ use super::properties::{
     persistent, short, text,
 };
 use super::publisher::{Publisher, Unsafe};
-use super::topology::Stand;
+use super::topology::Declared;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
 use crate::transport::{AsSent, DeadJob, Kept, LARGEST, Lane, Unsent, Verdict};
@@ -194,7 +194,7 @@ impl Client {
         }
         let looked = topology.look_at(queue, self.publisher.connection()).await;
         match looked.map_err(|error| outage(format!("the queue {name}"), error))? {
-            (Stand::Earlier | Stand::Otherwise(_), _) => Err(Outage::new(
+            (Declared::Earlier | Declared::Inequivalent(_), _) => Err(Outage::new(
                 Part::Transport,
                 format!(
                     "the queue {name} stands with the arguments of an earlier version, by which \

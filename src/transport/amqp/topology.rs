@@ -54,23 +54,23 @@ pub(super) struct Topology {
     prefix: String,
     exchanges: Vec<Exchange>,
     queues: Vec<Queue>,
-    /// That a queue stands with earlier arguments is said once.
-    told: Once,
+    /// That a queue stands with earlier arguments is logged once.
+    warned: Once,
 }
 
-/// How something stands at the broker.
+/// How an exchange or a queue is declared at the broker.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stand {
+pub(super) enum Declared {
     /// As it must.
-    Well,
+    Equivalent,
     /// With the arguments that an earlier version gave it.
     Earlier,
     /// With others; the broker's words.
-    Otherwise(String),
+    Inequivalent(String),
     /// Not at all.
     Missing,
     /// There, but this user may not see how; the broker's words.
-    Unseen(String),
+    AccessRefused(String),
 }
 
 /// What a queue holds, as the broker counts it.
@@ -80,7 +80,7 @@ pub(super) struct Held {
     pub(super) ready: u32,
     /// Consumers, and messages that were taken out to look at and not yet given back. With 0 here
     /// and 0 ready a quorum queue holds nothing (seen on 3.10, 4.0 and 4.3).
-    pub(super) hands: u32,
+    pub(super) consumers: u32,
 }
 
 /// Why the topology is not as it must be.
@@ -254,7 +254,7 @@ impl Topology {
             prefix: prefix.to_owned(),
             exchanges,
             queues,
-            told: Once::new(),
+            warned: Once::new(),
         }
     }
 
@@ -279,7 +279,7 @@ impl Topology {
             reopen(&mut channel, connection).await?;
             if result.as_ref().is_err_and(is_inequivalent)
                 && self
-                    .stands_as_earlier(queue, &mut channel, connection)
+                    .is_declared_as_earlier(queue, &mut channel, connection)
                     .await?
             {
                 earlier.push(queue.name.as_str());
@@ -290,7 +290,7 @@ impl Topology {
             note(result, &what, mode, false, ours, &mut wrong)?;
         }
         if !earlier.is_empty() {
-            self.told.call_once(|| {
+            self.warned.call_once(|| {
                 warn!(
                     queues = earlier.join(", "),
                     "these queues stand with the arguments of an earlier version and are used as \
@@ -319,7 +319,7 @@ impl Topology {
 
     /// Whether a queue stands with the arguments that an earlier version gave it. It is bound
     /// again then, unless a migration has just taken it out of its exchange.
-    async fn stands_as_earlier(
+    async fn is_declared_as_earlier(
         &self,
         queue: &Queue,
         channel: &mut Channel,
@@ -346,7 +346,7 @@ impl Topology {
     pub(super) async fn look(
         &self,
         connection: &Connection,
-    ) -> Result<Vec<(String, Stand, Option<Held>)>, lapin::Error> {
+    ) -> Result<Vec<(String, Declared, Option<Held>)>, lapin::Error> {
         let mut found = Vec::new();
         let mut channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
@@ -355,11 +355,15 @@ impl Topology {
                 result = exchange.ensure(&channel, false).await;
             }
             reopen(&mut channel, connection).await?;
-            found.push((format!("exchange {}", exchange.name), stand(result)?, None));
+            found.push((
+                format!("exchange {}", exchange.name),
+                declared(result)?,
+                None,
+            ));
         }
         for queue in &self.queues {
-            let (stand, held) = self.look_at(queue, connection).await?;
-            found.push((format!("queue {}", queue.name), stand, held));
+            let (declared, held) = self.look_at(queue, connection).await?;
+            found.push((format!("queue {}", queue.name), declared, held));
         }
         Ok(found)
     }
@@ -369,24 +373,24 @@ impl Topology {
         &self,
         queue: &Queue,
         connection: &Connection,
-    ) -> Result<(Stand, Option<Held>), lapin::Error> {
+    ) -> Result<(Declared, Option<Held>), lapin::Error> {
         let mut channel = connection.create_channel().await?;
         // Looked for first: to declare what is not there would make it.
         let held = match ask(&channel, &queue.name).await {
             Ok(held) => held,
-            Err(error) => return Ok((stand(Err(error))?, None)),
+            Err(error) => return Ok((declared(Err(error))?, None)),
         };
-        let mut stand = stand(queue.declare(&channel, &queue.arguments).await)?;
+        let mut found = declared(queue.declare(&channel, &queue.arguments).await)?;
         reopen(&mut channel, connection).await?;
-        if let (Stand::Otherwise(_), Some(earlier)) = (&stand, &queue.earlier)
+        if let (Declared::Inequivalent(_), Some(earlier)) = (&found, &queue.earlier)
             && queue.declare(&channel, earlier).await.is_ok()
         {
-            stand = Stand::Earlier;
+            found = Declared::Earlier;
         }
         if channel.status().connected() {
             channel.close(200, "OK".into()).await?;
         }
-        Ok((stand, Some(held)))
+        Ok((found, Some(held)))
     }
 
     /// The queues that hold what nobody works on, which a migration moves.
@@ -394,9 +398,9 @@ impl Topology {
         self.queues.iter().filter(|queue| queue.earlier.is_some())
     }
 
-    /// Whoever would be told of earlier arguments is about to mend them.
-    pub(super) fn is_told(&self) {
-        self.told.call_once(|| ());
+    /// Whoever would be warned of earlier arguments is about to mend them.
+    pub(super) fn mark_warned(&self) {
+        self.warned.call_once(|| ());
     }
 
     /// Where a migration keeps what is in a queue meanwhile.
@@ -454,7 +458,7 @@ impl Exchange {
 
 impl Queue {
     /// Whether the key of a message says why it is here, and not the queue.
-    pub(super) fn tells_by_key(&self) -> bool {
+    pub(super) fn keeps_routing_key(&self) -> bool {
         self.key.is_empty()
     }
 
@@ -539,23 +543,23 @@ pub(super) async fn ask(channel: &Channel, name: &str) -> Result<Held, lapin::Er
     let queue = asked.await?;
     Ok(Held {
         ready: queue.message_count(),
-        hands: queue.consumer_count(),
+        consumers: queue.consumer_count(),
     })
 }
 
 /// What the answer to a declaration says of what stands.
-fn stand(answer: Result<(), lapin::Error>) -> Result<Stand, lapin::Error> {
+fn declared(answer: Result<(), lapin::Error>) -> Result<Declared, lapin::Error> {
     let Err(error) = answer else {
-        return Ok(Stand::Well);
+        return Ok(Declared::Equivalent);
     };
     let ErrorKind::ProtocolError(refusal) = error.kind() else {
         return Err(error);
     };
     let said = refusal.get_message().as_str();
     match refusal.get_id() {
-        404 if is_missing(&error) => Ok(Stand::Missing),
-        403 => Ok(Stand::Unseen(said.to_owned())),
-        406 => Ok(Stand::Otherwise(said.to_owned())),
+        404 if is_missing(&error) => Ok(Declared::Missing),
+        403 => Ok(Declared::AccessRefused(said.to_owned())),
+        406 => Ok(Declared::Inequivalent(said.to_owned())),
         _ => Err(error),
     }
 }
