@@ -10,7 +10,7 @@
 //! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
 //! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
 //! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
-//! it is out for every job, which uses up none and shuts the gate until the part is back.
+//! it is out for every job, which uses up none and closes the gate until the part is back.
 
 mod gate;
 mod in_hand;
@@ -75,8 +75,8 @@ pub async fn run(
     road.store.measure();
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(intake.state(), road.progress.clone(), stuck, ready));
-    let keeper = Arc::clone(&road);
-    watchers.spawn(async move { keeper.gate.keep(|part| keeper.probe(part)).await });
+    let gatekeeper = Arc::clone(&road);
+    watchers.spawn(async move { gatekeeper.gate.reopen(|part| gatekeeper.probe(part)).await });
 
     let mut jobs = JoinSet::new();
     let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
@@ -138,8 +138,8 @@ async fn serve(
             }
             Some(ended) = jobs.join_next() => note_panic(ended),
             Ok(()) = gate.changed() => {
-                let shut = gate.borrow_and_update().clone();
-                intake.pause(shut.map(|shut| format!("{}: {}", shut.part, shut.why)));
+                let closed = gate.borrow_and_update().clone();
+                intake.pause(closed.map(|closed| format!("{}: {}", closed.part, closed.why)));
             }
             delivery = intake.next() => {
                 let Some(delivery) = delivery? else { return Ok(()) };
@@ -509,7 +509,7 @@ impl Road {
     ) -> Result<Outcome, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
-        if self.gate.shuts(outage, self.probe(outage.part)).await {
+        if self.gate.closes(outage, self.probe(outage.part)).await {
             warn!(attempt, error = %outage.chain(), "the job waits until that is back");
             delivery.postpone().await?;
             return Ok(Outcome::Waiting);
