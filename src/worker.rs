@@ -317,9 +317,9 @@ impl Road {
                         .increment(1);
                     info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
                 }
-                Ok(None) => info!("the job is given back: its session has ended before its turn came"),
+                Ok(None) => info!("the job is requeued: its session has ended before its turn came"),
                 Err(outage) => {
-                    warn!(error = %outage.chain(), "the job is given back: its end could not be told");
+                    warn!(error = %outage.chain(), "the job is requeued: its end could not be told");
                 }
             }
         }
@@ -561,7 +561,7 @@ impl Road {
     }
 
     /// Publishes an event. One that the broker would not take sends its job to wait outside,
-    /// however often: giving it straight back would spin, and what is done is done.
+    /// however often: requeueing it at once would spin, and what is done is done.
     async fn say(
         &self,
         delivery: Delivery,

@@ -1,6 +1,6 @@
 //! RabbitMQ: jobs in from two lanes, events out, and the dead queue.
 //!
-//! Takes the settings, gives deliveries. Never acknowledges, gives back or forgets a message but
+//! Takes the settings, gives deliveries. Never acknowledges, requeues or forgets a message but
 //! on the channel that it came by, and never takes anything but a plain confirm for a success. If
 //! we crash here, the broker sees the connections end and delivers again what was not
 //! acknowledged, counting it, so that a job that kills its workers ends in the dead queue.
@@ -30,7 +30,7 @@ use tracing::error;
 
 use self::broker::Broker;
 pub use self::client::Client;
-use self::handle::give_back;
+use self::handle::requeue;
 pub use self::handle::{Handle, Reply};
 pub use self::migrate::ResourceStatus;
 use self::session::Session;
@@ -161,7 +161,7 @@ impl Intake {
         self.pause.send_replace(why);
     }
 
-    /// Cancels the consumers and gives back what was not handed out. Deliveries that were stay
+    /// Cancels the consumers and requeues what was not handed out. Deliveries that were stay
     /// good.
     pub async fn stop(&mut self) {
         if std::mem::replace(&mut self.stopped, true) {
@@ -181,7 +181,7 @@ impl Intake {
             }
         }
         for acker in &held {
-            give_back(acker).await;
+            requeue(acker).await;
         }
     }
 

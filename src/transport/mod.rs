@@ -89,7 +89,7 @@ pub struct Unfit {
     pub dropped: Option<String>,
 }
 
-/// A job in hand, not yet acknowledged. Dropping it gives it back.
+/// A job in hand, not yet acknowledged. Dropping it requeues it.
 #[derive(Debug)]
 pub struct Delivery {
     /// The job's bytes, as sent.
@@ -228,7 +228,7 @@ impl Delivery {
         self.ack(Confirmed(None)).await
     }
 
-    /// Gives the job back untouched, for another worker.
+    /// Requeues the job untouched, for another worker.
     pub async fn release(self) {
         match self.handle {
             Handle::Amqp(handle) => handle.release().await,

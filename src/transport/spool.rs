@@ -3,7 +3,7 @@
 //! Takes jobs from a folder, gives events into another. Never lets go of a job before its end is
 //! safe on the disk: a job is always in exactly one of `jobs/`, `claimed/`, `retry/` and `dead/`
 //! (a moment in two of them, never in none). If we crash here, the kernel lets go of our lock, and
-//! the next worker finds our claims and gives them back.
+//! the next worker finds our claims and requeues them.
 //!
 //! ```text
 //! jobs/NAME.json                                     dropped in by the sender (written elsewhere, renamed in)
@@ -53,7 +53,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// How often dead workers and jobs that have become due are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long it may take to give back what is held when the intake closes: what it does not do in
+/// How long it may take to requeue what is held when the intake closes: what it does not do in
 /// this time the next worker does, and a service manager waits only so long.
 const CLOSE: Duration = Duration::from_secs(10);
 
@@ -69,7 +69,7 @@ pub struct Handle {
 
 /// The work of every function here is done where blocking is allowed, and to its end even when
 /// its caller goes away: the claim is shared with it, so that a delivery dropped meanwhile is
-/// given back only if that work did not settle it.
+/// requeued only if that work did not settle it.
 impl Handle {
     /// Writes the event, unless it is there.
     ///
@@ -123,9 +123,9 @@ impl Handle {
         self.run("postpone", Claim::postpone).await
     }
 
-    /// Gives the job back as it was.
+    /// Requeues the job as it was.
     pub async fn release(self) {
-        if let Err(outage) = self.run("give back", Claim::release).await {
+        if let Err(outage) = self.run("requeue", Claim::release).await {
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }
@@ -348,22 +348,22 @@ impl Intake {
         self.permit = None;
     }
 
-    /// Gives back every job that is still held, counted as a try.
+    /// Requeues every job that is still held, counted as a try.
     pub async fn close(mut self) {
         self.stop().await;
         let Intake { home, finder, .. } = self;
         let calls = home.calls.clone();
         let root = home.spool.root.clone();
-        let given_back = calls.within(CLOSE, move || {
+        let requeued = calls.within(CLOSE, move || {
             home.settle_loose();
-            // What could not be given back is said already, and is there for the next worker.
-            let (_, left) = home.give_back_all(&home.dir);
+            // What could not be requeued is logged already, and is there for the next worker.
+            let (_, left) = home.requeue_all(&home.dir);
             left.unwrap_or_else(|error| tracing::debug!(%error, "jobs are left"));
             drop((home, finder));
             Ok(())
         });
-        if let Err(error) = given_back.await {
-            let outage = disk::outage(Part::Transport, "give back the jobs in", &root, error);
+        if let Err(error) = requeued.await {
+            let outage = disk::outage(Part::Transport, "requeue the jobs in", &root, error);
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }

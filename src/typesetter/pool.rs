@@ -273,7 +273,7 @@ impl Slot {
         }
     }
 
-    /// Sets a report with this child, and once more with a fresh one when it is lost. Gives back
+    /// Sets a report with this child, and once more with a fresh one when it is lost. Returns
     /// the child that can have the next one.
     async fn serve(&self, mut child: Child, mut request: Request) -> Option<Child> {
         let mut lost = Vec::new();

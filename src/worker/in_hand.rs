@@ -1,6 +1,6 @@
 //! The jobs in hand: counted, waited for at the end, and whether more can come.
 //!
-//! Takes the tasks that jobs are, gives back what is not finished in time. Never waits longer than
+//! Takes the tasks that jobs are, requeues what is not finished in time. Never waits longer than
 //! it is told to. If we crash here, they all go back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +70,7 @@ impl Drop for InHand {
     }
 }
 
-/// Gives back what was not begun and waits for the jobs in hand; what is not finished in time goes
+/// Requeues what was not begun and waits for the jobs in hand; what is not finished in time goes
 /// back to the queue.
 pub(super) async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: Duration) {
     let finished = tokio::time::timeout(timeout, async {

@@ -534,7 +534,7 @@ impl Bench {
 
     async fn judge(mut self, mut queues: BTreeMap<String, Depth>, workers: u64) -> Outcome {
         let line = self.node.line().await;
-        // What the workers gave back, or a consumer that was none had held.
+        // What the workers requeued, or a consumer that was none had held.
         for queue in ON_THE_WAY {
             let depth = queues.entry(queue.to_owned()).or_default();
             depth.ready = depth

@@ -250,11 +250,11 @@ impl World {
             .into_iter()
             .partition(|(session, _)| *session == lost);
         self.held = held;
-        self.give_back(back);
+        self.requeue(back);
         self.workers[index].session = self.session();
     }
 
-    fn give_back(&mut self, messages: Vec<(u64, Message)>) {
+    fn requeue(&mut self, messages: Vec<(u64, Message)>) {
         for (_, message) in messages {
             self.queue.push(Message {
                 redelivered: true,
@@ -447,11 +447,11 @@ impl World {
         true
     }
 
-    /// A task that ends without an acknowledgement gives its message back.
+    /// A task that ends without an acknowledgement requeues its message.
     fn drop_task(&mut self, task: &Task) {
         if let Some(at) = self.position(task) {
             let back = vec![self.held.remove(at)];
-            self.give_back(back);
+            self.requeue(back);
         }
     }
 

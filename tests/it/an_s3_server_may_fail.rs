@@ -66,7 +66,7 @@ async fn a_put_whose_answer_never_comes_is_an_outage_and_the_next_attempt_finds_
     assert_outage(put(&store, "a", "one", "us").await, "a.pdf");
     assert!(
         started.elapsed() < Duration::from_secs(30),
-        "it is given back in time"
+        "it is requeued in time"
     );
     wire.harm(0, Harm::SwallowTheAnswer);
     let stored = put(&store, "a", "one", "us").await.unwrap();

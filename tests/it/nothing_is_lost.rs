@@ -273,7 +273,7 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
     deployment
         .until("the sleeper has found out", async |_| {
             let ready = ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200);
-            ready && sleeper.log().matches("the job is given back").count() == JOBS
+            ready && sleeper.log().matches("the job is requeued").count() == JOBS
         })
         .await;
     assert_eq!(sleeper.stop(), Some(0));

@@ -477,8 +477,8 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     }
     println!("{order:?}");
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 10);
-    let given_back: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
-    assert_eq!(order[..5], given_back, "they come back in their order");
+    let requeued: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
+    assert_eq!(order[..5], requeued, "they come back in their order");
     client.close().await;
     intake.close().await;
     bench.end().await;

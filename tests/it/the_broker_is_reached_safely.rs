@@ -294,7 +294,7 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
     intake.close().await;
 }
 
-/// Given back, it would come again at once, until the broker has had enough of it.
+/// Requeued, it would come again at once, until the broker has had enough of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
     let Some(node) = Node::new() else { return };

@@ -352,7 +352,7 @@ fn heard_once(deployment: &Deployment, arguments: &[&str]) -> Option<i32> {
     child.wait().expect("it ends").code()
 }
 
-/// Whether a job in the dead queue was taken out and given back, ever: the broker counts that.
+/// Whether a job in the dead queue was taken out and requeued, ever: the broker counts that.
 fn was_out(properties: &BasicProperties) -> bool {
     let headers = properties.headers().clone().unwrap_or_default();
     match headers.inner().get("x-delivery-count") {

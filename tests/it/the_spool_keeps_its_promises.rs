@@ -142,7 +142,7 @@ fn event(body: &[u8]) -> Event {
 }
 
 /// Drops a job, and waits until it has gone back.
-async fn give_back(spool: &Spool, delivery: Delivery) {
+async fn requeue(spool: &Spool, delivery: Delivery) {
     let held = spool.list("claimed").len();
     drop(delivery);
     let start = Instant::now();
@@ -346,7 +346,7 @@ async fn a_dropped_job_comes_again_and_says_so() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
-    give_back(&spool, next(&mut intake).await).await;
+    requeue(&spool, next(&mut intake).await).await;
     assert_eq!(spool.counts(), [0, 0, 1, 0]);
     let again = next(&mut intake).await;
     assert_eq!(
@@ -361,7 +361,7 @@ async fn a_job_dropped_every_time_ends_among_the_dead() {
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
     for _ in 0..10 {
-        give_back(&spool, next(&mut intake).await).await;
+        requeue(&spool, next(&mut intake).await).await;
         spool.hurry();
     }
     let dead = dead(&mut spool.client().await).await;
@@ -418,7 +418,7 @@ async fn a_retried_job_waits_on_the_disk_and_comes_with_its_attempt() {
             (now + wait - 2000..now + wait + 1).contains(&due),
             "{due} is not {wait} after {now}"
         );
-        // Another worker takes it over as it is, and one that gives it back changes nothing.
+        // Another worker takes it over as it is, and one that requeues it changes nothing.
         intake.close().await;
         intake = spool.intake(1).await;
         spool.hurry();
@@ -524,7 +524,7 @@ async fn a_next_given_up_halfway_loses_nothing() {
     assert_eq!(held.iter().map(text).collect::<BTreeSet<_>>().len(), 200);
     assert!(
         held.iter().all(|delivery| !delivery.redelivered),
-        "none was given back on the way"
+        "none was requeued on the way"
     );
     assert!(given_up > 50, "{given_up}");
 }
@@ -568,7 +568,7 @@ async fn a_closed_intake_holds_nothing() {
     if text(&late) != "two" {
         late = held;
     } else {
-        give_back(&spool, held).await;
+        requeue(&spool, held).await;
     }
     intake.close().await;
     assert_eq!(spool.counts(), [0, 0, 2, 0]);
@@ -913,7 +913,7 @@ async fn a_job_that_kills_ten_workers_ends_among_the_dead() {
         wait_until_it_holds(&mut out, 1);
         kill(child);
         if worker < 10 {
-            // The next one gives it back, and would wait longer each time.
+            // The next one requeues it, and would wait longer each time.
             spool.intake(1).await.close().await;
             assert_eq!(spool.counts(), [0, 0, 1, 0], "after {worker}");
             spool.hurry();

@@ -33,7 +33,7 @@ const CRASHED: &str = "crashed";
 /// The code and the event of a job that was sent to no lane.
 const UNROUTED: &str = "unrouted";
 
-/// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
+/// How many messages are requeued together. RabbitMQ has up to 32 on their way to a quorum queue
 /// at once, and puts more than that into a map, out of which they come in no order.
 const TOGETHER: usize = 16;
 
@@ -136,7 +136,7 @@ impl Client {
             };
             let mut message = message.delivery;
             let unfit = self.findings.take(channel.id(), message.delivery_tag);
-            // What is given back goes behind what was given back before. So after the end, too,
+            // What is requeued goes behind what was requeued before. So after the end, too,
             // the rest is taken out, to go back together and in order.
             let job = (!ended).then(|| match which {
                 Kept::Dead => self.dead_job(&mut message, unfit.as_ref()),
@@ -169,7 +169,7 @@ impl Client {
                 _ => kept.push(message.delivery_tag),
             }
         }
-        self.give_back(&channel, &queue, &kept).await?;
+        self.requeue(&channel, &queue, &kept).await?;
         answered(&what, channel.close(200, "OK".into())).await?;
         walked
     }
@@ -207,8 +207,8 @@ impl Client {
         }
     }
 
-    /// Gives messages back in their order, and waits until whoever looks next sees them again.
-    async fn give_back(
+    /// Requeues messages in their order, and waits until whoever looks next sees them again.
+    async fn requeue(
         &self,
         channel: &Channel,
         queue: &str,

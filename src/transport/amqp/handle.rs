@@ -219,7 +219,7 @@ impl Handle {
             .await
     }
 
-    /// Sends the job to wait, longer each time, on the same attempt. Below 4.3 giving it back
+    /// Sends the job to wait, longer each time, on the same attempt. Below 4.3 requeueing it
     /// would count towards the delivery limit; its copy in the retry queue begins anew.
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl Handle {
             .await
     }
 
-    /// Publishes a copy of the job, as often as the broker refuses it. Given back, the job would
+    /// Publishes a copy of the job, as often as the broker refuses it. Requeued, the job would
     /// come again at once, until its deliveries are used up and it is dead with nobody told. So
     /// it is held, and after a moment no more jobs are asked for.
     ///
@@ -307,9 +307,9 @@ impl Handle {
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Gives the job back untouched. From 4.3 that is not counted as a delivery; before it is.
+    /// Requeues the job untouched. From 4.3 that is not counted as a delivery; before it is.
     pub async fn release(self) {
-        give_back(&self.acker).await;
+        requeue(&self.acker).await;
     }
 
     /// Whether the job is still ours: when its session has ended the broker has it again.
@@ -345,8 +345,8 @@ impl Drop for Handle {
     }
 }
 
-/// Gives a delivery back, and waits until that is written.
-pub(super) async fn give_back(acker: &Acker) {
+/// Requeues a delivery, and waits until that is written.
+pub(super) async fn requeue(acker: &Acker) {
     let options = BasicNackOptions {
         requeue: true,
         multiple: false,
@@ -354,7 +354,7 @@ pub(super) async fn give_back(acker: &Acker) {
     match timeout(ANSWER, acker.nack(options)).await {
         Ok(Ok(true)) => {}
         // The channel has ended, and with it the broker has the job back already.
-        ended => debug!(?ended, "a job could not be given back by hand"),
+        ended => debug!(?ended, "a job could not be requeued by hand"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Publishing with confirms.
 //!
-//! Takes a message, gives back that it is safe. Never has two in flight on one channel, and never
+//! Takes a message, reports that it is safe. Never has two in flight on one channel, and never
 //! takes an unroutable or refused message, or a silence, for a success. If we crash here, the
 //! message may be safe or not, and whoever sent it sends it again.
 

@@ -333,6 +333,6 @@ fn say(states: &watch::Sender<State>, state: State) -> bool {
 }
 
 fn answer(stop: Stop, held: Vec<Acker>) {
-    // With nobody to give them back by hand, they go back when the channel is closed.
+    // With nobody to requeue them, the broker does when the channel is closed.
     drop(stop.send(held));
 }

@@ -1,6 +1,6 @@
 //! The exchanges and queues of RabbitMQ, in one table: what each is, and why.
 //!
-//! Takes a connection, gives back that everything stands, or a line for each thing that does not.
+//! Takes a connection, reports that everything stands, or a line for each thing that does not.
 //! Never changes or removes what stands: arguments of a queue cannot be changed, and what is in it
 //! may be the only copy. If we crash here, some of it exists already, and the next start declares
 //! the rest.
@@ -78,7 +78,7 @@ pub(super) enum Declared {
 pub(super) struct Held {
     /// Messages that nobody has taken.
     pub(super) ready: u32,
-    /// Consumers, and messages that were taken out to look at and not yet given back. With 0 here
+    /// Consumers, and messages that were taken out to look at and not yet requeued. With 0 here
     /// and 0 ready a quorum queue holds nothing (seen on 3.10, 4.0 and 4.3).
     pub(super) consumers: u32,
 }
@@ -184,7 +184,7 @@ impl Topology {
                 // The key of the dead queue, in place of the lane's.
                 ("x-dead-letter-routing-key", text("dead")),
                 // A job that kills its worker this often and once more is dead. Below 4.3 a
-                // job given back at a worker's end counts too, so it is not a low number
+                // job requeued at a worker's end counts too, so it is not a low number
                 // ("Quorum Queues", "Poison Message Handling").
                 ("x-delivery-limit", Argument::Number(10)),
                 ("x-max-length", Argument::Number(1_000_000)),
@@ -215,7 +215,7 @@ impl Topology {
                 key: String::new(),
             });
         }
-        // Looking at these gives messages back to them, which counts as a delivery below 4.3; from
+        // Looking at these requeues their messages, which counts as a delivery below 4.3; from
         // 4.0 the default limit is 20, after which a queue without a dead-letter exchange drops the
         // message. -1 (no limit) is refused by 3.10, so the limit is one that is never reached, the
         // same on every version. By reject-publish a length that a policy sets refuses the newest

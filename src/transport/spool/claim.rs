@@ -1,8 +1,8 @@
 //! Finding the jobs that wait, and holding one.
 //!
 //! Takes a [`Home`], gives a [`Claim`] on the job whose turn it is. Never lets go of one that was
-//! not settled without giving it back. If we crash here, the claim is in our folder, and the next
-//! worker gives it back.
+//! not settled without requeueing it. If we crash here, the claim is in our folder, and the next
+//! worker requeues it.
 
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -35,16 +35,16 @@ const SAID: usize = 1000;
 /// How many names of a folder are held in memory. The rest is found when these are handed out.
 const LISTING: usize = 10_000;
 
-/// A job in our folder. Dropping it gives it back, unless it was settled.
+/// A job in our folder. Dropping it requeues it, unless it was settled.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) home: Arc<Home>,
     pub(super) path: PathBuf,
     pub(super) ticket: Ticket,
-    /// Whether a worker has had it. Before that, giving it back is not a try.
+    /// Whether a worker has had it. Before that, requeueing it is not a try.
     handed_out: AtomicBool,
     settled: AtomicBool,
-    /// Whether the disk did not do what was asked: then giving it back is not a try either.
+    /// Whether the disk did not do what was asked: then requeueing it is not a try either.
     excused: AtomicBool,
 }
 

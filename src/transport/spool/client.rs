@@ -1,7 +1,7 @@
 //! The sender's and the operator's side of a spool: jobs in, and the dead.
 //!
 //! Takes jobs and verdicts, gives dead jobs. Never has a dead job in two places, so that none is
-//! taken for its own copy. If we crash here, whoever opens the spool next gives back what we held.
+//! taken for its own copy. If we crash here, whoever opens the spool next requeues what we held.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -222,7 +222,7 @@ impl Home {
 
     /// Moves a job that ended without a verdict back among those that wait, or, after too many
     /// times, among the dead.
-    pub(super) fn give_back(&self, path: &Path, ticket: &Ticket) -> io::Result<()> {
+    pub(super) fn requeue(&self, path: &Path, ticket: &Ticket) -> io::Result<()> {
         let tries = ticket.tries + 1;
         if tries >= MAX_TRIES {
             let message = format!(
@@ -320,14 +320,14 @@ impl Home {
         self.calls.begin(move || home.settle_loose());
     }
 
-    /// Gives back the jobs that nobody holds any more.
+    /// Requeues the jobs that nobody holds any more.
     pub(super) fn settle_loose(&self) {
         let mut left = Vec::new();
         // Each is taken by one thread, and no lock is held while the disk is asked.
         while let Some((path, ticket, back)) = self.take_loose() {
             let gone = match back {
                 Back::AsItWas => self.put_back(&path, ticket).map(|_| ()),
-                Back::Tried => self.give_back(&path, &ticket),
+                Back::Tried => self.requeue(&path, &ticket),
                 Back::Later => {
                     let due = unix_millis() + millis(retry_wait(1).1);
                     self.wait(&path, Ticket { due, ..ticket })
@@ -335,10 +335,10 @@ impl Home {
             };
             match gone {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    self.cannot("give back", &path, &error);
+                    self.cannot("requeue", &path, &error);
                     left.push(path);
                 }
-                // Where it is not found it was given back when the intake closed.
+                // Where it is not found it was requeued when the intake closed.
                 _ => {
                     self.unstuck(&path);
                     self.loose().remove(&path);
@@ -376,7 +376,7 @@ impl Home {
         self.stuck(path, "unsettled", &message);
     }
 
-    /// Gives back what dead workers held. One that cannot be taken over holds up no other.
+    /// Requeues what dead workers held. One that cannot be taken over holds up no other.
     ///
     /// # Errors
     /// The first of the folder itself. What a worker's folder or file met is said of that.
@@ -419,11 +419,11 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let (count, left) = self.give_back_all(dir);
+        let (count, left) = self.requeue_all(dir);
         if count > 0 {
             tracing::warn!(
                 count,
-                "gave back {count} jobs of a dead worker, {}",
+                "requeued {count} jobs of a dead worker, {}",
                 dir.display()
             );
         }
@@ -435,10 +435,10 @@ impl Home {
         fs::remove_dir(dir)
     }
 
-    /// Gives back every job in a worker's folder, and removes what was only half written. Counts
-    /// those given back; one that cannot be is said, and holds up no other. Beside them the first
+    /// Requeues every job in a worker's folder, and removes what was only half written. Counts
+    /// those requeued; one that cannot be is logged, and holds up no other. Beside them the first
     /// error.
-    pub(super) fn give_back_all(&self, dir: &Path) -> (usize, io::Result<()>) {
+    pub(super) fn requeue_all(&self, dir: &Path) -> (usize, io::Result<()>) {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             // Another worker took it over first.
@@ -450,8 +450,8 @@ impl Home {
         };
         let (mut count, mut first) = (0, Ok(()));
         for entry in entries {
-            match entry.and_then(|entry| self.give_back_entry(&entry)) {
-                Ok(given) => count += usize::from(given),
+            match entry.and_then(|entry| self.requeue_entry(&entry)) {
+                Ok(requeued) => count += usize::from(requeued),
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -459,26 +459,26 @@ impl Home {
     }
 
     /// Whether it was a job that went back.
-    fn give_back_entry(&self, entry: &fs::DirEntry) -> io::Result<bool> {
+    fn requeue_entry(&self, entry: &fs::DirEntry) -> io::Result<bool> {
         let (path, file) = (entry.path(), entry.file_name());
         if file == LOCK {
             return Ok(false);
         }
-        let given = if is_hidden(&file) {
+        let requeued = if is_hidden(&file) {
             remove(&path).map(|()| false)
         } else {
             let ticket = Ticket::parse(&file).unwrap_or_else(|| Ticket::fresh(&file, self.token()));
-            self.give_back(&path, &ticket).map(|()| true)
+            self.requeue(&path, &ticket).map(|()| true)
         };
-        match given {
-            Ok(given) => {
+        match requeued {
+            Ok(requeued) => {
                 self.unstuck(&path);
-                Ok(given)
+                Ok(requeued)
             }
             // Its owner settled it just now.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => {
-                self.cannot("give back", &path, &error);
+                self.cannot("requeue", &path, &error);
                 Err(error)
             }
         }

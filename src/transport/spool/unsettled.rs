@@ -1,4 +1,4 @@
-//! Files that cannot be settled: not read, not taken over, not given back.
+//! Files that cannot be settled: not read, not taken over, not requeued.
 //!
 //! Takes the file and what went wrong, gives one line in the log, a note among the dead that
 //! `banshi dead list` shows, and a number for the metrics. Never touches the file itself, and
