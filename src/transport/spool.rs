@@ -293,7 +293,7 @@ impl Intake {
             let retry = count(RETRY, |entry| {
                 Ok(Ticket::parse(&entry.file_name()).is_some())
             })?;
-            Ok(jobs + retry + home.count_loose())
+            Ok(jobs + retry + home.count_dropped())
         };
         blocking(&self.home, count).await
     }
@@ -355,7 +355,7 @@ impl Intake {
         let calls = home.calls.clone();
         let root = home.spool.root.clone();
         let requeued = calls.within(CLOSE, move || {
-            home.settle_loose();
+            home.requeue_dropped();
             // What could not be requeued is logged already, and is there for the next worker.
             let (_, left) = home.requeue_all(&home.dir);
             left.unwrap_or_else(|error| tracing::debug!(%error, "jobs are left"));

@@ -105,7 +105,7 @@ impl SessionState {
         SessionState::Probing { thorough, prefetch }
     }
 
-    /// At the begin of the next session. `doubted`: this one was refused something. `young`: it
+    /// At the begin of the next session. `refused`: this one was refused something. `young`: it
     /// ended so soon, with jobs in hand, that one of them may have been the reason.
     pub(super) fn after(self, refused: bool, young: bool) -> SessionState {
         let prefetch = if young {

@@ -52,7 +52,7 @@ impl Claim {
     /// The disk did not do what was asked: no more jobs come in until it does, and this one's end
     /// is not its own fault.
     pub(super) fn excuse(&self) {
-        self.home.doubt();
+        self.home.mark_unwritable();
         self.excused.store(true, Ordering::SeqCst);
     }
 
@@ -122,7 +122,7 @@ impl Drop for Claim {
             (true, true) => Back::Later,
             (true, false) => Back::Tried,
         };
-        self.home.let_go(&self.path, &self.ticket, back);
+        self.home.requeue_later(&self.path, &self.ticket, back);
     }
 }
 
@@ -193,7 +193,7 @@ impl Finder {
 
     /// Claims the next job.
     pub(super) fn next(&mut self) -> Result<Option<Found>, Outage> {
-        self.home.clear()?;
+        self.home.check_writable()?;
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.look()?;
             self.looked = Some(Instant::now());
@@ -223,7 +223,7 @@ impl Finder {
             let path = path.to_owned();
             move |error| disk::outage(Part::Transport, "list", &path, error)
         };
-        self.home.settle_loose();
+        self.home.requeue_dropped();
         self.home
             .sweep()
             .map_err(outage(&self.home.folder(CLAIMED)))?;
@@ -232,7 +232,7 @@ impl Finder {
             let entry = entry.map_err(outage(&retry))?;
             let file = entry.file_name();
             if let Some(ticket) = Ticket::parse(&file)
-                && !self.home.unsettled.shuns(&entry.path(), entry.ino())
+                && !self.home.unsettled.skips(&entry.path(), entry.ino())
             {
                 waiting.add((ticket, file));
             }
@@ -274,7 +274,7 @@ impl Finder {
 
     /// A job and its age, unless it is to be left alone.
     fn age(&self, entry: &DirEntry) -> io::Result<Option<(SystemTime, OsString)>> {
-        if self.home.unsettled.shuns(&entry.path(), entry.ino()) {
+        if self.home.unsettled.skips(&entry.path(), entry.ino()) {
             return Ok(None);
         }
         match entry.metadata().and_then(|metadata| metadata.modified()) {
@@ -361,7 +361,7 @@ impl Finder {
                 };
                 match back {
                     Ok(back) => unreadable(home, &back, &error),
-                    Err(_) => home.let_go(&path, &ticket, Back::AsItWas),
+                    Err(_) => home.requeue_later(&path, &ticket, Back::AsItWas),
                 }
                 Ok(None)
             }

@@ -89,18 +89,18 @@ pub(super) struct Home {
     owner: u32,
     count: AtomicU64,
     /// Whether something could not be written since it was last seen that it can.
-    doubted: AtomicBool,
+    unwritable: AtomicBool,
     /// Whether jobs can come in.
     pub(super) state: watch::Sender<State>,
     /// Jobs that nobody holds any more and that are still in our folder.
-    loose: Mutex<BTreeMap<PathBuf, Loose>>,
+    dropped: Mutex<BTreeMap<PathBuf, Dropped>>,
     pub(super) unsettled: Unsettled,
     _lock: File,
 }
 
 /// A job that goes back.
 #[derive(Debug)]
-struct Loose {
+struct Dropped {
     ticket: Ticket,
     back: Back,
     /// Whether a thread is at it.
@@ -144,9 +144,9 @@ impl Home {
             calls,
             owner,
             count: AtomicU64::new(0),
-            doubted: AtomicBool::new(false),
+            unwritable: AtomicBool::new(false),
             state: watch::Sender::new(State::Up),
-            loose: Mutex::default(),
+            dropped: Mutex::default(),
             unsettled: Unsettled::default(),
             _lock: lock,
         };
@@ -167,8 +167,8 @@ impl Home {
     }
 
     /// Something could not be written: no more jobs are to come in until it can.
-    pub(super) fn doubt(&self) {
-        self.doubted.store(true, Ordering::SeqCst);
+    pub(super) fn mark_unwritable(&self) {
+        self.unwritable.store(true, Ordering::SeqCst);
     }
 
     /// Says whether jobs can come in, and logs it when that is new.
@@ -190,15 +190,15 @@ impl Home {
 
     /// Finds out whether events can be written, if that is in doubt. A few bytes fit onto many a
     /// full disk, so it is done with many.
-    pub(super) fn clear(&self) -> Result<(), Outage> {
-        if !self.doubted.load(Ordering::SeqCst) {
+    pub(super) fn check_writable(&self) -> Result<(), Outage> {
+        if !self.unwritable.load(Ordering::SeqCst) {
             return Ok(());
         }
         let probe = self.folder(EVENTS).join(format!(".probe-{}", self.name));
         disk::put_new(&self.temp(), &probe, &vec![0; ROOM])
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|error| disk::outage(Part::Transport, "write files in", &probe, error))?;
-        self.doubted.store(false, Ordering::SeqCst);
+        self.unwritable.store(false, Ordering::SeqCst);
         Ok(())
     }
 
@@ -309,22 +309,22 @@ impl Home {
 
     /// Lets go of a job in our folder, which goes back: at once, on a thread that may hang, or at
     /// the latest when dead workers are looked for.
-    pub(super) fn let_go(self: &Arc<Home>, path: &Path, ticket: &Ticket, back: Back) {
-        let loose = Loose {
+    pub(super) fn requeue_later(self: &Arc<Home>, path: &Path, ticket: &Ticket, back: Back) {
+        let dropped = Dropped {
             ticket: ticket.clone(),
             back,
             taken: false,
         };
-        self.loose().insert(path.to_owned(), loose);
+        self.dropped().insert(path.to_owned(), dropped);
         let home = Arc::clone(self);
-        self.calls.begin(move || home.settle_loose());
+        self.calls.begin(move || home.requeue_dropped());
     }
 
     /// Requeues the jobs that nobody holds any more.
-    pub(super) fn settle_loose(&self) {
+    pub(super) fn requeue_dropped(&self) {
         let mut left = Vec::new();
         // Each is taken by one thread, and no lock is held while the disk is asked.
-        while let Some((path, ticket, back)) = self.take_loose() {
+        while let Some((path, ticket, back)) = self.take_dropped() {
             let gone = match back {
                 Back::AsItWas => self.put_back(&path, ticket).map(|_| ()),
                 Back::Tried => self.requeue(&path, &ticket),
@@ -341,32 +341,34 @@ impl Home {
                 // Where it is not found it was requeued when the intake closed.
                 _ => {
                     self.unstuck(&path);
-                    self.loose().remove(&path);
+                    self.dropped().remove(&path);
                 }
             }
         }
-        let mut loose = self.loose();
+        let mut dropped = self.dropped();
         for path in left {
-            loose.entry(path).and_modify(|loose| loose.taken = false);
+            dropped
+                .entry(path)
+                .and_modify(|dropped| dropped.taken = false);
         }
     }
 
-    fn take_loose(&self) -> Option<(PathBuf, Ticket, Back)> {
-        let mut loose = self.loose();
-        let (path, loose) = loose.iter_mut().find(|(_, loose)| !loose.taken)?;
-        loose.taken = true;
-        Some((path.clone(), loose.ticket.clone(), loose.back))
+    fn take_dropped(&self) -> Option<(PathBuf, Ticket, Back)> {
+        let mut dropped = self.dropped();
+        let (path, dropped) = dropped.iter_mut().find(|(_, dropped)| !dropped.taken)?;
+        dropped.taken = true;
+        Some((path.clone(), dropped.ticket.clone(), dropped.back))
     }
 
     /// How many jobs are on their way back.
-    pub(super) fn count_loose(&self) -> u64 {
-        let loose = self.loose();
-        let moving = loose.keys().filter(|path| !self.unsettled.holds(path));
+    pub(super) fn count_dropped(&self) -> u64 {
+        let dropped = self.dropped();
+        let moving = dropped.keys().filter(|path| !self.unsettled.holds(path));
         moving.count() as u64
     }
 
-    fn loose(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Loose>> {
-        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dropped(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Dropped>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers and says what could not be done to a file.
@@ -393,7 +395,7 @@ impl Home {
         if is_hidden(&name) || name == *self.name || !entry.file_type()?.is_dir() {
             return Ok(());
         }
-        match self.inherit(&path) {
+        match self.take_over(&path) {
             Ok(()) => self.unstuck(&path),
             // Another worker took it over first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -402,7 +404,7 @@ impl Home {
         Ok(())
     }
 
-    fn inherit(&self, dir: &Path) -> io::Result<()> {
+    fn take_over(&self, dir: &Path) -> io::Result<()> {
         let file = dir.join(LOCK);
         let mut options = File::options();
         let lock = options.read(true).write(true).create(true).truncate(false);

@@ -26,7 +26,7 @@ use crate::telemetry::metric;
 pub(super) const STUCK: &str = "stuck";
 
 /// How long a file that could not be settled is left alone.
-pub(super) const SHUN: Duration = Duration::from_secs(60);
+pub(super) const SKIPPED_FOR: Duration = Duration::from_secs(60);
 
 /// How many notes a worker keeps. What keeps more files from being settled is seen in these.
 const NOTES: usize = 1000;
@@ -68,9 +68,9 @@ impl Note {
 
 impl Unsettled {
     /// Whether a file is to be left alone for now.
-    pub(super) fn shuns(&self, path: &Path, inode: u64) -> bool {
+    pub(super) fn skips(&self, path: &Path, inode: u64) -> bool {
         let tried = self.lock().get(path).copied();
-        tried.is_some_and(|tried| tried.inode == inode && tried.at.elapsed() < SHUN)
+        tried.is_some_and(|tried| tried.inode == inode && tried.at.elapsed() < SKIPPED_FOR)
     }
 
     /// Whether a file could not be settled the last time.
