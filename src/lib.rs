@@ -42,7 +42,7 @@ pub mod typesetter;
 // 5: stored.
 pub mod store;
 
-// 6: said.
+// 6: published.
 pub mod event;
 
 // 7: in and out.

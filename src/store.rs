@@ -2,7 +2,8 @@
 //!
 //! Takes a PDF and what is known of its job, gives [`Stored`]. Never overwrites. The manifest is
 //! the commit point: if we crash before it is there, the job is done again and its PDF found to
-//! be the same; if we crash after it, the next delivery finds it and only says the event again.
+//! be the same; if we crash after it, the next delivery finds it, and only its event is published
+//! again.
 //!
 //! # Two workers with one job
 //!

@@ -4,8 +4,8 @@
 //! > the commit point → publish the event and wait for its confirm → acknowledge the job
 //!
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
-//! acknowledges what is not said, never says what is not stored. If we crash here, at any line,
-//! the job comes again: before the manifest the work is repeated, after it only the event is.
+//! acknowledges what is not published, never publishes what is not stored. If we crash here, at any
+//! line, the job comes again: before the manifest the work is repeated, after it only the event is.
 //!
 //! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
 //! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
@@ -118,7 +118,7 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     Ok((Arc::new(road), intake))
 }
 
-/// Takes jobs in and starts them on the road, until told to stop.
+/// Takes jobs in and starts them on the road, until it is to stop.
 async fn serve(
     intake: &mut Intake,
     road: &Arc<Road>,
@@ -204,9 +204,9 @@ impl From<Outage> for Stop {
 enum Outcome {
     /// Stored and announced.
     Completed,
-    /// Its own fault, told and kept in the dead queue.
+    /// Its own fault, published and kept in the dead queue.
     Rejected,
-    /// Something else's, until its attempts were used up; told and kept in the dead queue.
+    /// Something else's, until its attempts were used up; published and kept in the dead queue.
     Failed,
     /// Sent to wait outside, for another attempt or for what is out.
     Waiting,
@@ -319,7 +319,7 @@ impl Road {
                 }
                 Ok(None) => info!("the job is requeued: its session has ended before its turn came"),
                 Err(outage) => {
-                    warn!(error = %outage.chain(), "the job is requeued: its end could not be told");
+                    warn!(error = %outage.chain(), "the job is requeued: its end could not be published");
                 }
             }
         }
@@ -341,7 +341,7 @@ impl Road {
             .unwrap_or(Err(Stop::Late))
     }
 
-    /// Tells what was made of a job, and lets go of it. `None`: there is nothing left to let go of.
+    /// Publishes what was made of a job, and settles it. `None`: there is nothing left to settle.
     async fn settle(
         &self,
         delivery: Delivery,
@@ -393,7 +393,7 @@ impl Road {
         };
         match self.store.recall(&key, &content).await {
             Ok(Some(stored)) => {
-                info!("stored already, and not judged again: only the event is said again");
+                info!("stored already, and not judged again: only the event is published again");
                 Ok(Some(stored))
             }
             // Another job's: this one is rejected for what it is.
@@ -410,7 +410,7 @@ impl Road {
         if delivery.redelivered
             && let Some(stored) = recall().await?
         {
-            info!("stored already: only the event is said again");
+            info!("stored already: only the event is published again");
             return Ok(stored);
         }
         let place = self.lanes.enter(delivery.lane).await;
@@ -422,7 +422,7 @@ impl Road {
         if delivery.redelivered
             && let Some(stored) = recall().await?
         {
-            info!("stored meanwhile: only the event is said again");
+            info!("stored meanwhile: only the event is published again");
             return Ok(stored);
         }
         let started = Instant::now();
@@ -478,13 +478,13 @@ impl Road {
     }
 
     async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<Outcome, Outage> {
-        let Some((delivery, said)) = self
-            .say(delivery, &Event::completed(stored.manifest()))
+        let Some((delivery, confirmed)) = self
+            .publish(delivery, &Event::completed(stored.manifest()))
             .await?
         else {
             return Ok(Outcome::Waiting);
         };
-        delivery.ack(said).await?;
+        delivery.ack(confirmed).await?;
         Ok(Outcome::Completed)
     }
 
@@ -539,7 +539,7 @@ impl Road {
             .await
     }
 
-    /// Says what became of a job and keeps it in the dead queue, both safe before it is
+    /// Publishes what became of a job and dead-letters it, both safe before it is
     /// acknowledged.
     async fn dead_letter(
         &self,
@@ -548,30 +548,30 @@ impl Road {
         reason: &Reason,
         outcome: Outcome,
     ) -> Result<Outcome, Outage> {
-        let Some((delivery, said)) = self.say(delivery, event).await? else {
+        let Some((delivery, confirmed)) = self.publish(delivery, event).await? else {
             return Ok(Outcome::Waiting);
         };
         if delivery.unfit().is_some() {
-            delivery.dead_letter_original(said).await?;
+            delivery.dead_letter_original(confirmed).await?;
             return Ok(outcome);
         }
-        let dead_lettered = delivery.dead_letter(said, reason).await?;
+        let dead_lettered = delivery.dead_letter(confirmed, reason).await?;
         delivery.ack(dead_lettered).await?;
         Ok(outcome)
     }
 
     /// Publishes an event. One that the broker would not take sends its job to wait outside,
     /// however often: requeueing it at once would spin, and what is done is done.
-    async fn say(
+    async fn publish(
         &self,
         delivery: Delivery,
         event: &Event,
     ) -> Result<Option<(Delivery, crate::transport::Confirmed)>, Outage> {
         match delivery.publish(event).await {
-            Ok(said) => Ok(Some((delivery, said))),
+            Ok(confirmed) => Ok(Some((delivery, confirmed))),
             Err(outage) => {
                 counter!(metric::RETRIES, "part" => Part::Transport.as_str()).increment(1);
-                warn!(error = %outage.chain(), "the event could not be said; the job waits");
+                warn!(error = %outage.chain(), "the event could not be published; the job waits");
                 delivery.postpone().await?;
                 Ok(None)
             }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use output::tell;
+use output::print_stderr;
 
 use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
@@ -31,7 +31,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked is done, and told to whoever still listened.
+    /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
     /// banshi made.
@@ -39,7 +39,7 @@ pub enum Exit {
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
     /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
-    /// when it is full, or closed before a command that changes something had told all of it.
+    /// when it is full, or closed before a command that changes something had printed all of it.
     Environment = 3,
 }
 
@@ -421,11 +421,11 @@ pub fn run() -> ExitCode {
     };
     let mut log = settings.log.clone();
     if !matches!(cli.command, Command::Worker(_)) {
-        // What the other commands do is said by themselves.
+        // What the other commands do they print themselves.
         log.filter = "warn".to_owned();
     }
     if let Err(error) = telemetry::start_log(&log) {
-        tell(format_args!("banshi: {error}"));
+        print_stderr(format_args!("banshi: {error}"));
         return Exit::Environment.into();
     }
     let changes = cli.command.changes();
@@ -446,7 +446,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(exit) => exit,
         Err(Error::BrokenPipe) if changes => {
-            tell(
+            print_stderr(
                 "banshi: standard output was closed before all was done and told; what was not \
                  told of may be done or not",
             );
@@ -531,12 +531,12 @@ impl From<std::io::Error> for Error {
 fn fail(error: &Error) -> Exit {
     match error {
         Error::Config(error) => {
-            tell(format_args!("banshi: {error}"));
-            tell("The settings and their defaults: docs/configuration.md");
+            print_stderr(format_args!("banshi: {error}"));
+            print_stderr("The settings and their defaults: docs/configuration.md");
             Exit::Environment
         }
         Error::Usage(message) => {
-            tell(format_args!("banshi: {message}"));
+            print_stderr(format_args!("banshi: {message}"));
             Exit::Usage
         }
         Error::Rejected(rejection) => {
@@ -544,7 +544,7 @@ fn fail(error: &Error) -> Exit {
             Exit::JobAtFault
         }
         Error::Outage(outage) => {
-            tell(format_args!("banshi: {}", outage.chain()));
+            print_stderr(format_args!("banshi: {}", outage.chain()));
             Exit::Environment
         }
         Error::BrokenPipe => Exit::Done,
@@ -553,7 +553,7 @@ fn fail(error: &Error) -> Exit {
 
 fn print_problems(problems: &[Problem]) {
     for problem in problems {
-        tell(problem);
+        print_stderr(problem);
     }
 }
 

@@ -89,7 +89,7 @@ impl Intake {
         let (deliver, deliveries) = mpsc::channel(1);
         let (stops, stopping) = mpsc::channel(1);
         let (pause, paused) = watch::channel(None);
-        let (say, state) = watch::channel(State::Down(format!("connecting to {broker}")));
+        let (state_sender, state) = watch::channel(State::Down(format!("connecting to {broker}")));
         let current = Current::default();
         let supervisor = Supervisor {
             broker: Arc::clone(&broker),
@@ -97,7 +97,7 @@ impl Intake {
             deliver,
             stopping,
             paused,
-            state: say,
+            state: state_sender,
             current: current.clone(),
         };
         #[expect(

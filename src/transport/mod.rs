@@ -59,7 +59,7 @@ impl fmt::Display for Lane {
     }
 }
 
-/// Proof that an event, and with it whatever else had to be said, is safe with the broker or on
+/// Proof that an event, and with it whatever else had to be published, is safe with the broker or on
 /// the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy that
 /// `reply_to` asks for.
 #[derive(Debug)]
@@ -497,11 +497,11 @@ impl Client {
         self.settle_dead(judge, |_| ControlFlow::Continue(())).await
     }
 
-    /// The same, and tells of each job that was replayed or dropped, when that is done; the walk
-    /// ends when whoever was told wants no more.
+    /// The same, and calls `settled` for each job that was replayed or dropped; the walk
+    /// ends when that asks for it.
     ///
     /// # Errors
-    /// As [`Client::walk_dead`]; what was told of is done.
+    /// As [`Client::walk_dead`]; what `settled` was called for is done.
     pub async fn settle_dead(
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,

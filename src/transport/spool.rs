@@ -140,9 +140,9 @@ impl Handle {
         done.await.map_err(|error| {
             self.claim.excuse();
             if error.kind() == io::ErrorKind::TimedOut {
-                // Said here already: looking for jobs may wait for this very job to end.
+                // Set here already: looking for jobs may wait for this very job to end.
                 let home = &self.claim.home;
-                home.say(State::Down(silent(home).chain()));
+                home.set_state(State::Down(silent(home).chain()));
             }
             self.claim.outage(what, error)
         })
@@ -205,7 +205,7 @@ impl Intake {
     /// The next job: one that is due again, or else the oldest. Cancel safe.
     ///
     /// # Errors
-    /// When the process is stopping. Everything else is waited for, and said in the state.
+    /// When the process is stopping. Everything else is waited for, and is in the state.
     pub async fn next(&mut self) -> Result<Option<Delivery>, Outage> {
         while !self.stopped {
             self.resumed().await;
@@ -227,7 +227,7 @@ impl Intake {
             let found = match in_time {
                 Ok(found) => found,
                 Err(_) => {
-                    self.home.say(State::Down(silent(&self.home).chain()));
+                    self.home.set_state(State::Down(silent(&self.home).chain()));
                     // There is no other way to find out that it answers again.
                     let Some(search) = &mut self.search else {
                         continue;
@@ -238,14 +238,14 @@ impl Intake {
             self.search = None;
             match found {
                 Ok(Ok(found)) => {
-                    self.home.say(State::Up);
+                    self.home.set_state(State::Up);
                     match (found, self.permit.take()) {
                         (Some(found), Some(permit)) => return Ok(Some(found.hand_out(permit))),
                         _ => self.rest_until = tokio::time::Instant::now() + POLL,
                     }
                 }
                 Ok(Err(outage)) => {
-                    self.home.say(State::Down(outage.chain()));
+                    self.home.set_state(State::Down(outage.chain()));
                     self.rest_until = tokio::time::Instant::now() + LOOK;
                 }
                 Err(error) => return Err(stopping(error)),
@@ -260,7 +260,7 @@ impl Intake {
         let why = pause.borrow_and_update().clone();
         let Some(why) = why else { return };
         self.search = None;
-        self.home.say(State::Down(why));
+        self.home.set_state(State::Down(why));
         // The sender is ours, so that there is always an answer.
         drop(pause.wait_for(Option::is_none).await);
     }

@@ -3,7 +3,7 @@
 //! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
 //! look: both are made of one layout, which has passed every check. Never reads a clock, the
 //! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
-//! crash here, nothing has been stored or said: the child is gone, and the job is set again in
+//! crash here, nothing has been stored or published: the child is gone, and the job is set again in
 //! another.
 
 mod fit;

@@ -1,7 +1,7 @@
 //! The jobs in hand: counted, waited for at the end, and whether more can come.
 //!
 //! Takes the tasks that jobs are, requeues what is not finished in time. Never waits longer than
-//! it is told to. If we crash here, they all go back.
+//! its timeout. If we crash here, they all go back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -107,7 +107,7 @@ pub(super) async fn watch(
     ready: watch::Sender<State>,
 ) {
     let look = (bound / 4).min(LOOK);
-    let mut said = None;
+    let mut announced = None;
     loop {
         let now = state.borrow_and_update().clone();
         let unsettled = progress.unsettled();
@@ -119,10 +119,10 @@ pub(super) async fn watch(
             )),
             now => now,
         };
-        if said.as_ref() != Some(&now) {
-            say(&now);
+        if announced.as_ref() != Some(&now) {
+            announce(&now);
             ready.send_replace(now.clone());
-            said = Some(now);
+            announced = Some(now);
         }
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
@@ -131,7 +131,7 @@ pub(super) async fn watch(
     }
 }
 
-fn say(state: &State) {
+fn announce(state: &State) {
     gauge!(metric::CONNECTED).set(if *state == State::Up { 1.0 } else { 0.0 });
     match state {
         State::Up => {

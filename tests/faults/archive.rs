@@ -14,14 +14,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::judge::Said;
+use crate::judge::ReceivedEvent;
 use crate::node::{ANSWER, Line, Node, connect};
 use crate::shelf::Shelf;
 
 /// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
 /// that notes each event before it acknowledges it.
 pub struct Archive {
-    heard: Arc<Mutex<Vec<Said>>>,
+    heard: Arc<Mutex<Vec<ReceivedEvent>>>,
     deaf: watch::Sender<bool>,
     hearing: JoinHandle<()>,
 }
@@ -70,7 +70,7 @@ impl Archive {
         }
     }
 
-    pub fn heard(&self) -> Vec<Said> {
+    pub fn heard(&self) -> Vec<ReceivedEvent> {
         self.heard.lock().expect("it is whole").clone()
     }
 
@@ -84,7 +84,7 @@ impl Archive {
         let heard = self.heard.lock().expect("it is whole");
         heard
             .iter()
-            .filter_map(|said| event_id(&said.body))
+            .filter_map(|event| event_id(&event.body))
             .collect()
     }
 
@@ -100,7 +100,7 @@ impl Archive {
         heard
             .iter()
             .rev()
-            .any(|said| event_id(&said.body).as_deref() == Some(id))
+            .any(|event| event_id(&event.body).as_deref() == Some(id))
     }
 
     /// Hears nothing for a while; the queue fills.
@@ -118,7 +118,7 @@ async fn hear(
     url: String,
     queue: String,
     shelf: Shelf,
-    heard: Arc<Mutex<Vec<Said>>>,
+    heard: Arc<Mutex<Vec<ReceivedEvent>>>,
     mut deaf: watch::Receiver<bool>,
 ) {
     loop {
@@ -135,7 +135,7 @@ async fn hear(
     }
 }
 
-async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Said>>) {
+async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<ReceivedEvent>>) {
     let consuming = async {
         let limit = BasicQosOptions::default();
         line.channel.basic_qos(100, limit).await?;
@@ -157,14 +157,14 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Sa
     }
 }
 
-async fn note(body: &[u8], redelivered: bool, shelf: &Shelf, heard: &Mutex<Vec<Said>>) {
-    let stored_when_heard = shelf.holds_what_is_said(body).await;
+async fn note(body: &[u8], redelivered: bool, shelf: &Shelf, heard: &Mutex<Vec<ReceivedEvent>>) {
+    let stored_when_heard = shelf.holds_what_is_published(body).await;
     let mut heard = heard.lock().expect("it is whole");
-    // One that we had heard before our connection was cut is not said twice for that.
-    if redelivered && heard.iter().any(|said| said.body == body) {
+    // One that we had heard before our connection was cut is not counted twice for that.
+    if redelivered && heard.iter().any(|event| event.body == body) {
         return;
     }
-    heard.push(Said {
+    heard.push(ReceivedEvent {
         stored_when_heard,
         body: body.to_vec(),
     });

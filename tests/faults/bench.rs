@@ -564,7 +564,7 @@ impl Bench {
             .collect();
         let seen = Observation {
             sent: letters,
-            said: self.archive.heard(),
+            events: self.archive.heard(),
             store,
             rendered,
             dead: std::mem::take(&mut self.dead),

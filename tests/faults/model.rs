@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use crate::judge::{Dead, Ends, Object, Observation, Said, Sent, Verdict, Want, judge};
+use crate::judge::{Dead, Ends, Object, Observation, ReceivedEvent, Sent, Verdict, Want, judge};
 
 /// How the model is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ struct World {
     /// What a session holds unacknowledged.
     held: Vec<(u64, Message)>,
     dead: Vec<Job>,
-    said: Vec<Said>,
+    events: Vec<ReceivedEvent>,
     pdfs: BTreeMap<u8, Pdf>,
     manifests: BTreeMap<u8, Manifest>,
     workers: Vec<Worker>,
@@ -153,7 +153,7 @@ impl World {
             waiting: Vec::new(),
             held: Vec::new(),
             dead: Vec::new(),
-            said: Vec::new(),
+            events: Vec::new(),
             pdfs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             workers: Vec::new(),
@@ -300,16 +300,18 @@ impl World {
                     _ => Next::To(Step::PutPdf(pdf)),
                 }
             }
-            Step::StoreAfter(pdf, manifest) => match self.say_completed(index, task, manifest) {
-                true => Next::To(Step::PutPdf(pdf)),
-                false => Next::Over,
-            },
+            Step::StoreAfter(pdf, manifest) => {
+                match self.publish_completed(index, task, manifest) {
+                    true => Next::To(Step::PutPdf(pdf)),
+                    false => Next::Over,
+                }
+            }
             Step::PutPdf(pdf) => self.put_pdf(job, pdf),
             Step::PutManifest(pdf) => self.put_manifest(job, pdf),
             Step::Complete(manifest) => {
-                let said = self.flaw == Flaw::EventBeforeStore
-                    || self.say_completed(index, task, manifest);
-                if said {
+                let published = self.flaw == Flaw::EventBeforeStore
+                    || self.publish_completed(index, task, manifest);
+                if published {
                     Next::To(Step::Ack)
                 } else {
                     Next::Over
@@ -418,7 +420,7 @@ impl World {
         })
     }
 
-    fn say_completed(&mut self, index: usize, task: &Task, manifest: Manifest) -> bool {
+    fn publish_completed(&mut self, index: usize, task: &Task, manifest: Manifest) -> bool {
         let job = task.message.job;
         let event = json!({
             "id": format!("completed {} {}", job.id, job.content), "type": "report.completed",
@@ -476,7 +478,7 @@ impl World {
     fn hear(&mut self, event: &serde_json::Value) {
         let id = event["subject"].as_str().unwrap_or_default();
         let stored = self.manifests.keys().any(|key| subject_of(*key) == id);
-        self.said.push(Said {
+        self.events.push(ReceivedEvent {
             body: event.to_string().into_bytes(),
             stored_when_heard: stored || event["type"] != "report.completed",
         });
@@ -484,7 +486,7 @@ impl World {
 
     fn observation(&self) -> Observation {
         let mut seen = Observation {
-            said: self.said.clone(),
+            events: self.events.clone(),
             ..Observation::default()
         };
         for job in jobs() {

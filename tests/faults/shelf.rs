@@ -44,7 +44,7 @@ impl Shelf {
     }
 
     /// Whether the manifest that an event speaks of is there now.
-    pub async fn holds_what_is_said(&self, event: &[u8]) -> bool {
+    pub async fn holds_what_is_published(&self, event: &[u8]) -> bool {
         let Ok(event) = serde_json::from_slice::<Value>(event) else {
             return false;
         };

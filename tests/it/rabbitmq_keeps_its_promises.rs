@@ -302,14 +302,14 @@ async fn a_dead_lettered_job_keeps_its_body_and_properties() {
     bench.publish("urgent", b"not json", properties).await;
 
     let delivery = next(&mut intake).await;
-    let said = delivery.publish(&event("job-2")).await.unwrap();
+    let confirmed = delivery.publish(&event("job-2")).await.unwrap();
     let message = format!("{}。", "错".repeat(100));
     let reason = Reason {
         code: "E-JSON".to_owned(),
         message,
         event: "report.rejected",
     };
-    let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
     delivery.ack(dead_lettered).await.unwrap();
 
     let mut client = bench.client().await;
@@ -813,13 +813,13 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
     }
     for _ in 0..6 {
         let delivery = next(&mut intake).await;
-        let said = delivery.publish(&event("x")).await.unwrap();
+        let confirmed = delivery.publish(&event("x")).await.unwrap();
         let reason = Reason {
             code: "E-SCHEMA".to_owned(),
             message: "no".to_owned(),
             event: "report.rejected",
         };
-        let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+        let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
         delivery.ack(dead_lettered).await.unwrap();
     }
     let ids = |jobs: &[DeadJob]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
@@ -1022,7 +1022,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
             () = sleep(Duration::from_secs(60)) => panic!("stuck at {} of {JOBS}", done.len()),
         }
     }
-    println!("{JOBS} jobs, {faults} faults, {failed} ends that could not be told");
+    println!("{JOBS} jobs, {faults} faults, {failed} ends that could not be published");
     // One that was acknowledged in vain comes again.
     while let Ok(delivery) = timeout(Duration::from_secs(3), intake.next()).await {
         finish(delivery.unwrap().unwrap(), "again").await;
@@ -1031,7 +1031,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     for queue in ["jobs.urgent", "jobs.bulk", "dead"] {
         bench.ready_is(queue, 0).await;
     }
-    let mut said = BTreeSet::new();
+    let mut published = BTreeSet::new();
     let options = BasicGetOptions { no_ack: true };
     while let Some(got) = bench
         .channel
@@ -1039,14 +1039,14 @@ async fn every_job_ends(fault: u8, pause: Duration) {
         .await
         .unwrap()
     {
-        said.insert(
+        published.insert(
             text(&got.properties, "cloudEvents_subject")
                 .unwrap()
                 .to_owned(),
         );
     }
-    said.remove("again");
-    assert_eq!(said, done, "every job has its event");
+    published.remove("again");
+    assert_eq!(published, done, "every job has its event");
     bench.end().await;
 }
 
@@ -1069,13 +1069,13 @@ async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_mig
     let mut client = bench.client().await;
     client.send("job", b"no", Lane::Bulk).await.unwrap();
     let delivery = next(&mut intake).await;
-    let said = delivery.publish(&event("x")).await.unwrap();
+    let confirmed = delivery.publish(&event("x")).await.unwrap();
     let reason = Reason {
         code: "E-JSON".to_owned(),
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
     delivery.ack(dead_lettered).await.unwrap();
     bench.ready_is("dead", 1).await;
     client.close().await;

@@ -306,7 +306,7 @@ async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
         client.send(job, b"{}", Lane::Bulk).await.unwrap();
     }
     let (waits, dies) = (next(&mut intake).await, next(&mut intake).await);
-    let told = dies.publish(&event("dies")).await.unwrap();
+    let confirmed = dies.publish(&event("dies")).await.unwrap();
 
     node.ctl(&["set_permissions", "guest", ".*", "^none$", ".*"]);
     let waiting = tokio::spawn(waits.postpone());
@@ -316,7 +316,7 @@ async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
         event: "report.rejected",
     };
     let dying = tokio::spawn(async move {
-        dies.dead_letter(told, &reason)
+        dies.dead_letter(confirmed, &reason)
             .await
             .map(|dead_lettered| (dies, dead_lettered))
     });

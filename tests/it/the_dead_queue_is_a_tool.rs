@@ -484,13 +484,13 @@ async fn a_dead_queue_larger_than_memory_can_be_walked_over_the_spool() {
 
 async fn dead_letter_next(intake: &mut banshi::transport::Intake) {
     let delivery = next(intake).await;
-    let said = delivery.publish(&event("x")).await.unwrap();
+    let confirmed = delivery.publish(&event("x")).await.unwrap();
     let reason = Reason {
         code: "E-SCHEMA".to_owned(),
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let dead_lettered = delivery.dead_letter(said, &reason).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
     delivery.ack(dead_lettered).await.unwrap();
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Broker {
     pub(super) topology: Topology,
     /// How many channels are used to publish at most; fewer once the user's limit was reached.
     pub(super) channels: Arc<AtomicUsize>,
-    /// That a connection may have few channels is said once.
+    /// That a connection may have few channels is logged once.
     pub(super) few_channels: Once,
 }
 

@@ -74,7 +74,7 @@ impl Client {
         // What is in the dead queue may be larger than a job may be, and is to be seen all the same.
         let broker = Box::new(Broker::new(settings, LARGEST)?);
         let (connection, findings) = broker.connect("client").await?;
-        // Somebody waits for it: an alarm of the broker is said, not waited for.
+        // Somebody waits for it: an alarm of the broker is an error, not waited for.
         let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
         Ok(Client {
             broker,
@@ -174,7 +174,7 @@ impl Client {
         walked
     }
 
-    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is said.
+    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is logged.
     async fn can_be_walked(&self, kept: Kept) -> Result<(), Outage> {
         let topology = &self.broker.topology;
         let name = topology.name(kept.as_str());

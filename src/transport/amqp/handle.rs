@@ -250,7 +250,7 @@ impl Handle {
     }
 
     /// Publishes a copy of the job, as often as the broker refuses it. Requeued, the job would
-    /// come again at once, until its deliveries are used up and it is dead with nobody told. So
+    /// come again at once, until its deliveries are used up and it is dead with no event published. So
     /// it is held, and after a moment no more jobs are asked for.
     ///
     /// # Errors
@@ -333,7 +333,7 @@ impl Handle {
     }
 }
 
-/// A job that was dropped (its task panicked or was cut off, or its end could not be told) is
+/// A job that was dropped (its task panicked or was cut off, or its end could not be published) is
 /// rejected, which every version counts towards the delivery limit: it may be the job's doing.
 impl Drop for Handle {
     fn drop(&mut self) {

@@ -1,7 +1,7 @@
 //! The properties and headers of messages.
 //!
 //! Takes a job's, gives those of its copies. Never passes on what the broker wrote there, or what
-//! would end, reroute or refuse the copy. If we crash here, nothing has been said yet.
+//! would end, reroute or refuse the copy. If we crash here, nothing has been sent yet.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};

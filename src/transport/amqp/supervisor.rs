@@ -75,7 +75,7 @@ impl Supervisor {
                     };
                     session.end(why.as_str());
                     self.current.set(None);
-                    self.say(State::Down(why));
+                    self.set_state(State::Down(why));
                     let young = since.elapsed() < YOUNG && session.has_jobs();
                     session_state = session_state.after(session.was_refused(), young);
                     session.close().await;
@@ -84,7 +84,7 @@ impl Supervisor {
                     }
                 }
                 Err(Fault::Lasting(outage)) if !ever_up => {
-                    self.say(State::Down(plain(&outage)));
+                    self.set_state(State::Down(plain(&outage)));
                     // An intake that is gone wants no answer.
                     drop(self.deliver.send(Err(outage)).await);
                     return;
@@ -92,7 +92,7 @@ impl Supervisor {
                 Err(fault) => {
                     let lasting = matches!(fault, Fault::Lasting(_));
                     let why = plain(&Outage::from(fault));
-                    if self.say(State::Down(why.clone())) && lasting {
+                    if self.set_state(State::Down(why.clone())) && lasting {
                         error!(%why, "the broker needs somebody's hand; trying on");
                     }
                 }
@@ -153,13 +153,13 @@ impl Supervisor {
                 }
             }
             match &*session_state {
-                SessionState::Held { why, .. } => say(state, State::Down(why.clone())),
-                SessionState::Serving { .. } => say(state, State::Up),
-                // What was said before holds until the probe passes: why there was no session, or
+                SessionState::Held { why, .. } => set_state(state, State::Down(why.clone())),
+                SessionState::Serving { .. } => set_state(state, State::Up),
+                // The state before holds until the probe passes: why there was no session, or
                 // why it was held.
                 SessionState::Probing { .. } => probe_failure
                     .clone()
-                    .is_some_and(|why| say(state, State::Down(why))),
+                    .is_some_and(|why| set_state(state, State::Down(why))),
             };
             let trial = match &*session_state {
                 SessionState::Held { .. } => None,
@@ -255,7 +255,7 @@ impl Supervisor {
                 Received::Job(message) => {
                     if let Some(permit) = permit.take() {
                         let unfit = session.unfit(channel, &message);
-                        let unfit = unfit.map(|unfit| unfit.told(broker.body));
+                        let unfit = unfit.map(|unfit| unfit.for_delivery(broker.body));
                         permit.send(Ok(delivery(shared, session, lane, *message, unfit)));
                     }
                 }
@@ -289,7 +289,7 @@ impl Supervisor {
                 debug!("a consumer's end was not answered");
             }
         }
-        self.say(State::Down(STOPPED.to_owned()));
+        self.set_state(State::Down(STOPPED.to_owned()));
         if let Some(stop) = stop {
             answer(stop, held);
             loop {
@@ -312,19 +312,19 @@ impl Supervisor {
 
     /// The end without a session.
     fn finish(self, stop: Option<Stop>) {
-        self.say(State::Down(STOPPED.to_owned()));
+        self.set_state(State::Down(STOPPED.to_owned()));
         if let Some(stop) = stop {
             answer(stop, Vec::new());
         }
     }
 
-    fn say(&self, state: State) -> bool {
-        say(&self.state, state)
+    fn set_state(&self, state: State) -> bool {
+        set_state(&self.state, state)
     }
 }
 
-/// Says a state, if it is another one than before.
-fn say(states: &watch::Sender<State>, state: State) -> bool {
+/// Publishes a state, if it is another one than before.
+fn set_state(states: &watch::Sender<State>, state: State) -> bool {
     states.send_if_modified(|before| {
         let other = *before != state;
         *before = state;

@@ -29,8 +29,8 @@ use crate::transport::{self, Delivery, Lane, retry_wait};
 /// How long a file whose name ends otherwise than a job's may be one that is still being written.
 const WRITTEN: Duration = Duration::from_secs(60);
 
-/// How many files that are no jobs are remembered as said.
-const SAID: usize = 1000;
+/// How many files that are no jobs are remembered as logged.
+const LOGGED: usize = 1000;
 
 /// How many names of a folder are held in memory. The rest is found when these are handed out.
 const LISTING: usize = 10_000;
@@ -176,7 +176,7 @@ pub(super) struct Finder {
     jobs: VecDeque<OsString>,
     /// When dead workers and `retry/` were last looked at.
     looked: Option<Instant>,
-    /// Files among the jobs that are none, as far as they were said.
+    /// Files among the jobs that are none, as far as they were logged.
     ignored: BTreeSet<OsString>,
 }
 
@@ -264,7 +264,7 @@ impl Finder {
                 Err(error) => first = first.and(Err(error)),
             }
         }
-        self.say_ignored(ignored);
+        self.log_ignored(ignored);
         let oldest = oldest.sorted();
         if oldest.is_empty() {
             first.map_err(outage)?;
@@ -285,17 +285,17 @@ impl Finder {
         }
     }
 
-    /// Says of each file once that it is not taken, and what to do.
-    fn say_ignored(&mut self, ignored: Ignored) {
+    /// Logs of each file once that it is not taken, and what to do.
+    fn log_ignored(&mut self, ignored: Ignored) {
         gauge!(metric::SPOOL_IGNORED).set(ignored.count as f64);
         let jobs = self.home.folder(JOBS);
-        for (file, fix) in &ignored.said {
+        for (file, fix) in &ignored.logged {
             if !self.ignored.contains(file) {
                 let path = jobs.join(file);
                 tracing::warn!(file = %path.display(), "{} is not taken: {fix}", path.display());
             }
         }
-        self.ignored = ignored.said.into_iter().map(|(file, _)| file).collect();
+        self.ignored = ignored.logged.into_iter().map(|(file, _)| file).collect();
     }
 
     /// Moves a job into our folder and reads it. `None` when another worker was faster, or the
@@ -385,7 +385,7 @@ fn unreadable(home: &Home, path: &Path, error: &io::Error) {
 #[derive(Default)]
 struct Ignored {
     count: usize,
-    said: Vec<(OsString, &'static str)>,
+    logged: Vec<(OsString, &'static str)>,
 }
 
 impl Ignored {
@@ -402,8 +402,8 @@ impl Ignored {
             _ if is_being_written(entry) => return,
             _ => "its name does not end in .json; rename it if it is a job, or move it elsewhere",
         };
-        if self.said.len() < SAID {
-            self.said.push((file, fix));
+        if self.logged.len() < LOGGED {
+            self.logged.push((file, fix));
         }
     }
 }

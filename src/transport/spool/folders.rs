@@ -171,8 +171,8 @@ impl Home {
         self.unwritable.store(true, Ordering::SeqCst);
     }
 
-    /// Says whether jobs can come in, and logs it when that is new.
-    pub(super) fn say(&self, state: State) {
+    /// Sets whether jobs can come in, and logs it when that is new.
+    pub(super) fn set_state(&self, state: State) {
         self.state.send_if_modified(|old| {
             let new = *old != state;
             if new {
@@ -371,7 +371,7 @@ impl Home {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers and says what could not be done to a file.
+    /// Remembers and logs what could not be done to a file.
     pub(super) fn cannot(&self, what: &str, path: &Path, error: &io::Error) {
         let fix = disk::fix(error.kind());
         let message = format!("cannot {what} {}: {error}; {fix}", path.display());
@@ -381,7 +381,7 @@ impl Home {
     /// Requeues what dead workers held. One that cannot be taken over holds up no other.
     ///
     /// # Errors
-    /// The first of the folder itself. What a worker's folder or file met is said of that.
+    /// The first of the folder itself. What a worker's folder or file met is logged of that.
     pub(super) fn sweep(&self) -> io::Result<()> {
         let mut first = Ok(());
         for entry in fs::read_dir(self.folder(CLAIMED))? {
@@ -430,7 +430,7 @@ impl Home {
             );
         }
         if left.is_err() {
-            // The folder stays for what is left in it, of which each was said.
+            // The folder stays for what is left in it, of which each was logged.
             return Ok(());
         }
         remove(&file)?;

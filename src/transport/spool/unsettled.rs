@@ -89,7 +89,7 @@ impl Unsettled {
 }
 
 impl Home {
-    /// Remembers that a file could not be settled, and says so if that is new.
+    /// Remembers that a file could not be settled, and logs it if that is new.
     pub(super) fn stuck(&self, path: &Path, code: &str, message: &str) {
         // One that has gone meanwhile was settled by another worker.
         let Ok(file) = fs::symlink_metadata(path) else {
@@ -136,7 +136,7 @@ impl Home {
         self.folder(DEAD).join(format!("{NOTE}{digest}.json"))
     }
 
-    /// Forgets what was said of a file: it is settled, or has gone.
+    /// Forgets what was noted of a file: it is settled, or has gone.
     pub(super) fn unstuck(&self, path: &Path) {
         if self.unsettled.lock().remove(path).is_some() {
             self.remove_note(path);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Stage;
 use crate::bench::Outcome;
-use crate::judge::{Dead, Depth, Observation, Said, judge};
+use crate::judge::{Dead, Depth, Observation, ReceivedEvent, judge};
 use crate::letters::{Letter, mixed};
 use crate::process::Worker;
 use crate::shelf::Shelf;
@@ -65,13 +65,13 @@ impl Spool {
         Shelf::Folder(self.path("store"))
     }
 
-    async fn events(&self) -> Vec<Said> {
+    async fn events(&self) -> Vec<ReceivedEvent> {
         let mut events = Vec::new();
         for path in files(&self.path("spool/events")) {
             if path.extension().is_some_and(|end| end == "json") {
                 let body = std::fs::read(path).expect("an event");
-                let stored_when_heard = self.shelf().holds_what_is_said(&body).await;
-                events.push(Said {
+                let stored_when_heard = self.shelf().holds_what_is_published(&body).await;
+                events.push(ReceivedEvent {
                     body,
                     stored_when_heard,
                 });
@@ -155,7 +155,7 @@ pub async fn raced(stage: Stage) -> Outcome {
     exits.push(swept.leave().await);
     let seen = Observation {
         sent: letters.iter().map(|letter| letter.sent.clone()).collect(),
-        said: spool.events().await,
+        events: spool.events().await,
         store: spool.shelf().list().await,
         dead: spool.dead(),
         queues: spool.on_the_way(),

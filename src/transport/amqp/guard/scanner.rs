@@ -475,7 +475,7 @@ impl Scanner {
             return Ok(());
         }
         self.write();
-        tell(content, found);
+        report(content, found);
         Ok(())
     }
 
@@ -498,7 +498,7 @@ impl Scanner {
                 let channel = content.channel;
                 let place = self.contents.iter().position(|it| it.channel == channel);
                 if let Some(place) = place {
-                    tell(self.contents.swap_remove(place), found);
+                    report(self.contents.swap_remove(place), found);
                 }
             }
             // However long it takes, the library hears that the broker is alive.
@@ -508,8 +508,8 @@ impl Scanner {
     }
 }
 
-/// Tells of a message, if there is anything to be told.
-fn tell(content: Content, found: &mut impl FnMut(Found)) {
+/// Reports a message, if there is anything wrong with it.
+fn report(content: Content, found: &mut impl FnMut(Found)) {
     if let Content {
         channel,
         tag: Some(tag),
