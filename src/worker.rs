@@ -13,7 +13,7 @@
 //! it is out for every job, which uses up none and closes the gate until the part is back.
 
 mod gate;
-mod in_hand;
+mod in_flight;
 mod lanes;
 
 use std::future::Future;
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use self::gate::Gate;
-use self::in_hand::{Progress, drain, note_panic, watch};
+use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
 use crate::config::Settings;
 use crate::event::{self, Event};
@@ -55,7 +55,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Outage> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let (road, mut intake) = tokio::select! {
+    let (pipeline, mut intake) = tokio::select! {
         biased;
         () = &mut shutdown => {
             info!("stopped before it was ready");
@@ -72,22 +72,27 @@ pub async fn run(
     });
     let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
-    road.store.measure();
+    pipeline.store.measure();
     let stuck = Duration::from_secs(settings.worker.stuck);
-    watchers.spawn(watch(intake.state(), road.progress.clone(), stuck, ready));
-    let gatekeeper = Arc::clone(&road);
-    watchers.spawn(async move { gatekeeper.gate.reopen(|part| gatekeeper.probe(part)).await });
+    watchers.spawn(watch(
+        intake.state(),
+        pipeline.progress.clone(),
+        stuck,
+        ready,
+    ));
+    let reopener = Arc::clone(&pipeline);
+    watchers.spawn(async move { reopener.gate.reopen(|part| reopener.probe(part)).await });
 
     let mut jobs = JoinSet::new();
-    let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
+    let served = serve(&mut intake, &pipeline, &mut jobs, until_idle, shutdown).await;
 
     // From here on the connection ends because we end it.
     watchers.shutdown().await;
     let timeout = Duration::from_secs(settings.worker.drain_timeout);
     drain(&mut intake, &mut jobs, timeout).await;
     intake.close().await;
-    if let Some(road) = Arc::into_inner(road) {
-        road.pool.close().await;
+    if let Some(pipeline) = Arc::into_inner(pipeline) {
+        pipeline.pool.close().await;
     }
     drop(stop_admin);
     admin_port.shutdown().await;
@@ -96,7 +101,7 @@ pub async fn run(
 }
 
 /// Sees that everything is there, and asks for the first jobs.
-async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
+async fn start(settings: &Settings) -> Result<(Arc<Pipeline>, Intake), Outage> {
     info!(queue = %settings.queue.prefix, store = %settings.store.url, "starting");
     let typesetters = settings.render.typesetters();
     // A spool has one lane.
@@ -110,23 +115,23 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     };
     let store = Store::open(&settings.store)?;
     store.ready().await?;
-    let road = Road::new(settings, store, typesetters, reserved).await?;
+    let pipeline = Pipeline::new(settings, store, typesetters, reserved).await?;
     let intake = Intake::open_within(&settings.queue, prefetch, settings.limits.job_bytes).await?;
     // A broker that is out is waited for: no reason for a service manager to start us again.
     telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
-    Ok((Arc::new(road), intake))
+    Ok((Arc::new(pipeline), intake))
 }
 
-/// Takes jobs in and starts them on the road, until it is to stop.
+/// Takes jobs in and starts them in the pipeline, until it is to stop.
 async fn serve(
     intake: &mut Intake,
-    road: &Arc<Road>,
+    pipeline: &Arc<Pipeline>,
     jobs: &mut JoinSet<()>,
     until_idle: bool,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Outage> {
-    let mut gate = road.gate.state();
+    let mut gate = pipeline.gate.state();
     let mut idle = 0;
     loop {
         tokio::select! {
@@ -144,8 +149,8 @@ async fn serve(
             delivery = intake.next() => {
                 let Some(delivery) = delivery? else { return Ok(()) };
                 idle = 0;
-                let road = Arc::clone(road);
-                jobs.spawn(async move { road.walk(delivery).await });
+                let pipeline = Arc::clone(pipeline);
+                jobs.spawn(async move { pipeline.process(delivery).await });
             }
             () = tokio::time::sleep(IDLE_POLL), if until_idle && jobs.is_empty() => {
                 // Twice in a row, because a job may be on its way to us when it is counted. An
@@ -161,8 +166,8 @@ async fn serve(
     }
 }
 
-/// What a job meets on its way.
-struct Road {
+/// What a job passes through, from its delivery to its acknowledgement.
+struct Pipeline {
     settings: Settings,
     editions: Editions,
     templates: Vec<TemplateFacts>,
@@ -223,13 +228,13 @@ impl Outcome {
     }
 }
 
-impl Road {
+impl Pipeline {
     async fn new(
         settings: &Settings,
         store: Store,
         typesetters: usize,
         reserved: usize,
-    ) -> Result<Road, Outage> {
+    ) -> Result<Pipeline, Outage> {
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
         let editions = templates.forms()?;
@@ -246,7 +251,7 @@ impl Road {
         let mut settings = settings.clone();
         settings.render.threads = typesetters + reserved;
         let pool = Pool::start(&settings, Program::this()?).await?;
-        Ok(Road {
+        Ok(Pipeline {
             settings,
             editions,
             templates,
@@ -273,9 +278,9 @@ impl Road {
     }
 
     /// One job, from its delivery to its acknowledgement.
-    async fn walk(&self, delivery: Delivery) {
+    async fn process(&self, delivery: Delivery) {
         let started = Instant::now();
-        let in_hand = self.progress.enter();
+        let in_flight = self.progress.enter();
         let lane = delivery.lane;
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
@@ -311,7 +316,7 @@ impl Road {
             };
             match self.settle(delivery, &identity, made).await {
                 Ok(Some(outcome)) => {
-                    in_hand.settled();
+                    in_flight.settled();
                     let outcome = outcome.as_str();
                     counter!(metric::JOBS, "lane" => lane.as_str(), "outcome" => outcome)
                         .increment(1);
@@ -413,7 +418,7 @@ impl Road {
             info!("stored already: only the event is published again");
             return Ok(stored);
         }
-        let place = self.lanes.enter(delivery.lane).await;
+        let permit = self.lanes.enter(delivery.lane).await;
         self.gate.pass()?;
         if !delivery.is_live() {
             return Err(Stop::Gone);
@@ -427,7 +432,7 @@ impl Road {
         }
         let started = Instant::now();
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
-        drop(place);
+        drop(permit);
         histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
         let started = Instant::now();
         let stored = self

@@ -75,7 +75,7 @@ struct Message {
     serial: u64,
 }
 
-/// Where a task is on its road.
+/// Where a task is in the pipeline.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Recall,

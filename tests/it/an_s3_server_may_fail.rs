@@ -435,7 +435,7 @@ async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() 
     assert_stored_once(&place, &again, "a", "one").await;
 }
 
-// --- The whole road ------------------------------------------------------------------------------
+// --- The whole pipeline --------------------------------------------------------------------------
 
 #[tokio::test]
 async fn a_job_ends_in_a_bucket_once_however_often_it_comes() {

@@ -28,14 +28,14 @@ impl Progress {
     }
 
     /// A job was taken in.
-    pub(super) fn enter(&self) -> InHand {
+    pub(super) fn enter(&self) -> InFlight {
         gauge!(metric::INFLIGHT).increment(1.0);
         let mut now = self.lock();
         if now.0 == 0 {
             now.1 = Instant::now();
         }
         now.0 += 1;
-        InHand(self.clone())
+        InFlight(self.clone())
     }
 
     /// How long no job was settled while jobs were in hand.
@@ -54,16 +54,16 @@ impl Progress {
 
 /// A job in hand, counted for as long as this is.
 #[derive(Debug)]
-pub(super) struct InHand(Progress);
+pub(super) struct InFlight(Progress);
 
-impl InHand {
+impl InFlight {
     /// The job was settled.
     pub(super) fn settled(&self) {
         self.0.lock().1 = Instant::now();
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!(metric::INFLIGHT).decrement(1.0);
         self.0.lock().0 -= 1;
@@ -89,7 +89,7 @@ pub(super) async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: 
     }
 }
 
-/// A panic on the road is our bug. Its job went back to the queue when its delivery was dropped.
+/// A panic in the pipeline is our bug. Its job went back to the queue when its delivery was dropped.
 pub(super) fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
