@@ -20,7 +20,7 @@ use super::properties::{
     DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours,
     persistent, short, text,
 };
-use super::publisher::{Publisher, Unsafe};
+use super::publisher::{PublishError, Publisher};
 use super::topology::Declared;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
@@ -372,8 +372,8 @@ impl Client {
 
 /// A message that the broker will never take: it closes the channel with 406, as for one over
 /// `max_message_size` (16 MiB by default from RabbitMQ 4.0 on), and says why.
-fn unacceptable(failure: &Unsafe, bytes: usize) -> Option<Unsent> {
-    let Unsafe::Refused(Outage { source, .. }) = failure else {
+fn unacceptable(failure: &PublishError, bytes: usize) -> Option<Unsent> {
+    let PublishError::Refused(Outage { source, .. }) = failure else {
         return None;
     };
     let said = source.as_ref()?.to_string();

@@ -23,7 +23,7 @@ use super::properties::{
     ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut,
     header, number, persistent, put, short, text,
 };
-use super::publisher::Unsafe;
+use super::publisher::PublishError;
 use super::session::Session;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
@@ -80,7 +80,10 @@ impl Reply {
             body,
             properties,
         } = self;
-        let offered = timeout(REPLY, session.offer(&exchange, &key, &body, properties));
+        let offered = timeout(
+            REPLY,
+            session.publish_best_effort(&exchange, &key, &body, properties),
+        );
         let error = match offered.await {
             Ok(Ok(())) => return,
             Ok(Err(outage)) => outage.chain(),
@@ -130,10 +133,11 @@ impl Handle {
         let (key, body) = (&event.routing_key, &event.body);
         if self.unfit.is_some() {
             // It cannot be sent to wait outside: no copy can be made of it.
-            self.insist(&exchange, key, body, properties.clone())
+            self.publish_until_taken(&exchange, key, body, properties.clone())
                 .await?;
         } else {
-            self.put(&exchange, key, body, properties.clone()).await?;
+            self.publish_or_repair(&exchange, key, body, properties.clone())
+                .await?;
         }
         let reply = |reply_to: &String| Reply {
             session: Arc::clone(&self.session),
@@ -161,7 +165,7 @@ impl Handle {
         put(&mut headers, DEAD_LETTERED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
-        self.insist(&self.name("dlx"), "dead", &delivery.body, properties)
+        self.publish_until_taken(&self.name("dlx"), "dead", &delivery.body, properties)
             .await
     }
 
@@ -245,7 +249,7 @@ impl Handle {
         let properties = properties.with_headers(headers);
         // The lane's key stays with the message, and brings it back to its lane.
         let key = delivery.lane.as_str();
-        self.insist(&exchange, key, &delivery.body, properties)
+        self.publish_until_taken(&exchange, key, &delivery.body, properties)
             .await
     }
 
@@ -255,7 +259,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the session has ended, and with it the delivery.
-    async fn insist(
+    async fn publish_until_taken(
         &self,
         exchange: &str,
         key: &str,
@@ -266,7 +270,10 @@ impl Handle {
         let mut tries = 0;
         let mut hold = None;
         loop {
-            let outage = match self.put(exchange, key, body, properties.clone()).await {
+            let outage = match self
+                .publish_or_repair(exchange, key, body, properties.clone())
+                .await
+            {
                 Err(outage) if self.session.is_up() => outage,
                 ended => return ended,
             };
@@ -287,7 +294,7 @@ impl Handle {
 
     /// Publishes to an exchange that a job's end needs. One that is missing, or without its queue,
     /// is declared again, where that is ours to do.
-    async fn put(
+    async fn publish_or_repair(
         &self,
         exchange: &str,
         key: &str,
@@ -299,7 +306,7 @@ impl Handle {
             .publish(exchange, key, body, properties.clone())
             .await;
         let failure = match sent {
-            Err(Unsafe::Missing(_)) if session.repair(&self.broker).await => {
+            Err(PublishError::Missing(_)) if session.repair(&self.broker).await => {
                 session.publish(exchange, key, body, properties).await.err()
             }
             sent => sent.err(),

@@ -22,7 +22,7 @@ use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
 use super::lane::LaneConsumer;
 use super::properties::short;
-use super::publisher::{Publisher, Unsafe};
+use super::publisher::{PublishError, Publisher};
 use super::session_state::SessionState;
 use crate::problem::{Outage, Part};
 use crate::timing::{CLOSE, PREPARE, REPAIR};
@@ -246,9 +246,9 @@ impl Session {
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Unsafe> {
+    ) -> Result<(), PublishError> {
         let sent = self.attempt(exchange, key, body, properties).await;
-        if let Err(Unsafe::Unknown(outage)) = &sent {
+        if let Err(PublishError::Unknown(outage)) = &sent {
             self.end(plain(outage));
         }
         sent
@@ -256,7 +256,7 @@ impl Session {
 
     /// As [`Session::publish`], for what is best effort: it never ends the session, and few are
     /// under way at once.
-    pub(super) async fn offer(
+    pub(super) async fn publish_best_effort(
         &self,
         exchange: &str,
         key: &str,
@@ -275,10 +275,10 @@ impl Session {
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Unsafe> {
+    ) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            why = self.ended() => Err(Unsafe::Unknown(Outage::new(
+            why = self.ended() => Err(PublishError::Unknown(Outage::new(
                 Part::Transport,
                 format!("the connection to the broker has ended: {why}"),
             ))),
