@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::judge::ReceivedEvent;
 use crate::node::{ANSWER, Line, Node, connect};
-use crate::shelf::Shelf;
+use crate::store_view::StoreView;
 
 /// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
 /// that notes each event before it acknowledges it.
@@ -27,7 +27,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    pub async fn open(node: &Arc<Node>, prefix: &str, shelf: Shelf) -> Archive {
+    pub async fn open(node: &Arc<Node>, prefix: &str, store_view: StoreView) -> Archive {
         let (queue, exchange) = (format!("{prefix}.heard"), format!("{prefix}.events"));
         let line = node.line().await;
         let mut arguments = FieldTable::default();
@@ -59,7 +59,7 @@ impl Archive {
         let hearing = hear(
             node.url(),
             queue,
-            shelf,
+            store_view,
             Arc::clone(&heard),
             deaf.subscribe(),
         );
@@ -75,8 +75,8 @@ impl Archive {
     }
 
     /// Notes what was heard by another way, unless it was heard already.
-    pub async fn add(&self, body: &[u8], shelf: &Shelf) {
-        note(body, true, shelf, &self.heard).await;
+    pub async fn add(&self, body: &[u8], store_view: &StoreView) {
+        note(body, true, store_view, &self.heard).await;
     }
 
     /// The ids of what was heard.
@@ -117,7 +117,7 @@ impl Archive {
 async fn hear(
     url: String,
     queue: String,
-    shelf: Shelf,
+    store_view: StoreView,
     heard: Arc<Mutex<Vec<ReceivedEvent>>>,
     mut deaf: watch::Receiver<bool>,
 ) {
@@ -127,7 +127,7 @@ async fn hear(
         }
         if let Ok(line) = connect(&url).await {
             tokio::select! {
-                () = hear_once(&line, &queue, &shelf, &heard) => {}
+                () = hear_once(&line, &queue, &store_view, &heard) => {}
                 _ = deaf.changed() => {}
             }
         }
@@ -135,7 +135,12 @@ async fn hear(
     }
 }
 
-async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<ReceivedEvent>>) {
+async fn hear_once(
+    line: &Line,
+    queue: &str,
+    store_view: &StoreView,
+    heard: &Mutex<Vec<ReceivedEvent>>,
+) {
     let consuming = async {
         let limit = BasicQosOptions::default();
         line.channel.basic_qos(100, limit).await?;
@@ -149,7 +154,7 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Re
         return;
     };
     while let Some(Ok(delivery)) = consumer.next().await {
-        note(&delivery.data, delivery.redelivered, shelf, heard).await;
+        note(&delivery.data, delivery.redelivered, store_view, heard).await;
         let acknowledged = delivery.acker.ack(BasicAckOptions::default());
         if !matches!(timeout(ANSWER, acknowledged).await, Ok(Ok(true))) {
             return;
@@ -157,8 +162,13 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Re
     }
 }
 
-async fn note(body: &[u8], redelivered: bool, shelf: &Shelf, heard: &Mutex<Vec<ReceivedEvent>>) {
-    let stored_when_heard = shelf.holds_what_is_published(body).await;
+async fn note(
+    body: &[u8],
+    redelivered: bool,
+    store_view: &StoreView,
+    heard: &Mutex<Vec<ReceivedEvent>>,
+) {
+    let stored_when_heard = store_view.holds_what_is_published(body).await;
     let mut heard = heard.lock().expect("it is whole");
     // One that we had heard before our connection was cut is not counted twice for that.
     if redelivered && heard.iter().any(|event| event.body == body) {

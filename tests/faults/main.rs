@@ -34,7 +34,7 @@ mod process;
 mod proofs;
 mod proxy;
 mod sender;
-mod shelf;
+mod store_view;
 mod support;
 
 use std::panic::AssertUnwindSafe;
