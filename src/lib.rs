@@ -55,8 +55,8 @@ pub mod worker;
 // 9: the command line.
 pub mod commands;
 
-/// Every thread of every program of this crate. Typesetting is a million small allocations a report,
-/// which this one makes cheaper than the system's.
+/// Every thread of every program of this crate. Typesetting is a million small allocations a
+/// report, which this one makes cheaper than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -129,13 +129,13 @@ enum Put {
 }
 
 impl Store {
-    /// Opens the store of the settings. A folder is made when it is missing and may be (`store.create`),
-    /// and what killed processes left half written in it is swept; a bucket is not asked anything yet,
-    /// that is [`Store::ready`]'s task.
+    /// Opens the store of the settings. A folder is made when it is missing and may be
+    /// (`store.create`), and what killed processes left half written in it is swept; a bucket is
+    /// not asked anything yet, that is [`Store::ready`]'s task.
     ///
     /// # Errors
-    /// A folder that is no store and may not become one, cannot be made or locked, or does not answer;
-    /// an address or `AWS_*` variable that makes no sense.
+    /// A folder that is no store and may not become one, cannot be made or locked, or does not
+    /// answer; an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
         let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
@@ -285,8 +285,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is room
-    /// for a report. A few bytes fit onto many a full disk.
+    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is
+    /// room for a report. A few bytes fit onto many a full disk.
     ///
     /// # Errors
     /// When it does not, with what to do.
@@ -358,8 +358,9 @@ impl Store {
         })
     }
 
-    /// What is already kept of this job: for a delivery that may have been worked on before. It takes
-    /// a job's identity alone, not its report, which need not be one that this build would accept.
+    /// What is already kept of this job: for a delivery that may have been worked on before. It
+    /// takes a job's identity alone, not its report, which need not be one that this build would
+    /// accept.
     ///
     /// # Errors
     /// As [`Store::find`], and `E-CONFLICT` when the id was used with other content.
@@ -415,7 +416,8 @@ impl Store {
             } else if !self.overwrites() {
                 return Err(Rejection::from(conflict(&manifest.job_id)).into());
             }
-            // Of another job, where it may be overwritten yet: it decides nothing, the manifest does.
+            // Of another job, where it may be overwritten yet: it decides nothing, the manifest
+            // does.
         }
         manifest.uri = self.uri(&path);
         manifest.artifact.uri = self.uri(&pdf_path);
@@ -618,7 +620,8 @@ impl Store {
         )
     }
 
-    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has none.
+    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has
+    /// none.
     async fn answered<T: Send + 'static>(
         &self,
         verb: &str,

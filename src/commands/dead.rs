@@ -175,7 +175,8 @@ async fn walk(
     walk_these(client, kept, filter, verdict, &mut |_| true, print).await
 }
 
-/// The same for those of the jobs only for which `these` holds; the others stay and are not printed.
+/// The same for those of the jobs only for which `these` holds; the others stay and are not
+/// printed.
 async fn walk_these(
     client: &mut Client,
     kept: Kept,

@@ -1,8 +1,9 @@
 //! The rules that a report must keep: one function a code, each in the words of its source.
 //!
 //! Only R-COLUMN is printed in the official form; the other R- rules follow from what the totals
-//! mean, and their messages say so. Every sum takes a cell that is blank or holds a mark as 0, and a
-//! total that does or was left out as its computed value; a sum with a cell that could not be read is not made.
+//! mean, and their messages say so. Every sum takes a cell that is blank or holds a mark as 0, and
+//! a total that does or was left out as its computed value; a sum with a cell that could not be
+//! read is not made.
 
 use super::form::{
     ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, RECEIVED, REVIEW_GROUPS,
@@ -40,7 +41,8 @@ impl Sums {
     fn of(report: &Report) -> Sums {
         let places = report.form.rows();
         let mut rows: Vec<_> = report.requests.rows.iter().map(effective).collect();
-        // A （七）总计 that was left out, is blank or holds a mark stands for the sum of the rows above it.
+        // A （七）总计 that was left out, is blank or holds a mark stands for the sum of the rows above
+        // it.
         if let Some(total) = index(&places, TOTAL) {
             for column in 0..APPLICANTS.len() {
                 let cell = report.requests.rows.get(total).map(|row| &row[column]);

@@ -72,7 +72,8 @@ impl Store {
         }
     }
 
-    /// What an operator can do about an error. The code that S3 gives is more exact than its status.
+    /// What an operator can do about an error. The code that S3 gives is more exact than its
+    /// status.
     fn fix(&self, error: &Error, code: Option<&str>) -> &'static str {
         match code {
             Some("InvalidAccessKeyId" | "SignatureDoesNotMatch") => {

@@ -59,9 +59,9 @@ impl fmt::Display for Lane {
     }
 }
 
-/// Proof that an event, and with it whatever else had to be published, is safe with the broker or on
-/// the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy that
-/// `reply_to` asks for.
+/// Proof that an event, and with it whatever else had to be published, is safe with the broker or
+/// on the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy
+/// that `reply_to` asks for.
 #[derive(Debug)]
 #[must_use = "a confirmed event is there to acknowledge its job"]
 pub struct Confirmed(Option<amqp::Reply>);
@@ -415,8 +415,8 @@ pub enum Verdict {
     Keep,
     /// It stays, and so do all after it: the walk ends.
     Stop,
-    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is not
-    /// in hand as it was sent stays.
+    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is
+    /// not in hand as it was sent stays.
     Replay,
     /// It is removed.
     Drop,

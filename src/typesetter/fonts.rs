@@ -564,9 +564,9 @@ impl Link {
 
 /// The chain of a role: its own face but for what follows, digits and Latin from the latin role,
 /// what its own face draws too narrow from the first face that doesn't; then its own families,
-/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and a character that any of
-/// them has is drawn in every role. The engine tries a text on one link after another and each time
-/// goes on with what was not drawn: so what draws most comes first.
+/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and
+/// a character that any of them has is drawn in every role. The engine tries a text on one link
+/// after another and each time goes on with what was not drawn: so what draws most comes first.
 fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Link> {
     let of = |key: &str| roles.iter().find(|role| role.key == key);
     let mut families = role.families.iter().collect::<Vec<_>>();

@@ -2,7 +2,8 @@
 //!
 //! Takes what a job met, gives whose fault it was: that job's, or that of a part that is out for
 //! all. Then it is closed, and that part is probed until it is back. Never takes one job's word for
-//! it: the part itself is probed. If we crash here, nothing is forgotten, for nothing is remembered.
+//! it: the part itself is probed. If we crash here, nothing is forgotten, for nothing is
+//! remembered.
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
@@ -18,7 +19,8 @@ pub(super) struct Closed {
     pub(super) why: String,
 }
 
-/// Lets jobs in while it is open: it is closed while a part that every job needs is known to be out.
+/// Lets jobs in while it is open: it is closed while a part that every job needs is known to be
+/// out.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     closed: watch::Sender<Option<Closed>>,

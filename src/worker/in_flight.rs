@@ -89,7 +89,8 @@ pub(super) async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: 
     }
 }
 
-/// A panic in the pipeline is our bug. Its job went back to the queue when its delivery was dropped.
+/// A panic in the pipeline is our bug. Its job went back to the queue when its delivery was
+/// dropped.
 pub(super) fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

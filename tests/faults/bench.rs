@@ -640,8 +640,8 @@ impl Bench {
         answers.into_iter().map(status).collect()
     }
 
-    /// Lets a fault last, in which no worker may say, from a while after its beginning on, that jobs
-    /// can come in.
+    /// Lets a fault last, in which no worker may say, from a while after its beginning on, that
+    /// jobs can come in.
     pub async fn unready(&mut self, fault: &str, lasts: Duration, grace: Duration) {
         let begun = Instant::now();
         let (mut looks, mut wrong) = (0, 0);

@@ -1,6 +1,6 @@
-//! A disk that is full, read-only or not mounted: nothing half written is ever seen, the job waits, and it is
-//! done when there is space again. Each test runs in a process with a small disk of its own, which
-//! only that process sees.
+//! A disk that is full, read-only or not mounted: nothing half written is ever seen, the job waits,
+//! and it is done when there is space again. Each test runs in a process with a small disk of its
+//! own, which only that process sees.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

@@ -403,8 +403,8 @@ async fn at_a_server_that_overwrites_a_pdf_without_a_manifest_refuses_nobody() {
     let mut late = JoinSet::new();
     late.spawn(async move { put(&late_store, "a", "one", "us").await });
     until_it_is_on_its_way(&wire).await;
-    // As a worker leaves it that dies before its manifest. The late one puts its own over it, and is
-    // not to tell of a job that was refused here.
+    // As a worker leaves it that dies before its manifest. The late one puts its own over it, and
+    // is not to tell of a job that was refused here.
     early.write(&pdf_of("a"), &pdf("two", "us")).await;
     let told = put(&early_store, "a", "one", "us").await.unwrap();
     assert_eq!(late.join_all().await.remove(0).unwrap(), told);

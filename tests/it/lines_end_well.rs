@@ -126,7 +126,8 @@ fn a_long_address_is_broken_after_its_marks_and_fills_its_lines() {
     );
 }
 
-/// How far the Han characters of a line are moved apart to fill it, in em: the middle one of all gaps.
+/// How far the Han characters of a line are moved apart to fill it, in em: the middle one of all
+/// gaps.
 fn torn(line: &[Word]) -> f64 {
     let (advance, size) = (156.0 / 28.0 * 72.0 / 25.4, 16.0);
     let mut places: Vec<(f64, bool)> = Vec::new();

@@ -721,8 +721,8 @@ async fn an_id_cannot_lead_out_of_the_folder() {
     }
 }
 
-/// Once it is among the jobs a worker can dead-letter it again before the replay is over: what is among the
-/// dead must not be removed then.
+/// Once it is among the jobs a worker can dead-letter it again before the replay is over: what is
+/// among the dead must not be removed then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_replayed_is_among_the_jobs_only_when_it_has_left_the_dead() {
     let spool = Spool::new();

@@ -1,6 +1,6 @@
 //! Whatever a sender puts into a message: the worker's connections stand, the jobs beside it are
-//! completed, it alone is in the dead queue, as it was sent, with its reason, and `banshi dead` gets
-//! past it.
+//! completed, it alone is in the dead queue, as it was sent, with its reason, and `banshi dead`
+//! gets past it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

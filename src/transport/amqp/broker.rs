@@ -100,8 +100,8 @@ impl Broker {
         })
     }
 
-    /// Connects to the first node that lets us in, with the guard in between. `role` is in the connection's name, for whoever
-    /// looks at the broker.
+    /// Connects to the first node that lets us in, with the guard in between. `role` is in the
+    /// connection's name, for whoever looks at the broker.
     pub(super) async fn connect(&self, role: &str) -> Result<(Connection, Findings), Fault> {
         let first = self.first.load(Ordering::Relaxed);
         let mut faults = Vec::new();

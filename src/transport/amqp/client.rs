@@ -1,7 +1,8 @@
 //! The sender's and the operator's side of RabbitMQ: jobs in, and the dead queue.
 //!
 //! Takes jobs and verdicts, gives dead jobs. Never removes a dead job before its copy is safe. If
-//! we crash here, what was looked at is in the dead queue again, and a job may have been sent twice.
+//! we crash here, what was looked at is in the dead queue again, and a job may have been sent
+//! twice.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -71,7 +72,8 @@ impl Client {
     /// # Errors
     /// When the broker is not there or does not let us in.
     pub async fn attach(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
-        // What is in the dead queue may be larger than a job may be, and is to be seen all the same.
+        // What is in the dead queue may be larger than a job may be, and is to be seen all the
+        // same.
         let broker = Box::new(Broker::new(settings, LARGEST)?);
         let (connection, findings) = broker.connect("client").await?;
         // Somebody waits for it: an alarm of the broker is an error, not waited for.

@@ -81,7 +81,8 @@ impl Findings {
     }
 }
 
-/// Connects as lapin does, with the guard in between. Bodies of more than `body` bytes are not held.
+/// Connects as lapin does, with the guard in between. Bodies of more than `body` bytes are not
+/// held.
 pub(super) async fn connect(
     mut uri: AMQPUri,
     properties: ConnectionProperties,

@@ -254,8 +254,8 @@ impl Handle {
     }
 
     /// Publishes a copy of the job, as often as the broker refuses it. Requeued, the job would
-    /// come again at once, until its deliveries are used up and it is dead with no event published. So
-    /// it is held, and after a moment no more jobs are asked for.
+    /// come again at once, until its deliveries are used up and it is dead with no event published.
+    /// So it is held, and after a moment no more jobs are asked for.
     ///
     /// # Errors
     /// When the session has ended, and with it the delivery.

@@ -181,9 +181,9 @@ impl Publisher {
                 Err(_) => return Err(self.silence(&place).await),
             }
         };
-        // After a refusal the channel is not used again: when the limit of the queue that refused is
-        // taken away (a policy), the broker goes on refusing what comes by this channel, up to its
-        // end (seen on 3.10).
+        // After a refusal the channel is not used again: when the limit of the queue that refused
+        // is taken away (a policy), the broker goes on refusing what comes by this channel, up to
+        // its end (seen on 3.10).
         if matches!(confirmation, Confirmation::Ack(_)) {
             self.idle().push(channel);
         }

@@ -191,7 +191,8 @@ fn plain(name: &str, form: &'static Form) -> Value {
     job
 }
 
-/// Puts a value into every cell of the tables that counts, and money of the same size into the others.
+/// Puts a value into every cell of the tables that counts, and money of the same size into the
+/// others.
 fn every_count(job: &mut Value, form: &Form, value: &Value) {
     fn fill(node: &mut Value, value: &Value) {
         match node {
