@@ -218,8 +218,8 @@ impl Store {
     /// As [`Store::ready`].
     pub async fn begin(&self) -> Result<bool, Outage> {
         let note = format!(
-            "banshi checks with this object that the store takes an object, and never overwrites one.\n\
-             store.shards = {}\n",
+            "banshi checks with this object that the store takes an object, and never overwrites \
+             one.\nstore.shards = {}\n",
             self.shards
         );
         // One that is there already says what the layout is. Looked at before anything is put: at
@@ -265,8 +265,9 @@ impl Store {
     fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
         if !keeps && self.conditional_put == ConditionalPut::Require {
             let message = format!(
-                "the store overwrites {}, although asked to put it only if it is absent (If-None-Match: *); use a \
-                 store that keeps this condition, or store.conditional_put = \"prefer\" with what it does not promise",
+                "the store overwrites {}, although asked to put it only if it is absent \
+                 (If-None-Match: *); use a store that keeps this condition, or \
+                 store.conditional_put = \"prefer\" with what it does not promise",
                 self.uri(MARKER)
             );
             return Err(Outage::new(Part::Store, message));
@@ -276,9 +277,9 @@ impl Store {
         if !keeps && !overwrote {
             warn!(
                 settle_s = self.settle.as_secs(),
-                "the store overwrites {} although asked not to (If-None-Match: *): banshi looks before each put and again \
-                 after store.settle. Two workers that differ on one job_id can then still both announce it, if a put \
-                 takes longer than that",
+                "the store overwrites {} although asked not to (If-None-Match: *): banshi looks \
+                 before each put and again after store.settle. Two workers that differ on one \
+                 job_id can then still both announce it, if a put takes longer than that",
                 self.uri(MARKER)
             );
         }
@@ -321,9 +322,9 @@ impl Store {
             Some(theirs) if theirs != ours => Err(Outage::new(
                 Part::Store,
                 format!(
-                    "the store was begun with store.shards = {theirs}, and the settings say {ours}: what is stored would \
-                     not be found and be stored again. Set it back, or begin an empty store ({} says how it is laid \
-                     out)",
+                    "the store was begun with store.shards = {theirs}, and the settings say \
+                     {ours}: what is stored would not be found and be stored again. Set it back, \
+                     or begin an empty store ({} says how it is laid out)",
                     self.uri(MARKER)
                 ),
             )),
@@ -453,7 +454,8 @@ impl Store {
 
     fn changed(&self, key: &Key) -> Outage {
         let message = format!(
-            "{} is not the PDF that {} names; it was changed after it was stored: restore it from a backup",
+            "{} is not the PDF that {} names; it was changed after it was stored: restore it from \
+             a backup",
             self.uri(&self.pdf(key)),
             self.uri(&self.manifest(key))
         );
@@ -723,7 +725,8 @@ fn enter_folder(
 
 fn no_store(place: &str) -> Outage {
     let message = format!(
-        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new store: banshi store init"
+        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new \
+         store: banshi store init"
     );
     Outage::new(Part::Store, message)
 }
@@ -765,8 +768,8 @@ fn conflict(job_id: &str) -> Problem {
         Code::Conflict,
         "/job_id",
         format!(
-            "{job_id} was used with other content, whose report is stored and stays as it is; send new content under \
-             a new job_id"
+            "{job_id} was used with other content, whose report is stored and stays as it is; send \
+             new content under a new job_id"
         ),
         format!(
             "job_id {job_id} 已用于另一份内容，已存报告保持不变；内容有变的，请使用新的 job_id 重新报送"

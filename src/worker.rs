@@ -322,9 +322,12 @@ impl Pipeline {
                         .increment(1);
                     info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
                 }
-                Ok(None) => info!("the job is requeued: its session has ended before its turn came"),
+                Ok(None) => {
+                    info!("the job is requeued: its session has ended before its turn came")
+                }
                 Err(outage) => {
-                    warn!(error = %outage.chain(), "the job is requeued: its end could not be published");
+                    let error = outage.chain();
+                    warn!(%error, "the job is requeued: its end could not be published");
                 }
             }
         }

@@ -63,7 +63,8 @@ fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
         let named = ending.is_some_and(|ending| ending.eq_ignore_ascii_case(other.ending()));
         if named && other != args.format && !args.output.as_deref().is_some_and(is_folder) {
             return Err(Error::Usage(format!(
-                "-o names a .{} file, and what is written is {}; add --format {0}, or name another file",
+                "-o names a .{} file, and what is written is {}; add --format {0}, or name another \
+                 file",
                 other.ending(),
                 args.format.ending()
             )));

@@ -111,8 +111,8 @@ fn column(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
                     Code::Column,
                     format!("{REQUESTS}{pointer}/{field}"),
                     format!(
-                        "column 「{label}」: 一 + 二 = {one} + {two} = {}, but 三（七）总计 + 四 = {three} + {four} = {}; \
-                         the form prints that they are equal",
+                        "column 「{label}」: 一 + 二 = {one} + {two} = {}, but 三（七）总计 + 四 = {three} + \
+                         {four} = {}; the form prints that they are equal",
                         one + two,
                         three + four
                     ),
@@ -287,10 +287,13 @@ fn in_force(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
                     Code::InForce,
                     format!("{DISCLOSURE}/article_20_1/{item_field}/in_force"),
                     format!(
-                        "「{label}」「现行有效件数」 is {in_force}, but last year's {before} + {issued} issued − {repealed} \
-                         repealed is {expected}"
+                        "「{label}」「现行有效件数」 is {in_force}, but last year's {before} + {issued} \
+                         issued − {repealed} repealed is {expected}"
                     ),
-                    format!("「{label}」「现行有效件数」填{in_force}，而上年度{before}加本年制发{issued}减本年废止{repealed}为{expected}"),
+                    format!(
+                        "「{label}」「现行有效件数」填{in_force}，而上年度{before}加本年制发{issued}\
+                         减本年废止{repealed}为{expected}"
+                    ),
                 )
                 .with(expected, in_force),
             );

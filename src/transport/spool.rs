@@ -6,12 +6,12 @@
 //! the next worker finds our claims and requeues them.
 //!
 //! ```text
-//! jobs/NAME.json                                     dropped in by the sender (written elsewhere, renamed in)
-//! claimed/WORKER/.lock                               locked by the worker as long as it lives
-//! claimed/WORKER/TICKET.NAME.json                    jobs it holds
-//! retry/TICKET.NAME.json                             jobs that wait; TICKET begins with when they are due
-//! events/EVENT-ID.json                               CloudEvents
-//! dead/NAME.json, dead/NAME.reason.json              what was rejected, failed or crashed, and why
+//! jobs/NAME.json                         dropped in by the sender (written elsewhere, renamed in)
+//! claimed/WORKER/.lock                   locked by the worker as long as it lives
+//! claimed/WORKER/TICKET.NAME.json        jobs it holds
+//! retry/TICKET.NAME.json                 jobs that wait; TICKET begins with when they are due
+//! events/EVENT-ID.json                   CloudEvents
+//! dead/NAME.json, dead/NAME.reason.json  what was rejected, failed or crashed, and why
 //! ```
 //!
 //! Everything that must be remembered of a job is in its file's name (see `Ticket`), so that it

@@ -390,9 +390,9 @@ fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
     let file = File::open(&path).map_err(failed)?;
     #[expect(
         unsafe_code,
-        reason = "a mapped file must not shrink or change. Faces are installed once and replaced by \
-                  rename, which leaves the mapped file as it was; and whoever can rewrite them in \
-                  place can replace the program too. What it buys: all children share one copy"
+        reason = "a mapped file must not shrink or change. Faces are installed once and replaced \
+                  by rename, which leaves the mapped file as it was; and whoever can rewrite them \
+                  in place can replace the program too. What it buys: all children share one copy"
     )]
     // SAFETY: nobody writes to the file while it is mapped, as the reason above says.
     let data = unsafe { Mmap::map(&file) }.map_err(failed)?;

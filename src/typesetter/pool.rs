@@ -338,14 +338,16 @@ impl Slot {
         let Request { manuscript, reply } = request;
         let render = &self.shared.setup.render;
         let deadline = Duration::from_secs(render.deadline);
-        tokio::select! {
+        let set = tokio::time::timeout(deadline, child.set(manuscript, render.deadline));
+        let done = tokio::select! {
             biased;
-            done = tokio::time::timeout(deadline, child.set(manuscript, render.deadline)) => match done {
-                Ok(Ok(result)) => Ended::Answered(result),
-                Ok(Err(error)) => Ended::Lost(Loss::of(child.cause_of_exit(&error).await, render)),
-                Err(_) => Ended::Lost(Loss::of(ExitCause::Time, render)),
-            },
-            () = reply.closed() => Ended::Abandoned,
+            done = set => done,
+            () = reply.closed() => return Ended::Abandoned,
+        };
+        match done {
+            Ok(Ok(result)) => Ended::Answered(result),
+            Ok(Err(error)) => Ended::Lost(Loss::of(child.cause_of_exit(&error).await, render)),
+            Err(_) => Ended::Lost(Loss::of(ExitCause::Time, render)),
         }
     }
 

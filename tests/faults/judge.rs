@@ -429,7 +429,10 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
             if !died_of.iter().any(is_kept_as) {
                 verdict.object(
                     Kind::Lost,
-                    format!("{name} was to be refused with {code} and is not in the dead queue with it: {died_of:?}"),
+                    format!(
+                        "{name} was to be refused with {code} and is not in the dead queue with \
+                         it: {died_of:?}"
+                    ),
                 );
             }
             if !died_of.iter().all(is_kept_as) {

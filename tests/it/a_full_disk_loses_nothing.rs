@@ -35,7 +35,8 @@ fn on_a_small_disk(test: &str) {
         .split_once("::")
         .map_or("", |(_, module)| module);
     let mounts = format!(
-        "mount -t tmpfs -o size={DISK}m small \"$TMPDIR\" && touch \"$TMPDIR/{SMALL}\" && exec \"$0\" \"$@\""
+        "mount -t tmpfs -o size={DISK}m small \"$TMPDIR\" && touch \"$TMPDIR/{SMALL}\" && exec \
+         \"$0\" \"$@\""
     );
     let mut command = Command::new("unshare");
     // Root of a namespace of users may mount as well, so that nobody needs to be root for this.

@@ -163,8 +163,9 @@ fn torn_lines(job: &Value) -> Vec<(f64, String, String)> {
 
 #[test]
 fn no_line_is_torn_open_by_an_address_that_is_longer_than_a_line() {
-    let address = "http://www.example.gov.cn/zfxxgk/fdzdgknr/zfxxgknb/202401/t20240131_87229032_a_very_\
-                   long_name_that_never_ends_0123456789_0123456789.html?isMobile=false&from=timeline";
+    let address = "http://www.example.gov.cn/zfxxgk/fdzdgknr/zfxxgknb/202401/t20240131_87229032_\
+                   a_very_long_name_that_never_ends_0123456789_0123456789.html\
+                   ?isMobile=false&from=timeline";
     // Begun at every place of a line.
     let texts: Vec<String> = (1..28)
         .map(|at| format!("{}{address}下载。", "见".repeat(at)))

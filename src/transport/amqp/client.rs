@@ -361,7 +361,8 @@ impl Client {
         };
         match problems.first() {
             Some(first) => format!("{}{more}", first.message),
-            None => "a worker refused the message itself, and by these settings it is fit:                      replay it"
+            None => "a worker refused the message itself, and by these settings it is \
+                     fit:                      replay it"
                 .to_owned(),
         }
     }

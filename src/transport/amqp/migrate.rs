@@ -169,8 +169,8 @@ impl Client {
         Err(Outage::new(
             Part::Transport,
             format!(
-                "{what}: somebody declares it with other arguments again and again; upgrade or stop \
-                 the workers of earlier versions first. Its jobs are in {temporary}"
+                "{what}: somebody declares it with other arguments again and again; upgrade or \
+                 stop the workers of earlier versions first. Its jobs are in {temporary}"
             ),
         ))
     }
@@ -199,8 +199,8 @@ impl Client {
                 empty = None;
                 if moved.elapsed() > PATIENCE {
                     let why = format!(
-                        "{what}: {} of its jobs are in somebody's hands, or {0} consumers are at it: \
-                         end that (another `banshi dead`, another program), and run `banshi \
+                        "{what}: {} of its jobs are in somebody's hands, or {0} consumers are at \
+                         it: end that (another `banshi dead`, another program), and run `banshi \
                          topology migrate` again. Nothing is lost: {jobs} jobs have been moved to \
                          {to}, and what comes in goes there",
                         held.consumers
@@ -257,8 +257,8 @@ impl Client {
             // It goes back by itself when the channel ends.
             drop(message.acker.nack(requeue).await);
             let why = format!(
-                "{what}: a job cannot be moved to {to}. Nothing is lost; mend that, and run `banshi \
-                 topology migrate` again"
+                "{what}: a job cannot be moved to {to}. Nothing is lost; mend that, and run \
+                 `banshi topology migrate` again"
             );
             return Err(Outage::because(
                 Part::Transport,
@@ -284,8 +284,8 @@ impl Client {
         if lost > 0 {
             // Nothing of ours does that: its exchange had let go of it before it was emptied.
             let why = format!(
-                "the queue {name} was deleted with {lost} messages in it, which somebody sent to it \
-                 by its name after it was found empty"
+                "the queue {name} was deleted with {lost} messages in it, which somebody sent to \
+                 it by its name after it was found empty"
             );
             return Err(Outage::new(Part::Transport, why));
         }

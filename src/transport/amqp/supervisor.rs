@@ -248,8 +248,12 @@ impl Supervisor {
                     }
                     Err(_) => return Ended::Intake(None),
                 },
-                received = urgent.next(), if permit.is_some() => (urgent.lane, urgent.channel(), received),
-                received = bulk.next(), if permit.is_some() => (bulk.lane, bulk.channel(), received),
+                received = urgent.next(), if permit.is_some() => {
+                    (urgent.lane, urgent.channel(), received)
+                }
+                received = bulk.next(), if permit.is_some() => {
+                    (bulk.lane, bulk.channel(), received)
+                }
             };
             match received {
                 Received::Job(message) => {
@@ -302,7 +306,9 @@ impl Supervisor {
                         warn!(%why, "the connection ended before the last jobs were finished");
                         break;
                     }
-                    Some(ConnectionEvent::Ended(why)) = connection_events.next() => session.end(why),
+                    Some(ConnectionEvent::Ended(why)) = connection_events.next() => {
+                        session.end(why);
+                    }
                 }
             }
         }

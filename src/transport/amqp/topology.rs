@@ -111,9 +111,11 @@ impl Cure {
                 "create what is missing (start one worker with \
                  queue.topology = \"declare\"), or check queue.prefix ({prefix})"
             ),
-            Cure::Migrate => "run `banshi topology migrate`: it gives these queues their arguments \
+            Cure::Migrate => {
+                "run `banshi topology migrate`: it gives these queues their arguments \
                               and keeps what is in them"
-                .to_owned(),
+                    .to_owned()
+            }
             Cure::Replace => {
                 "arguments cannot be changed. Use it as it is with queue.topology = \"verify\", or \
                  choose another queue.prefix; or, once rabbitmqctl list_queues -p VHOST name \
@@ -122,9 +124,9 @@ impl Cure {
                     .to_owned()
             }
             Cure::Permit => {
-                "that is the broker's own rule, and nothing has to be deleted. A limit on queues is \
-                 raised with rabbitmqctl set_vhost_limits -p VHOST '{\"max-queues\": N}' or cleared \
-                 with rabbitmqctl clear_vhost_limits -p VHOST; one of the whole cluster is \
+                "that is the broker's own rule, and nothing has to be deleted. A limit on queues \
+                 is raised with rabbitmqctl set_vhost_limits -p VHOST '{\"max-queues\": N}' or \
+                 cleared with rabbitmqctl clear_vhost_limits -p VHOST; one of the whole cluster is \
                  cluster_queue_limit in its rabbitmq.conf. The broker's log says more"
                     .to_owned()
             }

@@ -234,7 +234,8 @@ impl Home {
                 event: CRASHED,
             };
             self.dead_letter(path, &ticket.name, &reason)?;
-            tracing::error!(job.file = %ticket.name, "dead-lettered {}: {}", ticket.name, reason.message);
+            let Ticket { name, .. } = ticket;
+            tracing::error!(job.file = %name, "dead-lettered {name}: {}", reason.message);
             return remove(path);
         }
         let wait = match tries {

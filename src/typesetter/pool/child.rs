@@ -193,8 +193,8 @@ fn get_ready(hello: &[u8]) -> Result<Ready, Outage> {
     };
     if protocol != PROTOCOL || product != crate::PRODUCT {
         let text = format!(
-            "the worker is {product} (protocol {protocol}) and this typesetter {} (protocol {PROTOCOL}); \
-             restart the worker, so that both are of one version",
+            "the worker is {product} (protocol {protocol}) and this typesetter {} (protocol \
+             {PROTOCOL}); restart the worker, so that both are of one version",
             crate::PRODUCT
         );
         return Err(Outage::new(Part::Typesetter, text));
