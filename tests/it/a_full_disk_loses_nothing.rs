@@ -84,7 +84,7 @@ impl Ballast {
         Ballast(file, path)
     }
 
-    fn give_back(&self, bytes: u64) {
+    fn free(&self, bytes: u64) {
         let length = self.0.metadata().unwrap().len();
         self.0.set_len(length - bytes).unwrap();
     }
@@ -136,7 +136,7 @@ async fn child_whose_store_is_full() {
         }
         assert!(files.is_empty(), "left over: {files:?}");
         // A page more, and once more.
-        ballast.give_back(4096);
+        ballast.free(4096);
     };
     assert!(
         nothing > 0 && without_manifest > 0,

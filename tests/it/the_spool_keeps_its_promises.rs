@@ -486,7 +486,7 @@ async fn a_job_dead_lettered_again_is_one_dead_job_and_two_of_one_name_are_two()
         spool.drop_in("a.json", body, 0);
         let delivery = next(&mut intake).await;
         let confirmed = delivery.publish(&event(body.as_bytes())).await.unwrap();
-        // A worker killed before the acknowledgement buries it again.
+        // A worker killed before the acknowledgement dead-letters it again.
         let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
