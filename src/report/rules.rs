@@ -1,8 +1,9 @@
 //! The rules that a report must keep: one function a code, each in the words of its source.
 //!
 //! Only R-COLUMN is printed in the official form; the other R- rules follow from what the totals
-//! mean, and their messages say so. Every sum takes a cell that is blank or holds a mark as 0, and a
-//! total that does or was left out as its computed value; a sum with a cell that could not be read is not made.
+//! mean, and their messages say so. Every sum takes a cell that is blank or holds a mark as 0, and
+//! a total that does or was left out as its computed value; a sum with a cell that could not be
+//! read is not made.
 
 use super::form::{
     ALL_APPLICANTS, ALL_RESULTS, APPLICANTS, CARRIED_IN, CARRIED_OUT, RECEIVED, REVIEW_GROUPS,
@@ -40,7 +41,8 @@ impl Sums {
     fn of(report: &Report) -> Sums {
         let places = report.form.rows();
         let mut rows: Vec<_> = report.requests.rows.iter().map(effective).collect();
-        // A （七）总计 that was left out, is blank or holds a mark stands for the sum of the rows above it.
+        // A （七）总计 that was left out, is blank or holds a mark stands for the sum of the rows above
+        // it.
         if let Some(total) = index(&places, TOTAL) {
             for column in 0..APPLICANTS.len() {
                 let cell = report.requests.rows.get(total).map(|row| &row[column]);
@@ -109,8 +111,8 @@ fn column(report: &Report, _: &Prior, problems: &mut Vec<Problem>) {
                     Code::Column,
                     format!("{REQUESTS}{pointer}/{field}"),
                     format!(
-                        "column 「{label}」: 一 + 二 = {one} + {two} = {}, but 三（七）总计 + 四 = {three} + {four} = {}; \
-                         the form prints that they are equal",
+                        "column 「{label}」: 一 + 二 = {one} + {two} = {}, but 三（七）总计 + 四 = {three} + \
+                         {four} = {}; the form prints that they are equal",
                         one + two,
                         three + four
                     ),
@@ -285,10 +287,13 @@ fn in_force(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) {
                     Code::InForce,
                     format!("{DISCLOSURE}/article_20_1/{item_field}/in_force"),
                     format!(
-                        "「{label}」「现行有效件数」 is {in_force}, but last year's {before} + {issued} issued − {repealed} \
-                         repealed is {expected}"
+                        "「{label}」「现行有效件数」 is {in_force}, but last year's {before} + {issued} \
+                         issued − {repealed} repealed is {expected}"
                     ),
-                    format!("「{label}」「现行有效件数」填{in_force}，而上年度{before}加本年制发{issued}减本年废止{repealed}为{expected}"),
+                    format!(
+                        "「{label}」「现行有效件数」填{in_force}，而上年度{before}加本年制发{issued}\
+                         减本年废止{repealed}为{expected}"
+                    ),
                 )
                 .with(expected, in_force),
             );
