@@ -628,7 +628,9 @@ fn each_of_the_three_tables_may_have_text_above_it() {
 #[test]
 fn a_field_of_another_name_is_told_those_that_may_stand_there() {
     let mut job = case("audit-2020-text-above-table");
-    let section = job["data"]["review_and_litigation"].as_object_mut().unwrap();
+    let section = job["data"]["review_and_litigation"]
+        .as_object_mut()
+        .unwrap();
     let text = section.remove("introduction").unwrap();
     section.insert("text".into(), text);
     let problem = problem(&job, "/data/review_and_litigation/text");
