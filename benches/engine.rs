@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo bench --bench engine                              # the table
 //! cargo bench --bench engine -- --report pingtan-2023     # of another report of tests/corpus
-//! cargo bench --bench engine -- --templates DIR           # with the files of DIR over the templates
+//! cargo bench --bench engine -- --templates DIR           # the files of DIR over the templates
 //! cargo bench --bench engine -- --documents 20            # sets so many and says nothing
 //! ```
 //!

@@ -383,7 +383,8 @@ fn main() {
     ];
     println!("{model:?}\n");
     println!(
-        "| {:>10} | {:<25} | {:<9} | {:>9} | {:>7} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} |",
+        "| {:>10} | {:<25} | {:<9} | {:>9} | {:>7} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} \
+         | {:>8} |",
         "reports",
         "come",
         "workers",
@@ -411,7 +412,8 @@ fn main() {
         let [bulk, urgent] = &outcome.lanes;
         let wait = |lane: &Lane, share| duration(lane.percentile(share));
         println!(
-            "| {:>10} | {come:<25} | {workers:<9} | {:>9} | {:>7} | {:>8} | {:>8} | {:>8} | {:>10} | {:>8} | {:>8} | {:>8} |",
+            "| {:>10} | {come:<25} | {workers:<9} | {:>9} | {:>7} | {:>8} | {:>8} | {:>8} | {:>10} \
+             | {:>8} | {:>8} | {:>8} |",
             load.reports(),
             outcome.peak_backlog,
             outcome.peak_workers,

@@ -322,7 +322,8 @@ mod tests {
     fn with(stream: &[u8], more: &str) -> Vec<u8> {
         let mut pdf = b"%PDF-1.7\n".to_vec();
         let mut places = Vec::new();
-        let catalog = "<</Names<</EmbeddedFiles<</Names[(b.json)2 0 R(a.json)2 0 R]>>>>/X[1.5 -1 true(\\))<FF>]>>";
+        let catalog = "<</Names<</EmbeddedFiles<</Names[(b.json)2 0 R(a.json)2 0 R]>>>>/X[1.5 -1 \
+                       true(\\))<FF>]>>";
         let length = stream.len();
         for (index, (body, stream)) in [
             (catalog.to_owned(), None),

@@ -93,7 +93,8 @@ impl Calls {
             };
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a hanging call is not to hold up a drain; its place must be kept till it ends"
+                reason = "a hanging call is not to hold up a drain; its place must be kept till it \
+                          ends"
             )]
             let work = tokio::spawn(work);
             work.await.map_err(io::Error::other)

@@ -1,10 +1,10 @@
-//! What banshi tells the world: a CloudEvent (1.0, structured JSON) for each of the three
+//! What banshi publishes: a CloudEvent (1.0, structured JSON) for each of the three
 //! outcomes.
 //!
 //! Takes a manifest, a refusal or a failure, gives an [`Event`]. Ids are UUIDv5 of job id, type
 //! and job digest, so that a repeat carries the id of the first. `report.completed` is made from
 //! the manifest alone and is the same to the byte every time. If we crash here, nothing has been
-//! said yet: the job comes back and the event is made again.
+//! published yet: the job comes back and the event is made again.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -1,6 +1,6 @@
 //! banshi (版式, "fixed layout"): a report job becomes the official PDF, kept and announced.
 //!
-//! # The road
+//! # The pipeline
 //!
 //! ```text
 //! job → checked report → pages → PDF → stored → event → acknowledged
@@ -15,7 +15,7 @@
 //! 6. [`transport`] confirms the event, and only then is the job acknowledged.
 //!
 //! [`worker`] is the only module that knows this order; every other module is a part it calls.
-//! The modules below stand in the order of the road, and a module imports only those above it
+//! The modules below stand in the order of the pipeline, and a module imports only those above it
 //! ([`config`], [`escape`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
@@ -42,7 +42,7 @@ pub mod typesetter;
 // 5: stored.
 pub mod store;
 
-// 6: said.
+// 6: published.
 pub mod event;
 
 // 7: in and out.
@@ -55,8 +55,8 @@ pub mod worker;
 // 9: the command line.
 pub mod commands;
 
-/// Every thread of every program of this crate. Typesetting is a million small allocations a report,
-/// which this one makes cheaper than the system's.
+/// Every thread of every program of this crate. Typesetting is a million small allocations a
+/// report, which this one makes cheaper than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -2,7 +2,8 @@
 //!
 //! Takes a PDF and what is known of its job, gives [`Stored`]. Never overwrites. The manifest is
 //! the commit point: if we crash before it is there, the job is done again and its PDF found to
-//! be the same; if we crash after it, the next delivery finds it and only says the event again.
+//! be the same; if we crash after it, the next delivery finds it, and only its event is published
+//! again.
 //!
 //! # Two workers with one job
 //!
@@ -128,13 +129,13 @@ enum Put {
 }
 
 impl Store {
-    /// Opens the store of the settings. A folder is made when it is missing and may be (`store.create`),
-    /// and what killed processes left half written in it is swept; a bucket is not asked anything yet,
-    /// that is [`Store::ready`]'s task.
+    /// Opens the store of the settings. A folder is made when it is missing and may be
+    /// (`store.create`), and what killed processes left half written in it is swept; a bucket is
+    /// not asked anything yet, that is [`Store::ready`]'s task.
     ///
     /// # Errors
-    /// A folder that is no store and may not become one, cannot be made or locked, or does not answer;
-    /// an address or `AWS_*` variable that makes no sense.
+    /// A folder that is no store and may not become one, cannot be made or locked, or does not
+    /// answer; an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
         let url = &settings.url;
         let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
@@ -217,8 +218,8 @@ impl Store {
     /// As [`Store::ready`].
     pub async fn begin(&self) -> Result<bool, Outage> {
         let note = format!(
-            "banshi checks with this object that the store takes an object, and never overwrites one.\n\
-             store.shards = {}\n",
+            "banshi checks with this object that the store takes an object, and never overwrites \
+             one.\nstore.shards = {}\n",
             self.shards
         );
         // One that is there already says what the layout is. Looked at before anything is put: at
@@ -264,8 +265,9 @@ impl Store {
     fn note_condition(&self, keeps: bool) -> Result<(), Outage> {
         if !keeps && self.conditional_put == ConditionalPut::Require {
             let message = format!(
-                "the store overwrites {}, although asked to put it only if it is absent (If-None-Match: *); use a \
-                 store that keeps this condition, or store.conditional_put = \"prefer\" with what it does not promise",
+                "the store overwrites {}, although asked to put it only if it is absent \
+                 (If-None-Match: *); use a store that keeps this condition, or \
+                 store.conditional_put = \"prefer\" with what it does not promise",
                 self.uri(MARKER)
             );
             return Err(Outage::new(Part::Store, message));
@@ -275,17 +277,17 @@ impl Store {
         if !keeps && !overwrote {
             warn!(
                 settle_s = self.settle.as_secs(),
-                "the store overwrites {} although asked not to (If-None-Match: *): banshi looks before each put and again \
-                 after store.settle. Two workers that differ on one job_id can then still both announce it, if a put \
-                 takes longer than that",
+                "the store overwrites {} although asked not to (If-None-Match: *): banshi looks \
+                 before each put and again after store.settle. Two workers that differ on one \
+                 job_id can then still both announce it, if a put takes longer than that",
                 self.uri(MARKER)
             );
         }
         Ok(())
     }
 
-    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is room
-    /// for a report. A few bytes fit onto many a full disk.
+    /// Whether the store takes objects now: as [`Store::ready`], and on a disk whether there is
+    /// room for a report. A few bytes fit onto many a full disk.
     ///
     /// # Errors
     /// When it does not, with what to do.
@@ -320,9 +322,9 @@ impl Store {
             Some(theirs) if theirs != ours => Err(Outage::new(
                 Part::Store,
                 format!(
-                    "the store was begun with store.shards = {theirs}, and the settings say {ours}: what is stored would \
-                     not be found and be stored again. Set it back, or begin an empty store ({} says how it is laid \
-                     out)",
+                    "the store was begun with store.shards = {theirs}, and the settings say \
+                     {ours}: what is stored would not be found and be stored again. Set it back, \
+                     or begin an empty store ({} says how it is laid out)",
                     self.uri(MARKER)
                 ),
             )),
@@ -357,8 +359,9 @@ impl Store {
         })
     }
 
-    /// What is already kept of this job: for a delivery that may have been worked on before. It takes
-    /// a job's identity alone, not its report, which need not be one that this build would accept.
+    /// What is already kept of this job: for a delivery that may have been worked on before. It
+    /// takes a job's identity alone, not its report, which need not be one that this build would
+    /// accept.
     ///
     /// # Errors
     /// As [`Store::find`], and `E-CONFLICT` when the id was used with other content.
@@ -414,7 +417,8 @@ impl Store {
             } else if !self.overwrites() {
                 return Err(Rejection::from(conflict(&manifest.job_id)).into());
             }
-            // Of another job, where it may be overwritten yet: it decides nothing, the manifest does.
+            // Of another job, where it may be overwritten yet: it decides nothing, the manifest
+            // does.
         }
         manifest.uri = self.uri(&path);
         manifest.artifact.uri = self.uri(&pdf_path);
@@ -450,7 +454,8 @@ impl Store {
 
     fn changed(&self, key: &Key) -> Outage {
         let message = format!(
-            "{} is not the PDF that {} names; it was changed after it was stored: restore it from a backup",
+            "{} is not the PDF that {} names; it was changed after it was stored: restore it from \
+             a backup",
             self.uri(&self.pdf(key)),
             self.uri(&self.manifest(key))
         );
@@ -617,7 +622,8 @@ impl Store {
         )
     }
 
-    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has none.
+    /// Waits for what `object_store` answers. A client of S3 has its own time-outs, a disk has
+    /// none.
     async fn answered<T: Send + 'static>(
         &self,
         verb: &str,
@@ -719,7 +725,8 @@ fn enter_folder(
 
 fn no_store(place: &str) -> Outage {
     let message = format!(
-        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new store: banshi store init"
+        "there is no store at {place} (no {MARKER} in it): is it mounted? If it is to be a new \
+         store: banshi store init"
     );
     Outage::new(Part::Store, message)
 }
@@ -761,8 +768,8 @@ fn conflict(job_id: &str) -> Problem {
         Code::CONFLICT,
         "/job_id",
         format!(
-            "{job_id} was used with other content, whose report is stored and stays as it is; send new content under \
-             a new job_id"
+            "{job_id} was used with other content, whose report is stored and stays as it is; send \
+             new content under a new job_id"
         ),
         format!(
             "job_id {job_id} 已用于另一份内容，已存报告保持不变；内容有变的，请使用新的 job_id 重新报送"

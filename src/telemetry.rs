@@ -48,7 +48,7 @@ pub mod metric {
     pub const UNSETTLED: &str = "banshi_unsettled_seconds";
     /// Whether jobs can come in: 1 or 0.
     pub const CONNECTED: &str = "banshi_transport_connected";
-    /// Files of the spool that this worker could not settle: not read, given back or taken over.
+    /// Files of the spool that this worker could not settle: not read, requeued or taken over.
     pub const SPOOL_UNSETTLED: &str = "banshi_spool_unsettled";
     /// Files among the spool's jobs that are none, by their names or kinds.
     pub const SPOOL_IGNORED: &str = "banshi_spool_ignored";

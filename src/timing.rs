@@ -43,7 +43,7 @@ pub const YOUNG: Duration = Duration::from_secs(10);
 /// How long the broker may refuse a job's copy before no more jobs are asked for.
 pub const REFUSED: Duration = Duration::from_secs(10);
 /// How often a session in which nothing is published finds out whether the broker would take it.
-pub const PROVE: Duration = Duration::from_secs(30);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// The least time between two repairs of the topology.
 pub const REPAIR: Duration = Duration::from_secs(5);
 

@@ -282,7 +282,8 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
         (true, false) => Verdicts {
             verdict: Verdict::Equivalent,
             en: format!(
-                "made with {theirs}; this build has {ours} and makes the same of its data but for these names"
+                "made with {theirs}; this build has {ours} and makes the same of its data but for \
+                 these names"
             ),
             zh: format!(
                 "由{theirs}生成；本机为{ours}，由其数据重新生成的文件除上述版本信息外完全相同"
@@ -291,7 +292,9 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
         (false, false) => Verdicts {
             verdict: Verdict::Unproven,
             en: format!(
-                "made with {theirs}, of which this build cannot tell: it has {ours}, and makes another file of its data. The data are those that its provenance names. Verify it with what made it"
+                "made with {theirs}, of which this build cannot tell: it has {ours}, and makes \
+                 another file of its data. The data are those that its provenance names. Verify it \
+                 with what made it"
             ),
             zh: format!(
                 "由{theirs}生成，本机为{ours}，重新生成的文件与之不同，无法核实；所附数据与其生成依据一致。请用原版本核实"
@@ -301,7 +304,8 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
             let more = pdf.len() - again.len();
             altered(
                 format!(
-                    "it begins with the authentic file of {} bytes, and {more} bytes were added after it: a signature, or a change of what is shown",
+                    "it begins with the authentic file of {} bytes, and {more} bytes were added \
+                     after it: a signature, or a change of what is shown",
                     again.len()
                 ),
                 format!(
@@ -344,7 +348,8 @@ fn refused(rejection: &Rejection, others: &[(String, String)]) -> Verdicts {
     Verdicts {
         verdict: Verdict::Unproven,
         en: format!(
-            "{made}; with these settings this build makes no file of its data, and cannot tell: {code} {path}: {en}"
+            "{made}; with these settings this build makes no file of its data, and cannot tell: \
+             {code} {path}: {en}"
         ),
         zh: format!("{made_zh}；按现有设置不能由其数据生成文件，无法核实：{code} {path}：{zh}"),
     }
@@ -378,7 +383,8 @@ fn unknown(stated: &[u8]) -> Verdicts {
         Some(product) if product != crate::PRODUCT && product.starts_with("banshi ") => Verdicts {
             verdict: Verdict::Unproven,
             en: format!(
-                "its {PROVENANCE} is of {product} and {} cannot read it. Verify it with what made it",
+                "its {PROVENANCE} is of {product} and {} cannot read it. Verify it with what made \
+                 it",
                 crate::PRODUCT
             ),
             zh: format!(

@@ -4,16 +4,16 @@
 //! > the commit point → publish the event and wait for its confirm → acknowledge the job
 //!
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
-//! acknowledges what is not said, never says what is not stored. If we crash here, at any line,
-//! the job comes again: before the manifest the work is repeated, after it only the event is.
+//! acknowledges what is not published, never publishes what is not stored. If we crash here, at any
+//! line, the job comes again: before the manifest the work is repeated, after it only the event is.
 //!
 //! What fails is one of three things. The report's fault ([`Rejection`], and with it a report that
 //! took two typesetters down) is final. The world's fault ([`Outage`]) is tried again: if the part
 //! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
-//! it is out for every job, which uses up none and shuts the gate until the part is back.
+//! it is out for every job, which uses up none and closes the gate until the part is back.
 
 mod gate;
-mod in_hand;
+mod in_flight;
 mod lanes;
 
 use std::future::Future;
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use self::gate::Gate;
-use self::in_hand::{Progress, drain, note_panic, watch};
+use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
 use crate::config::Settings;
 use crate::event::{self, Event};
@@ -55,7 +55,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Outage> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let (road, mut intake) = tokio::select! {
+    let (pipeline, mut intake) = tokio::select! {
         biased;
         () = &mut shutdown => {
             info!("stopped before it was ready");
@@ -72,22 +72,27 @@ pub async fn run(
     });
     let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
-    road.store.measure();
+    pipeline.store.measure();
     let stuck = Duration::from_secs(settings.worker.stuck);
-    watchers.spawn(watch(intake.state(), road.progress.clone(), stuck, ready));
-    let keeper = Arc::clone(&road);
-    watchers.spawn(async move { keeper.gate.keep(|part| keeper.probe(part)).await });
+    watchers.spawn(watch(
+        intake.state(),
+        pipeline.progress.clone(),
+        stuck,
+        ready,
+    ));
+    let reopener = Arc::clone(&pipeline);
+    watchers.spawn(async move { reopener.gate.reopen(|part| reopener.probe(part)).await });
 
     let mut jobs = JoinSet::new();
-    let served = serve(&mut intake, &road, &mut jobs, until_idle, shutdown).await;
+    let served = serve(&mut intake, &pipeline, &mut jobs, until_idle, shutdown).await;
 
     // From here on the connection ends because we end it.
     watchers.shutdown().await;
     let timeout = Duration::from_secs(settings.worker.drain_timeout);
     drain(&mut intake, &mut jobs, timeout).await;
     intake.close().await;
-    if let Some(road) = Arc::into_inner(road) {
-        road.pool.close().await;
+    if let Some(pipeline) = Arc::into_inner(pipeline) {
+        pipeline.pool.close().await;
     }
     drop(stop_admin);
     admin_port.shutdown().await;
@@ -96,7 +101,7 @@ pub async fn run(
 }
 
 /// Sees that everything is there, and asks for the first jobs.
-async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
+async fn start(settings: &Settings) -> Result<(Arc<Pipeline>, Intake), Outage> {
     info!(queue = %settings.queue.prefix, store = %settings.store.url, "starting");
     let typesetters = settings.render.typesetters();
     // A spool has one lane.
@@ -110,23 +115,23 @@ async fn start(settings: &Settings) -> Result<(Arc<Road>, Intake), Outage> {
     };
     let store = Store::open(&settings.store)?;
     store.ready().await?;
-    let road = Road::new(settings, store, typesetters, reserved).await?;
+    let pipeline = Pipeline::new(settings, store, typesetters, reserved).await?;
     let intake = Intake::open_within(&settings.queue, prefetch, settings.limits.job_bytes).await?;
     // A broker that is out is waited for: no reason for a service manager to start us again.
     telemetry::notify("READY=1");
     info!(typesetters, reserved, prefetch, "ready");
-    Ok((Arc::new(road), intake))
+    Ok((Arc::new(pipeline), intake))
 }
 
-/// Takes jobs in and starts them on the road, until told to stop.
+/// Takes jobs in and starts them in the pipeline, until it is to stop.
 async fn serve(
     intake: &mut Intake,
-    road: &Arc<Road>,
+    pipeline: &Arc<Pipeline>,
     jobs: &mut JoinSet<()>,
     until_idle: bool,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Outage> {
-    let mut gate = road.gate.state();
+    let mut gate = pipeline.gate.state();
     let mut idle = 0;
     loop {
         tokio::select! {
@@ -138,14 +143,14 @@ async fn serve(
             }
             Some(ended) = jobs.join_next() => note_panic(ended),
             Ok(()) = gate.changed() => {
-                let shut = gate.borrow_and_update().clone();
-                intake.pause(shut.map(|shut| format!("{}: {}", shut.part, shut.why)));
+                let closed = gate.borrow_and_update().clone();
+                intake.pause(closed.map(|closed| format!("{}: {}", closed.part, closed.why)));
             }
             delivery = intake.next() => {
                 let Some(delivery) = delivery? else { return Ok(()) };
                 idle = 0;
-                let road = Arc::clone(road);
-                jobs.spawn(async move { road.walk(delivery).await });
+                let pipeline = Arc::clone(pipeline);
+                jobs.spawn(async move { pipeline.process(delivery).await });
             }
             () = tokio::time::sleep(IDLE_POLL), if until_idle && jobs.is_empty() => {
                 // Twice in a row, because a job may be on its way to us when it is counted. An
@@ -161,8 +166,8 @@ async fn serve(
     }
 }
 
-/// What a job meets on its way.
-struct Road {
+/// What a job passes through, from its delivery to its acknowledgement.
+struct Pipeline {
     settings: Settings,
     editions: Editions,
     templates: Vec<TemplateFacts>,
@@ -204,9 +209,9 @@ impl From<Outage> for Stop {
 enum Outcome {
     /// Stored and announced.
     Completed,
-    /// Its own fault, told and kept in the dead queue.
+    /// Its own fault, published and kept in the dead queue.
     Rejected,
-    /// Something else's, until its attempts were used up; told and kept in the dead queue.
+    /// Something else's, until its attempts were used up; published and kept in the dead queue.
     Failed,
     /// Sent to wait outside, for another attempt or for what is out.
     Waiting,
@@ -223,13 +228,13 @@ impl Outcome {
     }
 }
 
-impl Road {
+impl Pipeline {
     async fn new(
         settings: &Settings,
         store: Store,
         typesetters: usize,
         reserved: usize,
-    ) -> Result<Road, Outage> {
+    ) -> Result<Pipeline, Outage> {
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
         let editions = templates.forms();
@@ -246,7 +251,7 @@ impl Road {
         let mut settings = settings.clone();
         settings.render.threads = typesetters + reserved;
         let pool = Pool::start(&settings, Program::this()?).await?;
-        Ok(Road {
+        Ok(Pipeline {
             settings,
             editions,
             templates,
@@ -273,9 +278,9 @@ impl Road {
     }
 
     /// One job, from its delivery to its acknowledgement.
-    async fn walk(&self, delivery: Delivery) {
+    async fn process(&self, delivery: Delivery) {
         let started = Instant::now();
-        let in_hand = self.progress.enter();
+        let in_flight = self.progress.enter();
         let lane = delivery.lane;
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
@@ -311,15 +316,18 @@ impl Road {
             };
             match self.settle(delivery, &identity, made).await {
                 Ok(Some(outcome)) => {
-                    in_hand.settled();
+                    in_flight.settled();
                     let outcome = outcome.as_str();
                     counter!(metric::JOBS, "lane" => lane.as_str(), "outcome" => outcome)
                         .increment(1);
                     info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
                 }
-                Ok(None) => info!("the job is given back: its session has ended before its turn came"),
+                Ok(None) => {
+                    info!("the job is requeued: its session has ended before its turn came")
+                }
                 Err(outage) => {
-                    warn!(error = %outage.chain(), "the job is given back: its end could not be told");
+                    let error = outage.chain();
+                    warn!(%error, "the job is requeued: its end could not be published");
                 }
             }
         }
@@ -341,7 +349,7 @@ impl Road {
             .unwrap_or(Err(Stop::Late))
     }
 
-    /// Tells what was made of a job, and lets go of it. `None`: there is nothing left to let go of.
+    /// Publishes what was made of a job, and settles it. `None`: there is nothing left to settle.
     async fn settle(
         &self,
         delivery: Delivery,
@@ -393,7 +401,7 @@ impl Road {
         };
         match self.store.recall(&key, &content).await {
             Ok(Some(stored)) => {
-                info!("stored already, and not judged again: only the event is said again");
+                info!("stored already, and not judged again: only the event is published again");
                 Ok(Some(stored))
             }
             // Another job's: this one is rejected for what it is.
@@ -410,10 +418,10 @@ impl Road {
         if delivery.redelivered
             && let Some(stored) = recall().await?
         {
-            info!("stored already: only the event is said again");
+            info!("stored already: only the event is published again");
             return Ok(stored);
         }
-        let place = self.lanes.enter(delivery.lane).await;
+        let permit = self.lanes.enter(delivery.lane).await;
         self.gate.pass()?;
         if !delivery.is_live() {
             return Err(Stop::Gone);
@@ -422,12 +430,12 @@ impl Road {
         if delivery.redelivered
             && let Some(stored) = recall().await?
         {
-            info!("stored meanwhile: only the event is said again");
+            info!("stored meanwhile: only the event is published again");
             return Ok(stored);
         }
         let started = Instant::now();
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
-        drop(place);
+        drop(permit);
         histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
         let started = Instant::now();
         let stored = self
@@ -478,13 +486,13 @@ impl Road {
     }
 
     async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<Outcome, Outage> {
-        let Some((delivery, said)) = self
-            .say(delivery, &Event::completed(stored.manifest()))
+        let Some((delivery, confirmed)) = self
+            .publish(delivery, &Event::completed(stored.manifest()))
             .await?
         else {
             return Ok(Outcome::Waiting);
         };
-        delivery.ack(said).await?;
+        delivery.ack(confirmed).await?;
         Ok(Outcome::Completed)
     }
 
@@ -495,7 +503,7 @@ impl Road {
         rejection: &Rejection,
     ) -> Result<Outcome, Outage> {
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
-        self.bury(delivery, &event, &reason(rejection), Outcome::Rejected)
+        self.dead_letter(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
     }
 
@@ -509,7 +517,7 @@ impl Road {
     ) -> Result<Outcome, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
-        if self.gate.shuts(outage, self.probe(outage.part)).await {
+        if self.gate.closes(outage, self.probe(outage.part)).await {
             warn!(attempt, error = %outage.chain(), "the job waits until that is back");
             delivery.postpone().await?;
             return Ok(Outcome::Waiting);
@@ -535,42 +543,43 @@ impl Road {
             message,
             event: event.kind.as_str(),
         };
-        self.bury(delivery, &event, &reason, Outcome::Failed).await
+        self.dead_letter(delivery, &event, &reason, Outcome::Failed)
+            .await
     }
 
-    /// Says what became of a job and keeps it in the dead queue, both safe before it is
+    /// Publishes what became of a job and dead-letters it, both safe before it is
     /// acknowledged.
-    async fn bury(
+    async fn dead_letter(
         &self,
         delivery: Delivery,
         event: &Event,
         reason: &Reason,
         outcome: Outcome,
     ) -> Result<Outcome, Outage> {
-        let Some((delivery, said)) = self.say(delivery, event).await? else {
+        let Some((delivery, confirmed)) = self.publish(delivery, event).await? else {
             return Ok(Outcome::Waiting);
         };
         if delivery.unfit().is_some() {
-            delivery.dead_letter_original(said).await?;
+            delivery.dead_letter_original(confirmed).await?;
             return Ok(outcome);
         }
-        let buried = delivery.bury(said, reason).await?;
-        delivery.ack(buried).await?;
+        let dead_lettered = delivery.dead_letter(confirmed, reason).await?;
+        delivery.ack(dead_lettered).await?;
         Ok(outcome)
     }
 
     /// Publishes an event. One that the broker would not take sends its job to wait outside,
-    /// however often: giving it straight back would spin, and what is done is done.
-    async fn say(
+    /// however often: requeueing it at once would spin, and what is done is done.
+    async fn publish(
         &self,
         delivery: Delivery,
         event: &Event,
     ) -> Result<Option<(Delivery, crate::transport::Confirmed)>, Outage> {
         match delivery.publish(event).await {
-            Ok(said) => Ok(Some((delivery, said))),
+            Ok(confirmed) => Ok(Some((delivery, confirmed))),
             Err(outage) => {
                 counter!(metric::RETRIES, "part" => Part::Transport.as_str()).increment(1);
-                warn!(error = %outage.chain(), "the event could not be said; the job waits");
+                warn!(error = %outage.chain(), "the event could not be published; the job waits");
                 delivery.postpone().await?;
                 Ok(None)
             }

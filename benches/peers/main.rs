@@ -1,4 +1,5 @@
-//! What a user would otherwise pick, measured beside banshi on the same reports: `make bench-peers`.
+//! What a user would otherwise pick, measured beside banshi on the same reports:
+//! `make bench-peers`.
 //!
 //! Alone it hands over to `compare.py`, which starts this program again for what needs the library:
 //!

@@ -34,7 +34,8 @@ pub fn measure(count: u64, reports: &mut Reports) {
             }
             let memory = process::memory(child);
             eprintln!(
-                "memory: {done:>7} reports, {:.1} MB resident, {:.1} MB its own, replaced {replaced} times",
+                "memory: {done:>7} reports, {:.1} MB resident, {:.1} MB its own, replaced \
+                 {replaced} times",
                 memory.resident, memory.own
             );
             looks.push((done, memory));

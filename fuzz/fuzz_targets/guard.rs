@@ -1,8 +1,8 @@
-//! Whatever comes from the broker: the scanner neither panics nor stands still, the client library can
-//! read all that it gives out, and what the library can read of a message passes as it is.
+//! Whatever comes from the broker: the scanner neither panics nor stands still, the client library
+//! can read all that it gives out, and what the library can read of a message passes as it is.
 //!
-//! The first byte says what the rest is: frames as they come, or the payload of a content header. The
-//! next three are the sizes of the pieces that it comes in.
+//! The first byte says what the rest is: frames as they come, or the payload of a content header.
+//! The next three are the sizes of the pieces that it comes in.
 
 #![no_main]
 

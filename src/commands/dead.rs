@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::output::{foreign, json, line, tell};
+use super::output::{foreign, json, line, print_stderr};
 use super::{DeadArgs, DeadCommand, Error, Exit, Filter, Format, KeptIn, Selection, block_on};
 use crate::config::Settings;
 use crate::escape;
@@ -97,9 +97,9 @@ async fn show(
     let print = |job: &DeadJob| match format {
         Format::Text => {
             let why = format!("{}  {}  {}", job.event, job.code, job.message);
-            tell(escape::text(&why));
+            print_stderr(escape::text(&why));
             if job.as_sent == AsSent::Nothing {
-                tell(escape::text(&format!(
+                print_stderr(escape::text(&format!(
                     "the body of {} is too large to be shown",
                     job.id
                 )));
@@ -145,7 +145,7 @@ async fn settle(
                 "not replayed: {}: what would be sent is not what is here: {}",
                 job.id, job.message
             );
-            tell(escape::text(&why));
+            print_stderr(escape::text(&why));
         }
         whole
     };
@@ -163,7 +163,7 @@ async fn settle(
 }
 
 /// Walks through the dead queue, does what `verdict` says to each job that the filter lets
-/// through, and tells of each when that is done. Goes no further once nobody hears it. Never holds
+/// through, and prints each when that is done. Goes no further once nobody reads it. Never holds
 /// more than one job.
 async fn walk(
     client: &mut Client,
@@ -175,7 +175,8 @@ async fn walk(
     walk_these(client, kept, filter, verdict, &mut |_| true, print).await
 }
 
-/// The same for those of the jobs only for which `these` holds; the others stay and are not told of.
+/// The same for those of the jobs only for which `these` holds; the others stay and are not
+/// printed.
 async fn walk_these(
     client: &mut Client,
     kept: Kept,
@@ -189,14 +190,14 @@ async fn walk_these(
         print: T,
         seen: BTreeSet<String>,
         matched: bool,
-        told: io::Result<()>,
+        printed: io::Result<()>,
     }
     impl<T: FnMut(&DeadJob) -> io::Result<()>> Walk<T> {
-        fn tell(&mut self, job: &DeadJob) -> ControlFlow<()> {
-            if self.told.is_ok() {
-                self.told = (self.print)(job);
+        fn print_job(&mut self, job: &DeadJob) -> ControlFlow<()> {
+            if self.printed.is_ok() {
+                self.printed = (self.print)(job);
             }
-            match self.told {
+            match self.printed {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
@@ -206,7 +207,7 @@ async fn walk_these(
         print,
         seen: BTreeSet::new(),
         matched: false,
-        told: Ok(()),
+        printed: Ok(()),
     });
     let now = now();
     let judge = |job: &DeadJob| {
@@ -223,21 +224,21 @@ async fn walk_these(
         }
         match verdict {
             // Nobody listens any more.
-            Verdict::Keep if walk.tell(job).is_break() => Verdict::Stop,
+            Verdict::Keep if walk.print_job(job).is_break() => Verdict::Stop,
             verdict => verdict,
         }
     };
     let walked = client
-        .settle(kept, judge, |job| walk.borrow_mut().tell(job))
+        .settle(kept, judge, |job| walk.borrow_mut().print_job(job))
         .await;
     let Walk {
         seen,
         matched,
-        told,
+        printed,
         ..
     } = walk.into_inner();
     walked?;
-    told?;
+    printed?;
     let found = |word: &String| seen.contains(&*escape::id_of(word));
     let queue = kept.as_str();
     let list = match kept {
@@ -254,7 +255,7 @@ async fn walk_these(
         )));
     }
     if !matched && filter.narrows() {
-        tell(format_args!(
+        print_stderr(format_args!(
             "no job in the {queue} queue is like that; `{list}` shows what is there"
         ));
     }
@@ -305,8 +306,8 @@ impl Filter {
         };
         // Of a job whose time nobody knows it is not known that it is old.
         let old = |age: Duration| {
-            job.buried_at
-                .is_some_and(|buried_at| now - buried_at >= age)
+            job.dead_lettered_at
+                .is_some_and(|dead_lettered_at| now - dead_lettered_at >= age)
         };
         (self.ids.is_empty() || self.names(&job.id))
             && (self.code.is_empty() || self.code.iter().any(code))
@@ -326,7 +327,8 @@ struct Line<'a> {
     event: &'a str,
     lane: &'a str,
     template: Option<String>,
-    buried_at: Option<String>,
+    #[serde(rename = "buried_at")]
+    dead_lettered_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
 }
@@ -341,7 +343,7 @@ impl Line<'_> {
             event: &job.event,
             lane: &job.lane,
             template: template(job),
-            buried_at: since(job),
+            dead_lettered_at: since(job),
             body: None,
         }
     }
@@ -359,7 +361,7 @@ fn template(job: &DeadJob) -> Option<String> {
 
 /// Since when it is here.
 fn since(job: &DeadJob) -> Option<String> {
-    let second = job.buried_at?.replace_nanosecond(0).ok()?;
+    let second = job.dead_lettered_at?.replace_nanosecond(0).ok()?;
     second.format(&Rfc3339).ok()
 }
 

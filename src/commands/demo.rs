@@ -74,12 +74,12 @@ pub fn demo(settings: &Settings) -> Result<Exit, Error> {
         crate::worker::run(&settings, true, std::future::pending()).await?;
         Ok(())
     })?;
-    tell(&folder)?;
+    print_results(&folder)?;
     Ok(Exit::Done)
 }
 
 /// Prints what the events say: the pipeline's own account of what became of each job.
-fn tell(folder: &Path) -> Result<(), Error> {
+fn print_results(folder: &Path) -> Result<(), Error> {
     let events = folder.join("spool/events");
     let cannot = |e| Outage::because(Part::Disk, format!("cannot read {}", events.display()), e);
     let mut lines = Vec::new();

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use output::tell;
+use output::print_stderr;
 
 use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
@@ -31,7 +31,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// How a command ends. Scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked is done, and told to whoever still listened.
+    /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
     /// banshi made.
@@ -39,7 +39,7 @@ pub enum Exit {
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
     /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
-    /// when it is full, or closed before a command that changes something had told all of it.
+    /// when it is full, or closed before a command that changes something had printed all of it.
     Environment = 3,
 }
 
@@ -52,9 +52,10 @@ impl From<Exit> for ExitCode {
 /// Turns report jobs into the official, archival PDF.
 #[derive(Debug, Parser)]
 #[command(name = "banshi", version, max_term_width = 100)]
-#[command(
-    after_help = "Example:\n  banshi demo\n\nExit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at fault."
-)]
+#[command(after_help = "Example:\n  \
+                        banshi demo\n\n\
+                        Exit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at \
+                        fault.")]
 struct Cli {
     /// Settings file [default: banshi.toml, when it is there]
     #[arg(long, global = true, value_name = "FILE")]
@@ -66,34 +67,58 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Typeset one job, without a queue
-    #[command(
-        after_help = "Example:\n  banshi render report.json -o report.pdf\n  banshi render report.json -o pages/ --format png --ppi 200\n\npng and svg are for looking at: a file a page, numbered before the ending, as report-1.png. Only the\nPDF is the archival document."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi render report.json -o report.pdf\n  \
+                            banshi render report.json -o pages/ --format png --ppi 200\n\n\
+                            png and svg are for looking at: a file a page, numbered before the \
+                            ending, as report-1.png. Only the\n\
+                            PDF is the archival document.")]
     Render(RenderArgs),
     /// Say of jobs what the service would say, without a queue
-    #[command(
-        after_help = "Example:\n  banshi check reports/*.json\n  banshi check --layout --format json report.json | jq .problems\n\nWithout --layout everything but E-LAYOUT is told, in a millisecond a job. Faces, templates and limits\nare those of the settings."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi check reports/*.json\n  \
+                            banshi check --layout --format json report.json | jq .problems\n\n\
+                            Without --layout everything but E-LAYOUT is told, in a millisecond a \
+                            job. Faces, templates and limits\n\
+                            are those of the settings.")]
     Check(CheckArgs),
     /// Check that PDFs are what banshi made: each is made again from its attachments and compared
-    #[command(
-        after_help = "Example:\n  banshi verify annual-report/2021/2023/*.pdf\n  banshi verify --manifest --format json report.pdf | jq .verdict\n\nVerdicts:\n  authentic   真实      this build makes the same bytes of the attached data\n  equivalent  等同      made by another version, with other templates or fonts; this build makes\n                        the same file but for the names of versions in it\n  unproven    未能核实  made by another version or with wider limits, and this build makes another\n                        file or none: the data are those that the file's provenance names, of the\n                        page only that version can tell\n  altered     已改动    not what banshi made: changed, saved again, or never banshi's\n\nExit codes: 0 every file is authentic, or equivalent, or unproven with a manifest that agrees; 1 any other; 3 the environment is at fault. Templates and fonts are those of the settings."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi verify annual-report/2021/2023/*.pdf\n  \
+                            banshi verify --manifest --format json report.pdf | jq .verdict\n\n\
+                            Verdicts:\n  \
+                            authentic   真实      this build makes the same bytes of the attached \
+                            data\n  \
+                            equivalent  等同      made by another version, with other templates or \
+                            fonts; this build makes\n                        \
+                            the same file but for the names of versions in it\n  \
+                            unproven    未能核实  made by another version or with wider limits, and \
+                            this build makes another\n                        \
+                            file or none: the data are those that the file's provenance names, of \
+                            the\n                        \
+                            page only that version can tell\n  \
+                            altered     已改动    not what banshi made: changed, saved again, or \
+                            never banshi's\n\n\
+                            Exit codes: 0 every file is authentic, or equivalent, or unproven with \
+                            a manifest that agrees; 1 any other; 3 the environment is at fault. \
+                            Templates and fonts are those of the settings.")]
     Verify(VerifyArgs),
     /// Serve the queue until SIGTERM or SIGINT
-    #[command(
-        after_help = "Example:\n  BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\nA second signal leaves at once; the jobs in hand go back to the queue."
-    )]
+    #[command(after_help = "Example:\n  \
+                            BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\n\
+                            A second signal leaves at once; the jobs in hand go back to the \
+                            queue.")]
     Worker(WorkerArgs),
     /// Send jobs to the queue, each confirmed by the broker
-    #[command(
-        after_help = "Example:\n  banshi enqueue reports/ late.json\n  cat jobs.ndjson | banshi enqueue --lane urgent -"
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi enqueue reports/ late.json\n  \
+                            cat jobs.ndjson | banshi enqueue --lane urgent -")]
     Enqueue(EnqueueArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
-    #[command(
-        after_help = "Example:\n  banshi dead list\n  banshi dead replay zibo-bigdata-2020\n  banshi dead list --queue unrouted"
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi dead list\n  \
+                            banshi dead replay zibo-bigdata-2020\n  \
+                            banshi dead list --queue unrouted")]
     Dead(DeadArgs),
     /// Make the store that workers put results into
     #[command(after_help = "Example:\n  banshi store init")]
@@ -102,9 +127,9 @@ enum Command {
     #[command(after_help = "Example:\n  banshi topology check\n  banshi topology migrate")]
     Topology(TopologyArgs),
     /// List the templates; print a template's JSON Schema or sample job
-    #[command(
-        after_help = "Example:\n  banshi templates\n  banshi templates annual-report/2021 --sample > report.json"
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi templates\n  \
+                            banshi templates annual-report/2021 --sample > report.json")]
     Templates(TemplatesArgs),
     /// List the font roles, their faces and what they cover
     #[command(after_help = "Example:\n  banshi fonts\n  banshi fonts --text 䶮曌祎")]
@@ -263,9 +288,9 @@ enum KeptIn {
 #[derive(Debug, Subcommand)]
 enum DeadCommand {
     /// What is in it and why, the oldest first
-    #[command(
-        after_help = "Example:\n  banshi dead list\n  banshi dead list --code E-GLYPH --older-than 7d"
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi dead list\n  \
+                            banshi dead list --code E-GLYPH --older-than 7d")]
     List {
         #[command(flatten)]
         filter: Filter,
@@ -284,9 +309,11 @@ enum DeadCommand {
         format: Format,
     },
     /// Send jobs back to their lanes, as they were sent
-    #[command(
-        after_help = "Example:\n  banshi dead replay zibo-bigdata-2020\n  banshi dead replay --code store --dry-run\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi dead replay zibo-bigdata-2020\n  \
+                            banshi dead replay --code store --dry-run\n\n\
+                            What is given together narrows: a job must have one of the ids, one of \
+                            the codes, and so on.")]
     Replay {
         #[command(flatten)]
         selection: Selection,
@@ -296,9 +323,11 @@ enum DeadCommand {
         lane: Option<Lane>,
     },
     /// Remove jobs for good
-    #[command(
-        after_help = "Example:\n  banshi dead drop zibo-bigdata-2020\n  banshi dead drop --template annual-report/2019 --older-than 30d\n\nWhat is given together narrows: a job must have one of the ids, one of the codes, and so on."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi dead drop zibo-bigdata-2020\n  \
+                            banshi dead drop --template annual-report/2019 --older-than 30d\n\n\
+                            What is given together narrows: a job must have one of the ids, one of \
+                            the codes, and so on.")]
     Drop(Selection),
 }
 
@@ -360,9 +389,12 @@ struct StoreArgs {
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Make a new store where store.url says, unless there is one
-    #[command(
-        after_help = "Example:\n  runuser -u banshi -- banshi --config /etc/banshi/banshi.toml store init\n\nThe folder with its .banshi-ready. A worker doesn't make one at an absolute path: it may be a disk that\nisn't mounted. Done a second time, it changes nothing."
-    )]
+    #[command(after_help = "Example:\n  \
+                            runuser -u banshi -- banshi --config /etc/banshi/banshi.toml store \
+                            init\n\n\
+                            The folder with its .banshi-ready. A worker doesn't make one at an \
+                            absolute path: it may be a disk that\n\
+                            isn't mounted. Done a second time, it changes nothing.")]
     Init,
 }
 
@@ -375,21 +407,32 @@ struct TopologyArgs {
 #[derive(Debug, Subcommand)]
 enum TopologyCommand {
     /// Say how each exchange and queue stands, and what to do; changes nothing
-    #[command(
-        after_help = "Example:\n  banshi topology check\n\nExit codes: 0 all stands as it must; 3 something does not, or the broker does not say.\nWhat policies do to the queues cannot be seen from here: rabbitmqctl list_queues name policy\noperator_policy effective_policy_definition."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi topology check\n\n\
+                            Exit codes: 0 all stands as it must; 3 something does not, or the \
+                            broker does not say.\n\
+                            What policies do to the queues cannot be seen from here: rabbitmqctl \
+                            list_queues name policy\n\
+                            operator_policy effective_policy_definition.")]
     Check,
     /// Give the dead and the unrouted queue this version's arguments, with what is in them
-    #[command(
-        after_help = "Example:\n  banshi topology migrate\n\nEach queue's jobs are moved to a queue beside it, the queue is made anew, and they are moved back. Workers\nof this version may run meanwhile. Killed at any moment it loses nothing, and the next run ends what it began;\na job may then be there twice."
-    )]
+    #[command(after_help = "Example:\n  \
+                            banshi topology migrate\n\n\
+                            Each queue's jobs are moved to a queue beside it, the queue is made \
+                            anew, and they are moved back. Workers\n\
+                            of this version may run meanwhile. Killed at any moment it loses \
+                            nothing, and the next run ends what it began;\n\
+                            a job may then be there twice.")]
     Migrate,
 }
 
 #[derive(Debug, Args)]
 struct TemplatesArgs {
     /// The template
-    #[arg(value_name = "NAME/EDITION", required_if_eq_any([("schema", "true"), ("sample", "true")]))]
+    #[arg(
+        value_name = "NAME/EDITION",
+        required_if_eq_any([("schema", "true"), ("sample", "true")])
+    )]
     name: Option<String>,
     /// Print the JSON Schema of its jobs
     #[arg(long, conflicts_with = "sample")]
@@ -421,11 +464,11 @@ pub fn run() -> ExitCode {
     };
     let mut log = settings.log.clone();
     if !matches!(cli.command, Command::Worker(_)) {
-        // What the other commands do is said by themselves.
+        // What the other commands do they print themselves.
         log.filter = "warn".to_owned();
     }
     if let Err(error) = telemetry::start_log(&log) {
-        tell(format_args!("banshi: {error}"));
+        print_stderr(format_args!("banshi: {error}"));
         return Exit::Environment.into();
     }
     let changes = cli.command.changes();
@@ -446,7 +489,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(exit) => exit,
         Err(Error::BrokenPipe) if changes => {
-            tell(
+            print_stderr(
                 "banshi: standard output was closed before all was done and told; what was not \
                  told of may be done or not",
             );
@@ -531,12 +574,12 @@ impl From<std::io::Error> for Error {
 fn fail(error: &Error) -> Exit {
     match error {
         Error::Config(error) => {
-            tell(format_args!("banshi: {error}"));
-            tell("The settings and their defaults: docs/configuration.md");
+            print_stderr(format_args!("banshi: {error}"));
+            print_stderr("The settings and their defaults: docs/configuration.md");
             Exit::Environment
         }
         Error::Usage(message) => {
-            tell(format_args!("banshi: {message}"));
+            print_stderr(format_args!("banshi: {message}"));
             Exit::Usage
         }
         Error::Rejected(rejection) => {
@@ -544,7 +587,7 @@ fn fail(error: &Error) -> Exit {
             Exit::JobAtFault
         }
         Error::Outage(outage) => {
-            tell(format_args!("banshi: {}", outage.chain()));
+            print_stderr(format_args!("banshi: {}", outage.chain()));
             Exit::Environment
         }
         Error::BrokenPipe => Exit::Done,
@@ -553,7 +596,7 @@ fn fail(error: &Error) -> Exit {
 
 fn print_problems(problems: &[Problem]) {
     for problem in problems {
-        tell(problem);
+        print_stderr(problem);
     }
 }
 

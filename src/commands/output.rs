@@ -46,8 +46,8 @@ pub(super) fn as_it_is(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Says something on standard error, if anybody listens there.
-pub(super) fn tell(text: impl Display) {
+/// A line on standard error, if anybody reads it.
+pub(super) fn print_stderr(text: impl Display) {
     let text = format!("{}\n", escape::lines(&text.to_string()));
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{line, tell};
+use super::output::{line, print_stderr};
 use super::render::read_file;
 use super::{EnqueueArgs, Error, Exit, block_on};
 use crate::config::Settings;
@@ -16,7 +16,7 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
     for path in &args.jobs {
         if let Err(outage) = list(path, &mut files) {
             unlisted += 1;
-            tell(format_args!(
+            print_stderr(format_args!(
                 "{}: not sent: {}",
                 path.display(),
                 outage.reason()
@@ -43,7 +43,7 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
         } = count;
         let to = args.lane;
         if let Err(Stopped { place, outage }) = stopped {
-            tell(format_args!(
+            print_stderr(format_args!(
                 "banshi: stopped at {place}, which is not known to be sent; nothing after it \
                  is; before it: sent {sent} to the {to} lane, each confirmed; {} not sent",
                 unfit + unread
@@ -78,7 +78,7 @@ struct Stopped {
     outage: Outage,
 }
 
-/// Sends all that can be sent, tells of each that cannot, and stops only where the next would fare
+/// Sends all that can be sent, prints each that cannot, and stops only where the next would fare
 /// no better.
 async fn send_all(
     client: &mut Client,
@@ -88,7 +88,7 @@ async fn send_all(
 ) -> Result<(), Stopped> {
     let progress = progress(files.len() as u64);
     let not_sent = |place: &str, why: &str| {
-        progress.suspend(|| tell(format_args!("{place}: not sent: {why}")));
+        progress.suspend(|| print_stderr(format_args!("{place}: not sent: {why}")));
     };
     for file in files {
         let bytes = match read_file(file) {

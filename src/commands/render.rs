@@ -63,7 +63,8 @@ fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
         let named = ending.is_some_and(|ending| ending.eq_ignore_ascii_case(other.ending()));
         if named && other != args.format && !args.output.as_deref().is_some_and(is_folder) {
             return Err(Error::Usage(format!(
-                "-o names a .{} file, and what is written is {}; add --format {0}, or name another file",
+                "-o names a .{} file, and what is written is {}; add --format {0}, or name another \
+                 file",
                 other.ending(),
                 args.format.ending()
             )));
@@ -134,13 +135,13 @@ pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
     let mut exit = Exit::Done;
     for path in &args.jobs {
         let checked = read(&read_file(path)?);
-        tell(path, &checked, args.format, &mut exit)?;
+        print_checked(path, &checked, args.format, &mut exit)?;
     }
     Ok(exit)
 }
 
 /// Checks jobs as `check` does and sets their pages, too, in typesetters as the service has them.
-/// What came of each is told in the order of the files.
+/// What came of each is printed in the order of the files.
 async fn lay_out(
     settings: &Settings,
     args: &CheckArgs,
@@ -154,7 +155,7 @@ async fn lay_out(
         let mut looked = std::pin::pin!(looked.buffered(settings.render.typesetters()));
         while let Some(checked) = looked.next().await {
             let (path, checked) = checked?;
-            progress.suspend(|| tell(path, &checked, args.format, &mut exit))?;
+            progress.suspend(|| print_checked(path, &checked, args.format, &mut exit))?;
             progress.inc(1);
         }
     }
@@ -188,7 +189,7 @@ fn refused(job: Job, rejection: Rejection) -> Refusal {
     }
 }
 
-fn tell(
+fn print_checked(
     path: &Path,
     checked: &Result<Job, Refusal>,
     format: Format,

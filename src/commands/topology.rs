@@ -3,7 +3,7 @@
 use super::output::line;
 use super::{Error, Exit, TopologyCommand, block_on};
 use crate::config::Settings;
-use crate::transport::amqp::{Client, Standing};
+use crate::transport::amqp::{Client, ResourceStatus};
 
 pub fn topology(settings: &Settings, command: &TopologyCommand) -> Result<Exit, Error> {
     if settings.queue.url.starts_with("spool:") {
@@ -24,7 +24,7 @@ pub fn topology(settings: &Settings, command: &TopologyCommand) -> Result<Exit, 
 
 async fn check(client: &Client) -> Result<Exit, Error> {
     let mut exit = Exit::Done;
-    for Standing { what, ready, wrong } in client.standing().await? {
+    for ResourceStatus { what, ready, wrong } in client.topology_status().await? {
         let holds = match ready {
             Some(1) => "  1 message".to_owned(),
             Some(ready) => format!("  {ready} messages"),
@@ -42,15 +42,15 @@ async fn check(client: &Client) -> Result<Exit, Error> {
 }
 
 async fn migrate(client: &Client) -> Result<Exit, Error> {
-    let mut told = Ok(());
+    let mut printed = Ok(());
     // Half done it would be in nobody's way, but nobody would know: it is done to its end, whoever
     // listens.
-    let tell = |step: &str| {
-        if told.is_ok() {
-            told = line(step);
+    let report = |step: &str| {
+        if printed.is_ok() {
+            printed = line(step);
         }
     };
-    client.migrate(tell).await?;
-    told?;
+    client.migrate(report).await?;
+    printed?;
     Ok(Exit::Done)
 }

@@ -43,8 +43,8 @@ pub(super) fn not_utf8(bytes: &[u8], error: &Utf8Error) -> Problem {
     if read < BY_CHANCE && is_gb18030(bytes) {
         return problem(
             format!(
-                "the job is not UTF-8 from byte {at} on: it seems to be GB 18030 (GBK, GB 2312, ANSI); \
-                 save or convert it as UTF-8 and send that"
+                "the job is not UTF-8 from byte {at} on: it seems to be GB 18030 (GBK, GB 2312, \
+                 ANSI); save or convert it as UTF-8 and send that"
             ),
             format!(
                 "任务自第{at}字节起不是UTF-8编码，似为GB 18030（GBK、GB 2312、ANSI）；请转为UTF-8后发送"

@@ -85,7 +85,8 @@ fn read_change(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
         _ => {
             let marks = MARKS.join(" ");
             let en = format!(
-                "a whole number from -10^12 to 10^12, as 2 or -18; or null or a mark ({marks}) where there is none"
+                "a whole number from -10^12 to 10^12, as 2 or -18; or null or a mark ({marks}) \
+                 where there is none"
             );
             let zh = format!("-10^12至10^12的整数，如 2 或 -18；无此项的填null或{marks}之一");
             wrong_but(problems, place, node, (&en, &zh), instead(node, -MAX_COUNT));
@@ -259,7 +260,8 @@ fn read_number(node: &Node, place: &Place, problems: &mut Problems) -> Option<i6
     if number.is_none() {
         let marks = MARKS.join(" ");
         let en = format!(
-            "a whole number from 0 to 10^12; null or a mark ({marks}) where the agency has none; or {{\"value\", \"remark\"}}"
+            "a whole number from 0 to 10^12; null or a mark ({marks}) where the agency has none; \
+             or {{\"value\", \"remark\"}}"
         );
         let zh = format!(
             "0至10^12的整数；机关无此项的填null或{marks}之一；带说明的用{{\"value\", \"remark\"}}"

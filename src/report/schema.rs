@@ -127,7 +127,8 @@ fn described(reference: &str, description: &str) -> Value {
 
 fn count() -> Value {
     json!({
-        "description": "A count; null, or a mark as agencies write where they have no such power; with a remark: {\"value\": 22, \"remark\": \"其中修订16件\"}.",
+        "description": "A count; null, or a mark as agencies write where they have no such power; \
+                        with a remark: {\"value\": 22, \"remark\": \"其中修订16件\"}.",
         "type": ["integer", "null", "string", "object"],
         "pattern": format!("^{}$", marks()),
         "minimum": 0,
@@ -157,7 +158,10 @@ fn block() -> Value {
             "table": object(
                 [
                     ("columns", json!({ "type": "array", "items": cell, "minItems": 1 })),
-                    ("rows", json!({ "type": "array", "items": { "type": "array", "items": cell } })),
+                    (
+                        "rows",
+                        json!({ "type": "array", "items": { "type": "array", "items": cell } }),
+                    ),
                     ("caption", json!({ "$ref": "#/$defs/text" })),
                 ],
                 &["caption"],

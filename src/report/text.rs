@@ -63,7 +63,8 @@ const LOST: [(char, &str, &str); 2] = [
     ),
     (
         '\u{FFFC}',
-        "U+FFFC OBJECT REPLACEMENT CHARACTER: a picture or another object was lost before the text came here",
+        "U+FFFC OBJECT REPLACEMENT CHARACTER: a picture or another object was lost before the text \
+         came here",
         "U+FFFC（对象替换字符），说明原有图片等对象已丢失",
     ),
 ];

@@ -55,8 +55,8 @@ pub(super) fn open(bucket: &str, settings: &config::Store) -> Result<AmazonS3, O
         .is_some_and(|yes| is_yes(&yes));
     if let (Some(endpoint), false) = (&plain, allowed) {
         let message = format!(
-            "the S3 endpoint {endpoint} is not encrypted; give an https:// one, or set AWS_ALLOW_HTTP=true where the \
-             network is trusted"
+            "the S3 endpoint {endpoint} is not encrypted; give an https:// one, or set \
+             AWS_ALLOW_HTTP=true where the network is trusted"
         );
         return Err(Outage::new(Part::Store, message));
     }
@@ -212,8 +212,9 @@ mod tests {
 
     #[test]
     fn a_profiles_values_are_its_own() {
-        let text = "# keys\naws_access_key_id = nobody's\n[default]\n aws_access_key_id=a=b \n; aws_session_token = x\n\
-                    aws_session_token =\n\n[ other ]\naws_access_key_id = c\n";
+        let text = "# keys\naws_access_key_id = nobody's\n[default]\n aws_access_key_id=a=b \n; \
+                    aws_session_token = x\naws_session_token =\n\n[ other ]\naws_access_key_id = \
+                    c\n";
         assert_eq!(
             profile_value(text, "default", "aws_access_key_id"),
             Some("a=b")

@@ -72,12 +72,13 @@ impl Store {
         }
     }
 
-    /// What an operator can do about an error. The code that S3 gives is more exact than its status.
+    /// What an operator can do about an error. The code that S3 gives is more exact than its
+    /// status.
     fn fix(&self, error: &Error, code: Option<&str>) -> &'static str {
         match code {
             Some("InvalidAccessKeyId" | "SignatureDoesNotMatch") => {
-                return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file of credentials: the store does \
-                        not know this key, or it has another secret";
+                return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file of \
+                        credentials: the store does not know this key, or it has another secret";
             }
             Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
                 return "the credentials are no longer valid: renew them";
@@ -101,11 +102,12 @@ impl Store {
         }
         match error {
             Error::PermissionDenied { .. } => {
-                "check the AWS_* keys, and that they may s3:GetObject, s3:PutObject and s3:ListBucket (without the last, \
-                 S3 says of what is missing that it is forbidden)"
+                "check the AWS_* keys, and that they may s3:GetObject, s3:PutObject and \
+                 s3:ListBucket (without the last, S3 says of what is missing that it is forbidden)"
             }
             Error::Unauthenticated { .. } => {
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the file of credentials"
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the file \
+                 of credentials"
             }
             Error::UnknownConfigurationKey { .. } => "check the AWS_* variables",
             Error::InvalidPath { .. } => "check store.url",

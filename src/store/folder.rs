@@ -1,8 +1,8 @@
 //! A store on a disk: what a folder needs beyond `object_store`.
 //!
 //! Takes the paths of objects, gives folders in which they last. Never removes a staged file that
-//! a living process could still link, and never waits for a disk for ever. If we crash here, the kernel lets go of our lock, and the
-//! next process sweeps what we left.
+//! a living process could still link, and never waits for a disk for ever. If we crash here, the
+//! kernel lets go of our lock, and the next process sweeps what we left.
 //!
 //! # What `object_store` does on a disk
 //!
@@ -161,8 +161,8 @@ impl Folder {
         answer
     }
 
-    /// Makes the folder of an object, once, if the store is there. Where an administrator removes it
-    /// later, `object_store` makes it again.
+    /// Makes the folder of an object, once, if the store is there. Where an administrator removes
+    /// it later, `object_store` makes it again.
     pub(super) fn make(
         &self,
         path: &str,

@@ -3,8 +3,8 @@
 //! The data alone: the store fills in what it alone knows, and the event is made from the rest.
 //!
 //! A manifest may have been written by a later version, whose job then comes again to this one. So
-//! nothing in it is refused for being unknown: warnings are kept as they stand there, since the event
-//! repeats them, and fields that this version does not have are passed over.
+//! nothing in it is refused for being unknown: warnings are kept as they stand there, since the
+//! event repeats them, and fields that this version does not have are passed over.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -1,12 +1,12 @@
 //! RabbitMQ: jobs in from two lanes, events out, and the dead queue.
 //!
-//! Takes the settings, gives deliveries. Never acknowledges, gives back or forgets a message but
+//! Takes the settings, gives deliveries. Never acknowledges, requeues or forgets a message but
 //! on the channel that it came by, and never takes anything but a plain confirm for a success. If
 //! we crash here, the broker sees the connections end and delivers again what was not
 //! acknowledged, counting it, so that a job that kills its workers ends in the dead queue.
 //!
-//! An [`Intake`] has a supervisor, which keeps a session; a session is two connections. A standing
-//! says what the session may do; a lane is a consumer; a handle settles a delivery.
+//! An [`Intake`] has a supervisor, which keeps a session; a session is two connections,
+//! and its state is what it may do; a lane is a consumer; a handle settles a delivery.
 
 mod broker;
 mod client;
@@ -17,7 +17,7 @@ mod migrate;
 mod properties;
 mod publisher;
 mod session;
-mod standing;
+mod session_state;
 mod supervisor;
 mod tls;
 mod topology;
@@ -30,9 +30,9 @@ use tracing::error;
 
 use self::broker::Broker;
 pub use self::client::Client;
-use self::handle::give_back;
+use self::handle::requeue;
 pub use self::handle::{Handle, Reply};
-pub use self::migrate::Standing;
+pub use self::migrate::ResourceStatus;
 use self::session::Session;
 use self::supervisor::{Stop, Supervisor};
 use super::{Delivery, State};
@@ -89,7 +89,7 @@ impl Intake {
         let (deliver, deliveries) = mpsc::channel(1);
         let (stops, stopping) = mpsc::channel(1);
         let (pause, paused) = watch::channel(None);
-        let (say, state) = watch::channel(State::Down(format!("connecting to {broker}")));
+        let (state_sender, state) = watch::channel(State::Down(format!("connecting to {broker}")));
         let current = Current::default();
         let supervisor = Supervisor {
             broker: Arc::clone(&broker),
@@ -97,7 +97,7 @@ impl Intake {
             deliver,
             stopping,
             paused,
-            state: say,
+            state: state_sender,
             current: current.clone(),
         };
         #[expect(
@@ -161,7 +161,7 @@ impl Intake {
         self.pause.send_replace(why);
     }
 
-    /// Cancels the consumers and gives back what was not handed out. Deliveries that were stay
+    /// Cancels the consumers and requeues what was not handed out. Deliveries that were stay
     /// good.
     pub async fn stop(&mut self) {
         if std::mem::replace(&mut self.stopped, true) {
@@ -181,7 +181,7 @@ impl Intake {
             }
         }
         for acker in &held {
-            give_back(acker).await;
+            requeue(acker).await;
         }
     }
 

@@ -59,9 +59,9 @@ impl fmt::Display for Lane {
     }
 }
 
-/// Proof that an event, and with it whatever else had to be said, is safe with the broker or on
-/// the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy that
-/// `reply_to` asks for.
+/// Proof that an event, and with it whatever else had to be published, is safe with the broker or
+/// on the disk. Only a transport makes one; an acknowledgement takes it, and then offers the copy
+/// that `reply_to` asks for.
 #[derive(Debug)]
 #[must_use = "a confirmed event is there to acknowledge its job"]
 pub struct Confirmed(Option<amqp::Reply>);
@@ -89,7 +89,7 @@ pub struct Unfit {
     pub dropped: Option<String>,
 }
 
-/// A job in hand, not yet acknowledged. Dropping it gives it back.
+/// A job in hand, not yet acknowledged. Dropping it requeues it.
 #[derive(Debug)]
 pub struct Delivery {
     /// The job's bytes, as sent.
@@ -142,10 +142,14 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::publish`].
-    pub async fn bury(&self, event: Confirmed, reason: &Reason) -> Result<Confirmed, Outage> {
+    pub async fn dead_letter(
+        &self,
+        event: Confirmed,
+        reason: &Reason,
+    ) -> Result<Confirmed, Outage> {
         match &self.handle {
-            Handle::Amqp(handle) => handle.bury(self, reason).await?,
-            Handle::Spool(handle) => handle.bury(&self.body, reason).await?,
+            Handle::Amqp(handle) => handle.dead_letter(self, reason).await?,
+            Handle::Spool(handle) => handle.dead_letter(&self.body, reason).await?,
         }
         Ok(event)
     }
@@ -170,7 +174,7 @@ impl Delivery {
             Handle::Amqp(handle) => handle.dead_letter_original().await,
             Handle::Spool(_) => Err(Outage::new(
                 Part::Transport,
-                "a spool's jobs are buried as they are",
+                "a spool's jobs are dead-lettered as they are",
             )),
         }
     }
@@ -224,7 +228,7 @@ impl Delivery {
         self.ack(Confirmed(None)).await
     }
 
-    /// Gives the job back untouched, for another worker.
+    /// Requeues the job untouched, for another worker.
     pub async fn release(self) {
         match self.handle {
             Handle::Amqp(handle) => handle.release().await,
@@ -377,7 +381,7 @@ pub struct DeadJob {
     /// The lane it came by, when known.
     pub lane: String,
     /// Since when it is here, when known.
-    pub buried_at: Option<OffsetDateTime>,
+    pub dead_lettered_at: Option<OffsetDateTime>,
     /// The job's bytes, as sent, if they are in hand.
     pub body: Vec<u8>,
     /// Whether they are. Only what is whole can be replayed.
@@ -411,8 +415,8 @@ pub enum Verdict {
     Keep,
     /// It stays, and so do all after it: the walk ends.
     Stop,
-    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is not
-    /// in hand as it was sent stays.
+    /// It goes back to its lane, as it was sent; removed here when its copy is safe. One that is
+    /// not in hand as it was sent stays.
     Replay,
     /// It is removed.
     Drop,
@@ -493,11 +497,11 @@ impl Client {
         self.settle_dead(judge, |_| ControlFlow::Continue(())).await
     }
 
-    /// The same, and tells of each job that was replayed or dropped, when that is done; the walk
-    /// ends when whoever was told wants no more.
+    /// The same, and calls `settled` for each job that was replayed or dropped; the walk
+    /// ends when that asks for it.
     ///
     /// # Errors
-    /// As [`Client::walk_dead`]; what was told of is done.
+    /// As [`Client::walk_dead`]; what `settled` was called for is done.
     pub async fn settle_dead(
         &mut self,
         judge: impl FnMut(&DeadJob) -> Verdict,

@@ -3,15 +3,15 @@
 //! Takes jobs from a folder, gives events into another. Never lets go of a job before its end is
 //! safe on the disk: a job is always in exactly one of `jobs/`, `claimed/`, `retry/` and `dead/`
 //! (a moment in two of them, never in none). If we crash here, the kernel lets go of our lock, and
-//! the next worker finds our claims and gives them back.
+//! the next worker finds our claims and requeues them.
 //!
 //! ```text
-//! jobs/NAME.json                                     dropped in by the sender (written elsewhere, renamed in)
-//! claimed/WORKER/.lock                               locked by the worker as long as it lives
-//! claimed/WORKER/TICKET.NAME.json                    jobs it holds
-//! retry/TICKET.NAME.json                             jobs that wait; TICKET begins with when they are due
-//! events/EVENT-ID.json                               CloudEvents
-//! dead/NAME.json, dead/NAME.reason.json              what was rejected, failed or crashed, and why
+//! jobs/NAME.json                         dropped in by the sender (written elsewhere, renamed in)
+//! claimed/WORKER/.lock                   locked by the worker as long as it lives
+//! claimed/WORKER/TICKET.NAME.json        jobs it holds
+//! retry/TICKET.NAME.json                 jobs that wait; TICKET begins with when they are due
+//! events/EVENT-ID.json                   CloudEvents
+//! dead/NAME.json, dead/NAME.reason.json  what was rejected, failed or crashed, and why
 //! ```
 //!
 //! Everything that must be remembered of a job is in its file's name (see `Ticket`), so that it
@@ -53,7 +53,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// How often dead workers and jobs that have become due are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long it may take to give back what is held when the intake closes: what it does not do in
+/// How long it may take to requeue what is held when the intake closes: what it does not do in
 /// this time the next worker does, and a service manager waits only so long.
 const CLOSE: Duration = Duration::from_secs(10);
 
@@ -69,7 +69,7 @@ pub struct Handle {
 
 /// The work of every function here is done where blocking is allowed, and to its end even when
 /// its caller goes away: the claim is shared with it, so that a delivery dropped meanwhile is
-/// given back only if that work did not settle it.
+/// requeued only if that work did not settle it.
 impl Handle {
     /// Writes the event, unless it is there.
     ///
@@ -89,10 +89,12 @@ impl Handle {
     ///
     /// # Errors
     /// When it may not be safe there.
-    pub async fn bury(&self, _: &[u8], reason: &Reason) -> Result<(), Outage> {
+    pub async fn dead_letter(&self, _: &[u8], reason: &Reason) -> Result<(), Outage> {
         let reason = reason.clone();
-        self.run("bury", move |claim| {
-            claim.home.bury(&claim.path, &claim.ticket.name, &reason)
+        self.run("dead-letter", move |claim| {
+            claim
+                .home
+                .dead_letter(&claim.path, &claim.ticket.name, &reason)
         })
         .await
     }
@@ -121,9 +123,9 @@ impl Handle {
         self.run("postpone", Claim::postpone).await
     }
 
-    /// Gives the job back as it was.
+    /// Requeues the job as it was.
     pub async fn release(self) {
-        if let Err(outage) = self.run("give back", Claim::release).await {
+        if let Err(outage) = self.run("requeue", Claim::release).await {
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }
@@ -138,9 +140,9 @@ impl Handle {
         done.await.map_err(|error| {
             self.claim.excuse();
             if error.kind() == io::ErrorKind::TimedOut {
-                // Said here already: looking for jobs may wait for this very job to end.
+                // Set here already: looking for jobs may wait for this very job to end.
                 let home = &self.claim.home;
-                home.say(State::Down(silent(home).chain()));
+                home.set_state(State::Down(silent(home).chain()));
             }
             self.claim.outage(what, error)
         })
@@ -203,7 +205,7 @@ impl Intake {
     /// The next job: one that is due again, or else the oldest. Cancel safe.
     ///
     /// # Errors
-    /// When the process is stopping. Everything else is waited for, and said in the state.
+    /// When the process is stopping. Everything else is waited for, and is in the state.
     pub async fn next(&mut self) -> Result<Option<Delivery>, Outage> {
         while !self.stopped {
             self.resumed().await;
@@ -225,7 +227,7 @@ impl Intake {
             let found = match in_time {
                 Ok(found) => found,
                 Err(_) => {
-                    self.home.say(State::Down(silent(&self.home).chain()));
+                    self.home.set_state(State::Down(silent(&self.home).chain()));
                     // There is no other way to find out that it answers again.
                     let Some(search) = &mut self.search else {
                         continue;
@@ -236,14 +238,14 @@ impl Intake {
             self.search = None;
             match found {
                 Ok(Ok(found)) => {
-                    self.home.say(State::Up);
+                    self.home.set_state(State::Up);
                     match (found, self.permit.take()) {
                         (Some(found), Some(permit)) => return Ok(Some(found.hand_out(permit))),
                         _ => self.rest_until = tokio::time::Instant::now() + POLL,
                     }
                 }
                 Ok(Err(outage)) => {
-                    self.home.say(State::Down(outage.chain()));
+                    self.home.set_state(State::Down(outage.chain()));
                     self.rest_until = tokio::time::Instant::now() + LOOK;
                 }
                 Err(error) => return Err(stopping(error)),
@@ -258,7 +260,7 @@ impl Intake {
         let why = pause.borrow_and_update().clone();
         let Some(why) = why else { return };
         self.search = None;
-        self.home.say(State::Down(why));
+        self.home.set_state(State::Down(why));
         // The sender is ours, so that there is always an answer.
         drop(pause.wait_for(Option::is_none).await);
     }
@@ -291,7 +293,7 @@ impl Intake {
             let retry = count(RETRY, |entry| {
                 Ok(Ticket::parse(&entry.file_name()).is_some())
             })?;
-            Ok(jobs + retry + home.count_loose())
+            Ok(jobs + retry + home.count_dropped())
         };
         blocking(&self.home, count).await
     }
@@ -346,22 +348,22 @@ impl Intake {
         self.permit = None;
     }
 
-    /// Gives back every job that is still held, counted as a try.
+    /// Requeues every job that is still held, counted as a try.
     pub async fn close(mut self) {
         self.stop().await;
         let Intake { home, finder, .. } = self;
         let calls = home.calls.clone();
         let root = home.spool.root.clone();
-        let given_back = calls.within(CLOSE, move || {
-            home.settle_loose();
-            // What could not be given back is said already, and is there for the next worker.
-            let (_, left) = home.give_back_all(&home.dir);
+        let requeued = calls.within(CLOSE, move || {
+            home.requeue_dropped();
+            // What could not be requeued is logged already, and is there for the next worker.
+            let (_, left) = home.requeue_all(&home.dir);
             left.unwrap_or_else(|error| tracing::debug!(%error, "jobs are left"));
             drop((home, finder));
             Ok(())
         });
-        if let Err(error) = given_back.await {
-            let outage = disk::outage(Part::Transport, "give back the jobs in", &root, error);
+        if let Err(error) = requeued.await {
+            let outage = disk::outage(Part::Transport, "requeue the jobs in", &root, error);
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }

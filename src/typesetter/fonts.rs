@@ -390,9 +390,9 @@ fn map(path: PathBuf, faces: &mut Vec<Face>) -> Result<(), Outage> {
     let file = File::open(&path).map_err(failed)?;
     #[expect(
         unsafe_code,
-        reason = "a mapped file must not shrink or change. Faces are installed once and replaced by \
-                  rename, which leaves the mapped file as it was; and whoever can rewrite them in \
-                  place can replace the program too. What it buys: all children share one copy"
+        reason = "a mapped file must not shrink or change. Faces are installed once and replaced \
+                  by rename, which leaves the mapped file as it was; and whoever can rewrite them \
+                  in place can replace the program too. What it buys: all children share one copy"
     )]
     // SAFETY: nobody writes to the file while it is mapped, as the reason above says.
     let data = unsafe { Mmap::map(&file) }.map_err(failed)?;
@@ -564,9 +564,9 @@ impl Link {
 
 /// The chain of a role: its own face but for what follows, digits and Latin from the latin role,
 /// what its own face draws too narrow from the first face that doesn't; then its own families,
-/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and a character that any of
-/// them has is drawn in every role. The engine tries a text on one link after another and each time
-/// goes on with what was not drawn: so what draws most comes first.
+/// 宋体, 黑体, every other role's, and the rare characters' last. So every chain has every family, and
+/// a character that any of them has is drawn in every role. The engine tries a text on one link
+/// after another and each time goes on with what was not drawn: so what draws most comes first.
 fn chain(role: &Role, roles: &[Role], book: &FontBook, faces: &[Face]) -> Vec<Link> {
     let of = |key: &str| roles.iter().find(|role| role.key == key);
     let mut families = role.families.iter().collect::<Vec<_>>();

@@ -3,7 +3,7 @@
 //! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
 //! look: both are made of one layout, which has passed every check. Never reads a clock, the
 //! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
-//! crash here, nothing has been stored or said: the child is gone, and the job is set again in
+//! crash here, nothing has been stored or published: the child is gone, and the job is set again in
 //! another.
 
 mod fit;
@@ -459,7 +459,10 @@ fn too_long(pages: usize, limit: usize) -> Problem {
     Problem::new(
         Code::LAYOUT,
         "",
-        format!("the report has {pages} pages and may have {limit} (render.max_pages); shorten it or raise the limit"),
+        format!(
+            "the report has {pages} pages and may have {limit} (render.max_pages); shorten it or \
+             raise the limit"
+        ),
         format!("报告共{pages}页，超过上限{limit}页（render.max_pages）；请精简内容或提高上限"),
     )
     .with(limit, pages)
@@ -480,7 +483,8 @@ fn unfit(misfit: &Misfit, texts: &[(String, String)]) -> Problem {
             Code::LAYOUT,
             sender_of(text, texts),
             format!(
-                "“{text}” on page {page} stands out of the text block; shorten it, or mend the template"
+                "“{text}” on page {page} stands out of the text block; shorten it, or mend the \
+                 template"
             ),
             format!("第{page}页的“{text}”超出版心；请缩短，或修改模板"),
         ),

@@ -22,7 +22,7 @@ use tracing::{debug, error, info, warn};
 
 pub use self::child::child;
 use self::pipe::Setup;
-use self::process::{Child, Death, Greeting, how};
+use self::process::{Child, ExitCause, Greeting, exit_status};
 use super::{Manuscript, Pdf, fonts};
 use crate::config::{Confine, Render, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
@@ -219,7 +219,7 @@ impl Slot {
                     None => return live.stop().await,
                 },
                 status = live.process.wait() => {
-                    let how = status.map_or_else(|error| error.to_string(), how);
+                    let how = status.map_or_else(|error| error.to_string(), exit_status);
                     warn!(typesetter = self.number, "an idle typesetter {how}; it is replaced");
                 }
             }
@@ -273,7 +273,7 @@ impl Slot {
         }
     }
 
-    /// Sets a report with this child, and once more with a fresh one when it is lost. Gives back
+    /// Sets a report with this child, and once more with a fresh one when it is lost. Returns
     /// the child that can have the next one.
     async fn serve(&self, mut child: Child, mut request: Request) -> Option<Child> {
         let mut lost = Vec::new();
@@ -305,7 +305,7 @@ impl Slot {
                 }
             }
             if let [first, second] = lost.as_slice() {
-                request.answer(Err(hopeless(first, second)));
+                request.answer(Err(failed_twice(first, second)));
                 return None;
             }
             child = match self.start().await {
@@ -338,14 +338,16 @@ impl Slot {
         let Request { manuscript, reply } = request;
         let render = &self.shared.setup.render;
         let deadline = Duration::from_secs(render.deadline);
-        tokio::select! {
+        let set = tokio::time::timeout(deadline, child.set(manuscript, render.deadline));
+        let done = tokio::select! {
             biased;
-            done = tokio::time::timeout(deadline, child.set(manuscript, render.deadline)) => match done {
-                Ok(Ok(result)) => Ended::Answered(result),
-                Ok(Err(error)) => Ended::Lost(Loss::of(child.epitaph(&error).await, render)),
-                Err(_) => Ended::Lost(Loss::of(Death::Time, render)),
-            },
-            () = reply.closed() => Ended::Abandoned,
+            done = set => done,
+            () = reply.closed() => return Ended::Abandoned,
+        };
+        match done {
+            Ok(Ok(result)) => Ended::Answered(result),
+            Ok(Err(error)) => Ended::Lost(Loss::of(child.cause_of_exit(&error).await, render)),
+            Err(_) => Ended::Lost(Loss::of(ExitCause::Time, render)),
         }
     }
 
@@ -360,7 +362,7 @@ impl Slot {
         } = match ready {
             Ok(Ok(greeting)) => greeting?,
             Ok(Err(error)) => {
-                let how = Loss::of(child.epitaph(&error).await, render).en;
+                let how = Loss::of(child.cause_of_exit(&error).await, render).en;
                 child.kill().await;
                 let text = format!("a starting typesetter {how}; its standard error is in the log");
                 return Err(Outage::new(Part::Typesetter, text));
@@ -400,27 +402,27 @@ struct Loss {
 }
 
 impl Loss {
-    fn of(death: Death, render: &Render) -> Loss {
+    fn of(cause: ExitCause, render: &Render) -> Loss {
         let Render {
             memory, deadline, ..
         } = render;
-        match death {
-            Death::Memory => Loss {
+        match cause {
+            ExitCause::Memory => Loss {
                 en: format!("needed more than {memory} MiB of memory (render.memory)"),
                 zh: format!("所需内存超过{memory} MiB（render.memory）"),
                 foreign: false,
             },
-            Death::Time => Loss {
+            ExitCause::Time => Loss {
                 en: format!("was killed after {deadline} s (render.deadline)"),
                 zh: format!("超过{deadline}秒被终止（render.deadline）"),
                 foreign: false,
             },
-            Death::Killed(en) => Loss {
+            ExitCause::Killed(en) => Loss {
                 en,
                 zh: "被外部终止".to_owned(),
                 foreign: true,
             },
-            Death::Other(en) => Loss {
+            ExitCause::Other(en) => Loss {
                 en,
                 zh: "意外终止".to_owned(),
                 foreign: false,
@@ -431,7 +433,7 @@ impl Loss {
 
 /// `E-LAYOUT` for a report that took two children down; an outage, when one of them was killed by
 /// somebody else, for then the report need not have anything to do with it.
-fn hopeless(first: &Loss, second: &Loss) -> Failure {
+fn failed_twice(first: &Loss, second: &Loss) -> Failure {
     let (en, zh) = if first == second {
         (format!("{}, twice", first.en), format!("两次{}", first.zh))
     } else {

@@ -321,7 +321,8 @@ fn catalogue(
             let entrypoint = format!("{package}/{entrypoint}");
             if !files.contains_key(&entrypoint) {
                 wrong.push(format!(
-                    "{here}: entrypoint {entrypoint} does not exist; add it, or name the file there is"
+                    "{here}: entrypoint {entrypoint} does not exist; add it, or name the file \
+                     there is"
                 ));
                 continue;
             }

@@ -23,7 +23,7 @@ use crate::problem::{Outage, Part};
 /// that data is never code.
 const FRAME: &str = include_str!("frame.typ");
 
-/// Everything that is the same for every report.
+/// What all reports share: the engine's library, and the files of the templates, parsed once.
 pub(super) struct Shelf {
     library: LazyHash<Library>,
     files: HashMap<FileId, File>,
@@ -105,7 +105,7 @@ impl Shelf {
     }
 }
 
-/// The world of one report.
+/// The Typst `World` of one report: the [`Shelf`], the faces, and the files that are its own.
 pub(super) struct Desk<'a> {
     shelf: &'a Shelf,
     fonts: &'a Fonts,

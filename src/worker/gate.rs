@@ -1,8 +1,9 @@
 //! Whether jobs are let in, or something that every job needs is out.
 //!
 //! Takes what a job met, gives whose fault it was: that job's, or that of a part that is out for
-//! all. Then it is shut, and tries that part until it is back. Never takes one job's word for it:
-//! the part itself is tried. If we crash here, nothing is forgotten, for nothing is remembered.
+//! all. Then it is closed, and that part is probed until it is back. Never takes one job's word for
+//! it: the part itself is probed. If we crash here, nothing is forgotten, for nothing is
+//! remembered.
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
@@ -13,66 +14,67 @@ use crate::timing::{AGAIN, PROBE};
 
 /// A part that is out for every job, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shut {
+pub(super) struct Closed {
     pub(super) part: Part,
     pub(super) why: String,
 }
 
-/// The gate. Open, unless a part is known to be out.
+/// Lets jobs in while it is open: it is closed while a part that every job needs is known to be
+/// out.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    shut: watch::Sender<Option<Shut>>,
+    closed: watch::Sender<Option<Closed>>,
     /// Many jobs meet an outage at once; one finds out about it.
     trying: Mutex<()>,
 }
 
 impl Gate {
-    /// Why it is shut, as that changes.
-    pub(super) fn state(&self) -> watch::Receiver<Option<Shut>> {
-        self.shut.subscribe()
+    /// Why it is closed, as that changes.
+    pub(super) fn state(&self) -> watch::Receiver<Option<Closed>> {
+        self.closed.subscribe()
     }
 
     /// Lets a job pass.
     ///
     /// # Errors
-    /// The part that is out, while the gate is shut: what follows would be done in vain.
+    /// The part that is out, while the gate is closed: what follows would be done in vain.
     pub(super) fn pass(&self) -> Result<(), Outage> {
-        match &*self.shut.borrow() {
+        match &*self.closed.borrow() {
             None => Ok(()),
-            Some(Shut { part, why }) => Err(Outage::new(*part, why.clone())),
+            Some(Closed { part, why }) => Err(Outage::new(*part, why.clone())),
         }
     }
 
-    /// Whether what a job met is out for every job. If so, the gate is shut from now on.
-    pub(super) async fn shuts(
+    /// Whether what a job met is out for every job. If so, the gate is closed from now on.
+    pub(super) async fn closes(
         &self,
         outage: &Outage,
         probe: impl Future<Output = Result<(), Outage>>,
     ) -> bool {
         let _first = self.trying.lock().await;
-        if self.shut.borrow().is_some() {
+        if self.closed.borrow().is_some() {
             return true;
         }
         let Err(found) = answer(outage.part, probe).await else {
             return false;
         };
         let why = found.reason();
-        self.shut.send_replace(Some(Shut {
+        self.closed.send_replace(Some(Closed {
             part: found.part,
             why,
         }));
         true
     }
 
-    /// Opens the gate each time that the part which shut it is back. Never ends.
-    pub(super) async fn keep<P>(&self, probe: impl Fn(Part) -> P)
+    /// Opens the gate each time that the part for which it was closed is back. Never ends.
+    pub(super) async fn reopen<P>(&self, probe: impl Fn(Part) -> P)
     where
         P: Future<Output = Result<(), Outage>>,
     {
-        let mut state = self.shut.subscribe();
+        let mut state = self.closed.subscribe();
         loop {
             let part = match state.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(shut)) => shut.part,
+                Ok(Some(closed)) => closed.part,
                 // The sender is ours.
                 _ => return,
             };
@@ -84,7 +86,7 @@ impl Gate {
                 }
             }
             info!(%part, "it is back");
-            self.shut.send_replace(None);
+            self.closed.send_replace(None);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Whose turn it is at the typesetters.
 //!
-//! Takes a lane, gives a [`Place`]. Never lets jobs of the bulk lane hold up an urgent one for
-//! longer than until the next typesetter is free. If we crash here, the places go with us.
+//! Takes a lane, gives a [`Permit`]. Never lets jobs of the bulk lane hold up an urgent one for
+//! longer than until the next typesetter is free. If we crash here, the permits go with us.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::transport::Lane;
 
-/// A place for each typesetter, of which jobs in bulk may have some only.
+/// A permit for each typesetter, of which jobs in bulk may have some only.
 #[derive(Debug)]
 pub(super) struct Lanes {
     all: Semaphore,
@@ -16,15 +16,15 @@ pub(super) struct Lanes {
 
 /// A typesetter is free for whoever has this.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    // Dropped in this order: an urgent job that waits has the place before the next one in bulk
+pub(super) struct Permit<'a> {
+    // Dropped in this order: an urgent job that waits has the permit before the next one in bulk
     // can ask for it.
     _any: SemaphorePermit<'a>,
     _bulk: Option<SemaphorePermit<'a>>,
 }
 
 impl Lanes {
-    /// `bulk` places for either lane, and `reserved` ones for urgent jobs only.
+    /// `bulk` permits for either lane, and `reserved` ones for urgent jobs only.
     pub(super) fn new(bulk: usize, reserved: usize) -> Lanes {
         Lanes {
             all: Semaphore::new(bulk + reserved),
@@ -32,22 +32,22 @@ impl Lanes {
         }
     }
 
-    /// Waits for a place. A job in bulk asks for one that it may have before it queues for any, so
-    /// that at most as many of them as there are such places stand in front of an urgent one.
-    pub(super) async fn enter(&self, lane: Lane) -> Place<'_> {
+    /// Waits for a permit. A job in bulk asks for one that it may have before it queues for any, so
+    /// that at most as many of them as there are such permits stand in front of an urgent one.
+    pub(super) async fn enter(&self, lane: Lane) -> Permit<'_> {
         let bulk = match lane {
             Lane::Bulk => Some(one(&self.bulk).await),
             Lane::Urgent => None,
         };
-        Place {
+        Permit {
             _any: one(&self.all).await,
             _bulk: bulk,
         }
     }
 }
 
-async fn one(places: &Semaphore) -> SemaphorePermit<'_> {
-    places.acquire().await.expect("it is never closed")
+async fn one(permits: &Semaphore) -> SemaphorePermit<'_> {
+    permits.acquire().await.expect("it is never closed")
 }
 
 #[cfg(test)]
@@ -84,9 +84,9 @@ mod tests {
         drop(busy);
         // Asked first, and yet it comes second.
         assert!(bulk.as_mut().now_or_never().is_none());
-        let place = urgent.as_mut().now_or_never();
-        assert!(place.is_some());
-        drop(place);
+        let permit = urgent.as_mut().now_or_never();
+        assert!(permit.is_some());
+        drop(permit);
         assert!(bulk.as_mut().now_or_never().is_some());
     }
 

@@ -14,20 +14,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::judge::Said;
+use crate::judge::ReceivedEvent;
 use crate::node::{ANSWER, Line, Node, connect};
-use crate::shelf::Shelf;
+use crate::store_view::StoreView;
 
 /// What hears every event: a quorum queue, which outlives its broker's crashes, and a consumer
 /// that notes each event before it acknowledges it.
 pub struct Archive {
-    heard: Arc<Mutex<Vec<Said>>>,
+    heard: Arc<Mutex<Vec<ReceivedEvent>>>,
     deaf: watch::Sender<bool>,
     hearing: JoinHandle<()>,
 }
 
 impl Archive {
-    pub async fn open(node: &Arc<Node>, prefix: &str, shelf: Shelf) -> Archive {
+    pub async fn open(node: &Arc<Node>, prefix: &str, store_view: StoreView) -> Archive {
         let (queue, exchange) = (format!("{prefix}.heard"), format!("{prefix}.events"));
         let line = node.line().await;
         let mut arguments = FieldTable::default();
@@ -59,7 +59,7 @@ impl Archive {
         let hearing = hear(
             node.url(),
             queue,
-            shelf,
+            store_view,
             Arc::clone(&heard),
             deaf.subscribe(),
         );
@@ -70,13 +70,13 @@ impl Archive {
         }
     }
 
-    pub fn heard(&self) -> Vec<Said> {
+    pub fn heard(&self) -> Vec<ReceivedEvent> {
         self.heard.lock().expect("it is whole").clone()
     }
 
     /// Notes what was heard by another way, unless it was heard already.
-    pub async fn add(&self, body: &[u8], shelf: &Shelf) {
-        note(body, true, shelf, &self.heard).await;
+    pub async fn add(&self, body: &[u8], store_view: &StoreView) {
+        note(body, true, store_view, &self.heard).await;
     }
 
     /// The ids of what was heard.
@@ -84,7 +84,7 @@ impl Archive {
         let heard = self.heard.lock().expect("it is whole");
         heard
             .iter()
-            .filter_map(|said| event_id(&said.body))
+            .filter_map(|event| event_id(&event.body))
             .collect()
     }
 
@@ -100,7 +100,7 @@ impl Archive {
         heard
             .iter()
             .rev()
-            .any(|said| event_id(&said.body).as_deref() == Some(id))
+            .any(|event| event_id(&event.body).as_deref() == Some(id))
     }
 
     /// Hears nothing for a while; the queue fills.
@@ -117,8 +117,8 @@ impl Archive {
 async fn hear(
     url: String,
     queue: String,
-    shelf: Shelf,
-    heard: Arc<Mutex<Vec<Said>>>,
+    store_view: StoreView,
+    heard: Arc<Mutex<Vec<ReceivedEvent>>>,
     mut deaf: watch::Receiver<bool>,
 ) {
     loop {
@@ -127,7 +127,7 @@ async fn hear(
         }
         if let Ok(line) = connect(&url).await {
             tokio::select! {
-                () = hear_once(&line, &queue, &shelf, &heard) => {}
+                () = hear_once(&line, &queue, &store_view, &heard) => {}
                 _ = deaf.changed() => {}
             }
         }
@@ -135,7 +135,12 @@ async fn hear(
     }
 }
 
-async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Said>>) {
+async fn hear_once(
+    line: &Line,
+    queue: &str,
+    store_view: &StoreView,
+    heard: &Mutex<Vec<ReceivedEvent>>,
+) {
     let consuming = async {
         let limit = BasicQosOptions::default();
         line.channel.basic_qos(100, limit).await?;
@@ -149,7 +154,7 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Sa
         return;
     };
     while let Some(Ok(delivery)) = consumer.next().await {
-        note(&delivery.data, delivery.redelivered, shelf, heard).await;
+        note(&delivery.data, delivery.redelivered, store_view, heard).await;
         let acknowledged = delivery.acker.ack(BasicAckOptions::default());
         if !matches!(timeout(ANSWER, acknowledged).await, Ok(Ok(true))) {
             return;
@@ -157,14 +162,19 @@ async fn hear_once(line: &Line, queue: &str, shelf: &Shelf, heard: &Mutex<Vec<Sa
     }
 }
 
-async fn note(body: &[u8], redelivered: bool, shelf: &Shelf, heard: &Mutex<Vec<Said>>) {
-    let stored_when_heard = shelf.holds_what_is_said(body).await;
+async fn note(
+    body: &[u8],
+    redelivered: bool,
+    store_view: &StoreView,
+    heard: &Mutex<Vec<ReceivedEvent>>,
+) {
+    let stored_when_heard = store_view.holds_what_is_published(body).await;
     let mut heard = heard.lock().expect("it is whole");
-    // One that we had heard before our connection was cut is not said twice for that.
-    if redelivered && heard.iter().any(|said| said.body == body) {
+    // One that we had heard before our connection was cut is not counted twice for that.
+    if redelivered && heard.iter().any(|event| event.body == body) {
         return;
     }
-    heard.push(Said {
+    heard.push(ReceivedEvent {
         stored_when_heard,
         body: body.to_vec(),
     });

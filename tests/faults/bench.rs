@@ -27,7 +27,7 @@ use crate::letters::{Letter, by_path};
 use crate::node::{Line, Node};
 use crate::process::{READY, Worker, ask};
 use crate::sender::publish;
-use crate::shelf::Shelf;
+use crate::store_view::StoreView;
 use crate::support::deployment::{WRITE_DOWN_QUEUES, remove_topology};
 use crate::support::hang::Hang;
 use crate::support::raw_amqp::{RawAmqp, RawMessage};
@@ -60,7 +60,7 @@ pub struct Bench {
     prefix: String,
     settings: BTreeMap<String, String>,
     letters: Vec<Letter>,
-    shelf: Shelf,
+    store_view: StoreView,
     archive: Archive,
     workers: Vec<Worker>,
     exits: Vec<Option<i32>>,
@@ -196,11 +196,11 @@ impl Bench {
             .map(|(key, value)| (format!("BANSHI__{key}"), value))
             .collect();
         declare(&node.url(), &prefix).await;
-        let shelf = match server {
-            Some(server) => Shelf::bucket(server, &prefix),
-            None => Shelf::Folder(store),
+        let store_view = match server {
+            Some(server) => StoreView::bucket(server, &prefix),
+            None => StoreView::Folder(store),
         };
-        let archive = Archive::open(node, &prefix, shelf.clone()).await;
+        let archive = Archive::open(node, &prefix, store_view.clone()).await;
         node.ctl(&["eval", WRITE_DOWN_QUEUES]).await;
         Bench {
             folder: Folder(Some(folder)),
@@ -208,7 +208,7 @@ impl Bench {
             prefix,
             settings,
             letters: Vec::new(),
-            shelf,
+            store_view,
             archive,
             workers: Vec::new(),
             exits: Vec::new(),
@@ -534,7 +534,7 @@ impl Bench {
 
     async fn judge(mut self, mut queues: BTreeMap<String, Depth>, workers: u64) -> Outcome {
         let line = self.node.line().await;
-        // What the workers gave back, or a consumer that was none had held.
+        // What the workers requeued, or a consumer that was none had held.
         for queue in ON_THE_WAY {
             let depth = queues.entry(queue.to_owned()).or_default();
             depth.ready = depth
@@ -542,12 +542,12 @@ impl Bench {
                 .max(u64::from(ready(&line, &self.name(queue)).await));
         }
         self.drain_dead().await;
-        let mut store = self.shelf.list().await;
+        let mut store = self.store_view.list().await;
         if store.keys().any(|path| path.contains('#')) {
             // What killed workers left half written is swept by the next one that is alone.
             let swept = self.banshi(&["worker", "--until-idle"]).output();
             self.exits.push(swept.expect("it starts").status.code());
-            store = self.shelf.list().await;
+            store = self.store_view.list().await;
         }
         let rendered = {
             let stored = by_path(&self.letters, &store);
@@ -564,7 +564,7 @@ impl Bench {
             .collect();
         let seen = Observation {
             sent: letters,
-            said: self.archive.heard(),
+            events: self.archive.heard(),
             store,
             rendered,
             dead: std::mem::take(&mut self.dead),
@@ -640,8 +640,8 @@ impl Bench {
         answers.into_iter().map(status).collect()
     }
 
-    /// Lets a fault last, in which no worker may say, from a while after its beginning on, that jobs
-    /// can come in.
+    /// Lets a fault last, in which no worker may say, from a while after its beginning on, that
+    /// jobs can come in.
     pub async fn unready(&mut self, fault: &str, lasts: Duration, grace: Duration) {
         let begun = Instant::now();
         let (mut looks, mut wrong) = (0, 0);
@@ -738,7 +738,7 @@ impl Bench {
         let mut consumer = consumer.await.expect("a consumer");
         // A stream has no end: it is over when nothing comes for a while.
         while let Ok(Some(Ok(event))) = timeout(Duration::from_secs(2), consumer.next()).await {
-            self.archive.add(&event.data, &self.shelf).await;
+            self.archive.add(&event.data, &self.store_view).await;
             let acknowledged = event.acker.ack(BasicAckOptions::default());
             acknowledged.await.expect("a connection");
         }

@@ -54,7 +54,7 @@ pub enum Want {
 
 /// An event as the archive heard it.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct ReceivedEvent {
     /// The CloudEvent.
     pub body: Vec<u8>,
     /// Whether the manifest that it speaks of was in the store at that moment.
@@ -113,7 +113,7 @@ pub struct Observation {
     /// What was sent, in order.
     pub sent: Vec<Sent>,
     /// What the archive heard, in order.
-    pub said: Vec<Said>,
+    pub events: Vec<ReceivedEvent>,
     /// The store, by path.
     pub store: BTreeMap<String, Object>,
     /// What `banshi render` makes of some of the jobs: the digest by the path of the PDF.
@@ -230,14 +230,17 @@ pub fn judge(seen: &Observation) -> Verdict {
 
 fn read_events(seen: &Observation, verdict: &mut Verdict) -> Vec<(Value, bool)> {
     let mut read = Vec::new();
-    for said in &seen.said {
-        match serde_json::from_slice::<Value>(&said.body) {
+    for received in &seen.events {
+        match serde_json::from_slice::<Value>(&received.body) {
             Ok(json) if json["id"].is_string() && json["type"].is_string() => {
-                read.push((json, said.stored_when_heard));
+                read.push((json, received.stored_when_heard));
             }
             _ => verdict.object(
                 Kind::WrongBytes,
-                format!("an event is none: {}", String::from_utf8_lossy(&said.body)),
+                format!(
+                    "an event is none: {}",
+                    String::from_utf8_lossy(&received.body)
+                ),
             ),
         }
     }
@@ -245,7 +248,7 @@ fn read_events(seen: &Observation, verdict: &mut Verdict) -> Vec<(Value, bool)> 
 }
 
 /// All events of an id are the same. A completed one to the byte, because it is made from the
-/// manifest; the time of the others is when they were said.
+/// manifest; the time of the others is when they were published.
 fn judge_repeats(events: &[Event], verdict: &mut Verdict) {
     let mut first: BTreeMap<&str, Value> = BTreeMap::new();
     let mut completed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -280,7 +283,7 @@ fn judge_repeats(events: &[Event], verdict: &mut Verdict) {
     }
 }
 
-/// What is said to be stored is stored, was so when it was said, and is what was said.
+/// What is published as stored is stored, was so when it was published, and is what was published.
 fn judge_completed(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
     let mut judged = BTreeSet::new();
     for event in events.iter().filter(|e| e.kind == "report.completed") {
@@ -352,8 +355,8 @@ fn judge_store(seen: &Observation, verdict: &mut Verdict) {
         match manifest(seen, key) {
             None => verdict.object(Kind::Stranded, format!("{path} has no manifest")),
             Some(manifest) => {
-                let told = &manifest["artifact"];
-                if told["sha256"] != object.sha256.as_str() || told["bytes"] != object.bytes {
+                let stated = &manifest["artifact"];
+                if stated["sha256"] != object.sha256.as_str() || stated["bytes"] != object.bytes {
                     verdict.object(
                         Kind::WrongBytes,
                         format!("{path} is not what its manifest names"),
@@ -385,14 +388,15 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
         if !judged.insert((name, &sent.content, &sent.body)) {
             continue;
         }
-        let told = |kind: &str, id: &str| {
+        let published = |kind: &str, id: &str| {
             let of_kind = events.iter().filter(move |event| event.kind == kind);
-            let told = of_kind.filter(|event| event.json["id"] == id);
-            told.filter(|event| event.subject == sent.job_id.as_deref())
+            let published = of_kind.filter(|event| event.json["id"] == id);
+            published
+                .filter(|event| event.subject == sent.job_id.as_deref())
                 .collect::<Vec<_>>()
         };
         let rejected_with = |code: &str| {
-            told("report.rejected", &sent.ends.rejected)
+            published("report.rejected", &sent.ends.rejected)
                 .iter()
                 .any(|event| {
                     let problems = event.json["data"]["problems"].as_array();
@@ -425,7 +429,10 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
             if !died_of.iter().any(is_kept_as) {
                 verdict.object(
                     Kind::Lost,
-                    format!("{name} was to be refused with {code} and is not in the dead queue with it: {died_of:?}"),
+                    format!(
+                        "{name} was to be refused with {code} and is not in the dead queue with \
+                         it: {died_of:?}"
+                    ),
                 );
             }
             if !died_of.iter().all(is_kept_as) {
@@ -437,15 +444,18 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
             if !rejected_with(code) {
                 verdict.object(
                     Kind::Lost,
-                    format!("{name} was refused with {code} and nobody was told"),
+                    format!("{name} was refused with {code} and no event was published"),
                 );
             }
             continue;
         }
         if stored == Some(true) {
             verdict.completed += 1;
-            if told("report.completed", &sent.ends.completed).is_empty() {
-                verdict.object(Kind::Lost, format!("{name} is stored and nobody was told"));
+            if published("report.completed", &sent.ends.completed).is_empty() {
+                verdict.object(
+                    Kind::Lost,
+                    format!("{name} is stored and no event was published"),
+                );
             }
             if !died_of.is_empty() {
                 verdict.object(
@@ -457,16 +467,16 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
                 ("report.rejected", &sent.ends.rejected),
                 ("report.failed", &sent.ends.failed),
             ] {
-                if !told(kind, id).is_empty() {
+                if !published(kind, id).is_empty() {
                     verdict.object(
                         Kind::Conflicting,
-                        format!("{name} is stored and was told of as {kind}, too"),
+                        format!("{name} is stored and was published as {kind}, too"),
                     );
                 }
             }
             continue;
         }
-        let failed = !told("report.failed", &sent.ends.failed).is_empty();
+        let failed = !published("report.failed", &sent.ends.failed).is_empty();
         match (died_of.is_empty(), failed) {
             (false, true) if seen.may_fail => verdict.failed += 1,
             (false, _) => verdict.object(

@@ -34,7 +34,7 @@ mod process;
 mod proofs;
 mod proxy;
 mod sender;
-mod shelf;
+mod store_view;
 mod support;
 
 use std::panic::AssertUnwindSafe;
@@ -212,7 +212,9 @@ struct Table {
     broken: Vec<String>,
 }
 
-const HEAD: &str = "| | fault | jobs | faults injected | completed | rejected | failed | events repeated | lost | wrong bytes | stranded | conflicting | other | seconds | seed |\n|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+const HEAD: &str = "| | fault | jobs | faults injected | completed | rejected | failed | events \
+                    repeated | lost | wrong bytes | stranded | conflicting | other | seconds | \
+                    seed |\n|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
 impl Table {
     fn new(arguments: &Arguments) -> Table {

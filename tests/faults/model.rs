@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use crate::judge::{Dead, Ends, Object, Observation, Said, Sent, Verdict, Want, judge};
+use crate::judge::{Dead, Ends, Object, Observation, ReceivedEvent, Sent, Verdict, Want, judge};
 
 /// How the model is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Flaw {
     /// A job is acknowledged before it is safe in the retry queue.
     AckBeforeRetry,
     /// A job is acknowledged before it is safe in the dead queue.
-    AckBeforeBury,
+    AckBeforeDeadLetter,
 }
 
 pub const WRONG: [Flaw; 7] = [
@@ -39,7 +39,7 @@ pub const WRONG: [Flaw; 7] = [
     Flaw::Overwrite,
     Flaw::OwnManifest,
     Flaw::AckBeforeRetry,
-    Flaw::AckBeforeBury,
+    Flaw::AckBeforeDeadLetter,
 ];
 
 /// Jobs' ids; every other one is also sent with other content.
@@ -75,7 +75,7 @@ struct Message {
     serial: u64,
 }
 
-/// Where a task is on its road.
+/// Where a task is in the pipeline.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Recall,
@@ -86,7 +86,7 @@ enum Step {
     /// Only with `EventBeforeStore`: what is still to be stored.
     StoreAfter(Pdf, Manifest),
     SayConflict,
-    Bury,
+    DeadLetter,
     Retry,
     Ack,
 }
@@ -122,7 +122,7 @@ struct World {
     /// What a session holds unacknowledged.
     held: Vec<(u64, Message)>,
     dead: Vec<Job>,
-    said: Vec<Said>,
+    events: Vec<ReceivedEvent>,
     pdfs: BTreeMap<u8, Pdf>,
     manifests: BTreeMap<u8, Manifest>,
     workers: Vec<Worker>,
@@ -153,7 +153,7 @@ impl World {
             waiting: Vec::new(),
             held: Vec::new(),
             dead: Vec::new(),
-            said: Vec::new(),
+            events: Vec::new(),
             pdfs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             workers: Vec::new(),
@@ -250,11 +250,11 @@ impl World {
             .into_iter()
             .partition(|(session, _)| *session == lost);
         self.held = held;
-        self.give_back(back);
+        self.requeue(back);
         self.workers[index].session = self.session();
     }
 
-    fn give_back(&mut self, messages: Vec<(u64, Message)>) {
+    fn requeue(&mut self, messages: Vec<(u64, Message)>) {
         for (_, message) in messages {
             self.queue.push(Message {
                 redelivered: true,
@@ -300,23 +300,25 @@ impl World {
                     _ => Next::To(Step::PutPdf(pdf)),
                 }
             }
-            Step::StoreAfter(pdf, manifest) => match self.say_completed(index, task, manifest) {
-                true => Next::To(Step::PutPdf(pdf)),
-                false => Next::Over,
-            },
+            Step::StoreAfter(pdf, manifest) => {
+                match self.publish_completed(index, task, manifest) {
+                    true => Next::To(Step::PutPdf(pdf)),
+                    false => Next::Over,
+                }
+            }
             Step::PutPdf(pdf) => self.put_pdf(job, pdf),
             Step::PutManifest(pdf) => self.put_manifest(job, pdf),
             Step::Complete(manifest) => {
-                let said = self.flaw == Flaw::EventBeforeStore
-                    || self.say_completed(index, task, manifest);
-                if said {
+                let published = self.flaw == Flaw::EventBeforeStore
+                    || self.publish_completed(index, task, manifest);
+                if published {
                     Next::To(Step::Ack)
                 } else {
                     Next::Over
                 }
             }
             Step::SayConflict => {
-                if self.flaw == Flaw::AckBeforeBury {
+                if self.flaw == Flaw::AckBeforeDeadLetter {
                     self.acknowledge(task);
                 }
                 let event = json!({
@@ -325,11 +327,11 @@ impl World {
                     "data": {"problems": [{"code": "E-CONFLICT"}]},
                 });
                 match self.publish(index, task, |world| world.hear(&event)) {
-                    true => Next::To(Step::Bury),
+                    true => Next::To(Step::DeadLetter),
                     false => Next::Over,
                 }
             }
-            Step::Bury => match self.publish(index, task, |world| world.dead.push(job)) {
+            Step::DeadLetter => match self.publish(index, task, |world| world.dead.push(job)) {
                 true => Next::To(Step::Ack),
                 false => Next::Over,
             },
@@ -418,7 +420,7 @@ impl World {
         })
     }
 
-    fn say_completed(&mut self, index: usize, task: &Task, manifest: Manifest) -> bool {
+    fn publish_completed(&mut self, index: usize, task: &Task, manifest: Manifest) -> bool {
         let job = task.message.job;
         let event = json!({
             "id": format!("completed {} {}", job.id, job.content), "type": "report.completed",
@@ -447,11 +449,11 @@ impl World {
         true
     }
 
-    /// A task that ends without an acknowledgement gives its message back.
+    /// A task that ends without an acknowledgement requeues its message.
     fn drop_task(&mut self, task: &Task) {
         if let Some(at) = self.position(task) {
             let back = vec![self.held.remove(at)];
-            self.give_back(back);
+            self.requeue(back);
         }
     }
 
@@ -476,7 +478,7 @@ impl World {
     fn hear(&mut self, event: &serde_json::Value) {
         let id = event["subject"].as_str().unwrap_or_default();
         let stored = self.manifests.keys().any(|key| subject_of(*key) == id);
-        self.said.push(Said {
+        self.events.push(ReceivedEvent {
             body: event.to_string().into_bytes(),
             stored_when_heard: stored || event["type"] != "report.completed",
         });
@@ -484,7 +486,7 @@ impl World {
 
     fn observation(&self) -> Observation {
         let mut seen = Observation {
-            said: self.said.clone(),
+            events: self.events.clone(),
             ..Observation::default()
         };
         for job in jobs() {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::judge::{
-    Bound, Dead, Depth, Ends, Kind, Object, Observation, REJECTED, Said, Sent, Want, judge,
+    Bound, Dead, Depth, Ends, Kind, Object, Observation, REJECTED, ReceivedEvent, Sent, Want, judge,
 };
 
 /// One good job, one that was refused, one whose id was used before, and one that nobody can read.
@@ -15,7 +15,7 @@ fn sound() -> Observation {
         "artifact": {"uri": "file:///good.pdf", "sha256": "pdf", "bytes": 7, "pages": 1},
         "completed_at": "2026-01-01T00:00:00Z",
     });
-    let said = |event: serde_json::Value| Said {
+    let received = |event: serde_json::Value| ReceivedEvent {
         body: event.to_string().into_bytes(),
         stored_when_heard: true,
     };
@@ -38,7 +38,7 @@ fn sound() -> Observation {
         damage: None,
     };
     let refused = |id: &str, subject: &str, code: &str| {
-        said(
+        received(
             json!({"id": id, "type": "report.rejected", "subject": subject, "time": id,
             "data": {"problems": [{"code": code}]}}),
         )
@@ -55,12 +55,13 @@ fn sound() -> Observation {
             sent("good", "other content", "3", Want::Result),
             sent("worse", "worse", "4", Want::Rejection("E-JSON".to_owned())),
         ],
-        said: vec![
-            said(
+        events: vec![
+            received(
                 json!({"id": "1", "type": "report.completed", "subject": "good",
                 "time": "2026-01-01T00:00:00Z",
                 "data": {"template": "annual-report/2021", "year": 2023,
-                    "artifact": {"uri": "file:///good.pdf", "sha256": "pdf", "bytes": 7, "pages": 1}}}),
+                    "artifact": {"uri": "file:///good.pdf", "sha256": "pdf", "bytes": 7,
+                        "pages": 1}}}),
             ),
             refused("2", "bad", "E-SCHEMA"),
             refused("3", "good", "E-CONFLICT"),
@@ -118,13 +119,13 @@ const WRONG: [(&str, Kind, Spoil); 32] = [
         it.store.remove(MANIFEST);
     }),
     ("an event is gone", Kind::Lost, |it| {
-        it.said.remove(0);
+        it.events.remove(0);
     }),
-    ("a rejection was not told", Kind::Lost, |it| {
-        it.said.remove(1);
+    ("a rejection was not published", Kind::Lost, |it| {
+        it.events.remove(1);
     }),
-    ("a conflict was not told", Kind::Lost, |it| {
-        it.said.remove(2);
+    ("a conflict was not published", Kind::Lost, |it| {
+        it.events.remove(2);
     }),
     ("a refused job was not kept", Kind::Lost, |it| {
         it.dead.remove(0);
@@ -159,10 +160,10 @@ const WRONG: [(&str, Kind, Spoil); 32] = [
         it.dead[0].body = "other".to_owned();
     }),
     ("an event came before its manifest", Kind::Lost, |it| {
-        it.said[0].stored_when_heard = false;
+        it.events[0].stored_when_heard = false;
     }),
     ("an event is no JSON", Kind::WrongBytes, |it| {
-        it.said[0].body.truncate(20);
+        it.events[0].body.truncate(20);
     }),
     ("a repeat says something else", Kind::Conflicting, |it| {
         repeat(it, "/data/artifact/pages", json!(2));
@@ -213,9 +214,9 @@ const WRONG: [(&str, Kind, Spoil); 32] = [
 ];
 
 fn repeat(it: &mut Observation, pointer: &str, value: serde_json::Value) {
-    let first = it.said[0].clone();
+    let first = it.events[0].clone();
     change(it, pointer, value);
-    it.said.push(first);
+    it.events.push(first);
 }
 
 /// Has the good job come to another end, too. (Its three ends have one id here, which no two events
@@ -224,7 +225,7 @@ fn contradict(it: &mut Observation, kind: &str) {
     let other = json!({"id": "1c", "type": kind, "subject": "good", "data": {"problems": []}});
     it.sent[0].ends.rejected = "1c".to_owned();
     it.sent[0].ends.failed = "1c".to_owned();
-    it.said.push(Said {
+    it.events.push(ReceivedEvent {
         body: other.to_string().into_bytes(),
         stored_when_heard: true,
     });
@@ -232,9 +233,9 @@ fn contradict(it: &mut Observation, kind: &str) {
 
 fn change(it: &mut Observation, pointer: &str, value: serde_json::Value) {
     let mut event: serde_json::Value =
-        serde_json::from_slice(&it.said[0].body).expect("an event is JSON");
+        serde_json::from_slice(&it.events[0].body).expect("an event is JSON");
     *event.pointer_mut(pointer).expect("there is such a field") = value;
-    it.said[0].body = event.to_string().into_bytes();
+    it.events[0].body = event.to_string().into_bytes();
 }
 
 fn object<'a>(it: &'a mut Observation, path: &str) -> &'a mut Object {

@@ -1,6 +1,6 @@
-//! A disk that is full, read-only or not mounted: nothing half written is ever seen, the job waits, and it is
-//! done when there is space again. Each test runs in a process with a small disk of its own, which
-//! only that process sees.
+//! A disk that is full, read-only or not mounted: nothing half written is ever seen, the job waits,
+//! and it is done when there is space again. Each test runs in a process with a small disk of its
+//! own, which only that process sees.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -35,7 +35,8 @@ fn on_a_small_disk(test: &str) {
         .split_once("::")
         .map_or("", |(_, module)| module);
     let mounts = format!(
-        "mount -t tmpfs -o size={DISK}m small \"$TMPDIR\" && touch \"$TMPDIR/{SMALL}\" && exec \"$0\" \"$@\""
+        "mount -t tmpfs -o size={DISK}m small \"$TMPDIR\" && touch \"$TMPDIR/{SMALL}\" && exec \
+         \"$0\" \"$@\""
     );
     let mut command = Command::new("unshare");
     // Root of a namespace of users may mount as well, so that nobody needs to be root for this.
@@ -83,7 +84,7 @@ impl Ballast {
         Ballast(file, path)
     }
 
-    fn give_back(&self, bytes: u64) {
+    fn free(&self, bytes: u64) {
         let length = self.0.metadata().unwrap().len();
         self.0.set_len(length - bytes).unwrap();
     }
@@ -135,7 +136,7 @@ async fn child_whose_store_is_full() {
         }
         assert!(files.is_empty(), "left over: {files:?}");
         // A page more, and once more.
-        ballast.give_back(4096);
+        ballast.free(4096);
     };
     assert!(
         nothing > 0 && without_manifest > 0,

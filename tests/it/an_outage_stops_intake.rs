@@ -63,9 +63,9 @@ async fn goes_and_comes_back(
         .await;
     let mut events = BTreeMap::new();
     deployment
-        .until("all are told of", async |it| {
-            let told = it.events().await.into_iter();
-            events.extend(told.map(|event| (event["id"].to_string(), event)));
+        .until("all are published", async |it| {
+            let published = it.events().await.into_iter();
+            events.extend(published.map(|event| (event["id"].to_string(), event)));
             events.len() == JOBS
         })
         .await;

@@ -66,7 +66,7 @@ async fn a_put_whose_answer_never_comes_is_an_outage_and_the_next_attempt_finds_
     assert_outage(put(&store, "a", "one", "us").await, "a.pdf");
     assert!(
         started.elapsed() < Duration::from_secs(30),
-        "it is given back in time"
+        "it is requeued in time"
     );
     wire.harm(0, Harm::SwallowTheAnswer);
     let stored = put(&store, "a", "one", "us").await.unwrap();
@@ -403,8 +403,8 @@ async fn at_a_server_that_overwrites_a_pdf_without_a_manifest_refuses_nobody() {
     let mut late = JoinSet::new();
     late.spawn(async move { put(&late_store, "a", "one", "us").await });
     until_it_is_on_its_way(&wire).await;
-    // As a worker leaves it that dies before its manifest. The late one puts its own over it, and is
-    // not to tell of a job that was refused here.
+    // As a worker leaves it that dies before its manifest. The late one puts its own over it, and
+    // is not to tell of a job that was refused here.
     early.write(&pdf_of("a"), &pdf("two", "us")).await;
     let told = put(&early_store, "a", "one", "us").await.unwrap();
     assert_eq!(late.join_all().await.remove(0).unwrap(), told);
@@ -435,7 +435,7 @@ async fn at_a_server_that_overwrites_a_manifest_without_its_pdf_is_done_again() 
     assert_stored_once(&place, &again, "a", "one").await;
 }
 
-// --- The whole road ------------------------------------------------------------------------------
+// --- The whole pipeline --------------------------------------------------------------------------
 
 #[tokio::test]
 async fn a_job_ends_in_a_bucket_once_however_often_it_comes() {

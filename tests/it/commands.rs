@@ -356,7 +356,8 @@ fn a_folder_of_templates_replaces_and_adds_without_a_build() {
     let folder = tempfile::tempdir().expect("a folder");
     let package = folder.path().join("annual-report/2021");
     std::fs::create_dir_all(&package).expect("a folder");
-    let main = "#import \"/gongwen/lib.typ\": *\n#set document(title: json(\"report.json\").title)\n改过的版式\n";
+    let main = "#import \"/gongwen/lib.typ\": *\n#set document(title: \
+                json(\"report.json\").title)\n改过的版式\n";
     std::fs::write(package.join("main.typ"), main).expect("a file");
     let pdf = folder.path().join("x.pdf");
     let command = &mut banshi(&[

@@ -106,9 +106,11 @@ proptest! {
             let row = job.pointer_mut(&format!("/data/requests{}", place.pointer)).expect("a row");
             row.as_object_mut().expect("cells").remove("total");
         }
-        job.pointer_mut("/data/requests/outcome").and_then(Value::as_object_mut).expect("rows").remove("total");
+        let rows = job.pointer_mut("/data/requests/outcome").and_then(Value::as_object_mut);
+        rows.expect("rows").remove("total");
         for (pointer, _) in REVIEW_GROUPS {
-            let group = job.pointer_mut(&format!("/data/review_and_litigation{pointer}")).expect("a group");
+            let group = job.pointer_mut(&format!("/data/review_and_litigation{pointer}"));
+            let group = group.expect("a group");
             group.as_object_mut().expect("cells").remove("total");
         }
         let computed = check(job.to_string().as_bytes()).expect("totals may be left out");

@@ -107,8 +107,8 @@ fn every_report_fits_with_the_widest_figures_and_with_remarks() {
     }
 }
 
-/// Remarks make table 3 higher than a page: it is divided between rows, and whoever reads the second
-/// page, or has it read aloud, is told what its rows belong to.
+/// Remarks make table 3 higher than a page: it is divided between rows, and whoever reads the
+/// second page, or has it read aloud, is told what its rows belong to.
 #[test]
 fn a_group_that_goes_on_overleaf_is_labelled_there_again() {
     for (name, cells) in [("zibo-bigdata-2020", 161), ("pingtan-2023", 175)] {

@@ -1,4 +1,4 @@
-//! The road is one way: a module imports only modules of a smaller number, and the report knows
+//! The pipeline is one way: a module imports only modules of a smaller number, and the report knows
 //! no tokio, lapin, typst or `object_store`.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use syn::visit::{self, Visit};
 
 use crate::support::repository;
 
-/// The modules in the order of the road. `config`, `escape` and `telemetry` are open to
+/// The modules in the order of the pipeline. `config`, `escape` and `telemetry` are open to
 /// all.
 const LAYERS: [(&str, u8); 19] = [
     ("config", 0),

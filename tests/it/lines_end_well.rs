@@ -126,7 +126,8 @@ fn a_long_address_is_broken_after_its_marks_and_fills_its_lines() {
     );
 }
 
-/// How far the Han characters of a line are moved apart to fill it, in em: the middle one of all gaps.
+/// How far the Han characters of a line are moved apart to fill it, in em: the middle one of all
+/// gaps.
 fn torn(line: &[Word]) -> f64 {
     let (advance, size) = (156.0 / 28.0 * 72.0 / 25.4, 16.0);
     let mut places: Vec<(f64, bool)> = Vec::new();
@@ -162,8 +163,9 @@ fn torn_lines(job: &Value) -> Vec<(f64, String, String)> {
 
 #[test]
 fn no_line_is_torn_open_by_an_address_that_is_longer_than_a_line() {
-    let address = "http://www.example.gov.cn/zfxxgk/fdzdgknr/zfxxgknb/202401/t20240131_87229032_a_very_\
-                   long_name_that_never_ends_0123456789_0123456789.html?isMobile=false&from=timeline";
+    let address = "http://www.example.gov.cn/zfxxgk/fdzdgknr/zfxxgknb/202401/t20240131_87229032_\
+                   a_very_long_name_that_never_ends_0123456789_0123456789.html\
+                   ?isMobile=false&from=timeline";
     // Begun at every place of a line.
     let texts: Vec<String> = (1..28)
         .map(|at| format!("{}{address}下载。", "见".repeat(at)))

@@ -50,11 +50,11 @@ fn assert_completed(
     );
     let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest is JSON");
     assert!(pdf.starts_with(b"%PDF-1.7"));
-    for told in [&event["data"], &manifest] {
-        assert_eq!(told["artifact"]["sha256"], json!(sha256(&pdf)), "{id}");
-        assert_eq!(told["artifact"]["bytes"], json!(pdf.len()), "{id}");
-        assert_eq!(told["agency"], job["data"]["agency"], "{id}");
-        assert_eq!(told["year"], job["data"]["year"], "{id}");
+    for facts in [&event["data"], &manifest] {
+        assert_eq!(facts["artifact"]["sha256"], json!(sha256(&pdf)), "{id}");
+        assert_eq!(facts["artifact"]["bytes"], json!(pdf.len()), "{id}");
+        assert_eq!(facts["agency"], job["data"]["agency"], "{id}");
+        assert_eq!(facts["year"], job["data"]["year"], "{id}");
     }
     assert_eq!(event["time"], manifest["completed_at"]);
     assert_eq!(event["specversion"], json!("1.0"));
@@ -63,7 +63,7 @@ fn assert_completed(
 
 /// A bad job's end: its problems in an event, its body untouched in the dead queue.
 fn assert_rejected(bad: &Bad, events: &[Value]) {
-    let told = events
+    let published = events
         .iter()
         .filter(|event| event["type"] == json!("report.rejected"))
         .any(|event| {
@@ -79,8 +79,8 @@ fn assert_rejected(bad: &Bad, events: &[Value]) {
                     || event["subject"] == json!(bad.name))
         });
     assert!(
-        told,
-        "{}: {} at {:?} was told",
+        published,
+        "{}: {} at {:?} was published",
         bad.name, bad.code, bad.path
     );
 }
@@ -107,18 +107,19 @@ async fn mixed(deployment: Deployment) {
     deployment.work_until_idle();
 
     let events = deployment.events().await;
-    let told = by_job(&events);
+    let published = by_job(&events);
     let good: Vec<&str> = CORPUS.into_iter().filter(|name| *name != BROKEN).collect();
     for name in &good {
-        assert_completed(&deployment, &corpus(name), &told);
+        assert_completed(&deployment, &corpus(name), &published);
     }
     bad.iter().for_each(|bad| assert_rejected(bad, &events));
-    let rule = &told[&("report.rejected".to_owned(), BROKEN.to_owned())]["data"]["problems"];
+    let rule = &published[&("report.rejected".to_owned(), BROKEN.to_owned())]["data"]["problems"];
     assert_eq!(rule.as_array().map(Vec::len), Some(1));
     assert_eq!(rule[0]["code"], json!("R-REVIEW"));
-    let conflict_told = &told[&("report.rejected".to_owned(), "zibo-bigdata-2020".to_owned())];
+    let conflict_event =
+        &published[&("report.rejected".to_owned(), "zibo-bigdata-2020".to_owned())];
     assert_eq!(
-        conflict_told["data"]["problems"][0]["code"],
+        conflict_event["data"]["problems"][0]["code"],
         json!("E-CONFLICT")
     );
 
@@ -197,10 +198,10 @@ async fn killed(deployment: Deployment) {
     deployment.work_until_idle();
 
     let events = deployment.events().await;
-    let told = by_job(&events);
-    assert_eq!(told.len(), JOBS, "every job has ended, in one way");
+    let published = by_job(&events);
+    assert_eq!(published.len(), JOBS, "every job has ended, in one way");
     for job in &jobs {
-        assert_completed(&deployment, job, &told);
+        assert_completed(&deployment, job, &published);
     }
     let store = deployment.store();
     let results: Vec<&String> = store
@@ -273,15 +274,15 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
     deployment
         .until("the sleeper has found out", async |_| {
             let ready = ask(&admin, "/readyz").is_some_and(|(status, _)| status == 200);
-            ready && sleeper.log().matches("the job is given back").count() == JOBS
+            ready && sleeper.log().matches("the job is requeued").count() == JOBS
         })
         .await;
     assert_eq!(sleeper.stop(), Some(0));
     let events = deployment.events().await;
-    let told = by_job(&events);
-    assert_eq!(told.len(), JOBS);
+    let published = by_job(&events);
+    assert_eq!(published.len(), JOBS);
     for job in &jobs {
-        assert_completed(&deployment, job, &told);
+        assert_completed(&deployment, job, &published);
     }
     assert_eq!(deployment.store(), store);
     assert_eq!(deployment.left().await, Vec::<String>::new());

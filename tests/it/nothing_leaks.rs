@@ -50,7 +50,8 @@ async fn no_filter_of_the_log_lets_a_report_through() {
         .await
         .with("LOG__FILTER", "trace,lapin=trace");
     let worker = deployment.worker();
-    // Nobody takes what is to be buried: the broker returns it, and lapin would log it whole.
+    // Nobody takes what is to be dead-lettered: the broker returns it, and lapin would log it
+    // whole.
     deployment.delete_queue("dead").await;
     let mut job = corpus(BROKEN);
     job["data"]["overview"] = Value::Array(vec![json!(SECRET); 50_000]);

@@ -45,7 +45,8 @@ const TELLING: [(&str, usize, &str); CORPUS.len()] = [
     (
         "jinhu-2023",
         1,
-        "a report that says nothing but its figures; one of them breaks a rule, and its sender chose `warn`",
+        "a report that says nothing but its figures; one of them breaks a rule, and its sender \
+         chose `warn`",
     ),
     (
         "pingtan-2019",
@@ -175,7 +176,8 @@ impl Album {
         let wrong = self.compare(update());
         assert!(
             wrong.is_empty(),
-            "{} differ:\n  {}\nIf that is what you meant, {} writes them anew; look at them before you commit.",
+            "{} differ:\n  {}\nIf that is what you meant, {} writes them anew; look at them before \
+             you commit.",
             wrong.len(),
             wrong.join("\n  "),
             self.command
@@ -306,9 +308,10 @@ fn the_gallery_is_as_committed() {
     };
     gallery.check();
 
-    let mut text = "# Gallery\n\nMade by `make gallery` and compared by a test, as the reference pages of the \
-                    templates are: what is here is what this version prints.\n\n## Hard cases\n\nWhole reports; \
-                    `tests/it/support/cases.rs` makes them.\n".to_owned();
+    let mut text = "# Gallery\n\nMade by `make gallery` and compared by a test, as the reference \
+                    pages of the templates are: what is here is what this version prints.\n\n## \
+                    Hard cases\n\nWhole reports; `tests/it/support/cases.rs` makes them.\n"
+        .to_owned();
     for case in &cases {
         let (name, what) = (case.name, case.what);
         text.push_str(&format!("\n**{name}**: {what}.\n\n![{name}]({name}.png)\n"));

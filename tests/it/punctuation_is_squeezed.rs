@@ -39,7 +39,8 @@ fn lines(glyphs: Vec<Glyph>) -> Vec<Vec<Glyph>> {
     lines
 }
 
-/// What a pair of marks advances between Han characters, in characters, after a lead in another face.
+/// What a pair of marks advances between Han characters, in characters, after a lead in another
+/// face.
 fn advances(pairs: &[(char, char)], lead: &str) -> Vec<f64> {
     // A lead ends with its stop.
     let stop = if lead.is_empty() { "" } else { "。" };

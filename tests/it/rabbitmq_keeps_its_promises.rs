@@ -284,7 +284,7 @@ async fn a_reply_that_nobody_waits_for_does_not_block() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_buried_job_keeps_its_body_and_properties() {
+async fn a_dead_lettered_job_keeps_its_body_and_properties() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
     let mut headers = FieldTable::default();
@@ -302,26 +302,26 @@ async fn a_buried_job_keeps_its_body_and_properties() {
     bench.publish("urgent", b"not json", properties).await;
 
     let delivery = next(&mut intake).await;
-    let said = delivery.publish(&event("job-2")).await.unwrap();
+    let confirmed = delivery.publish(&event("job-2")).await.unwrap();
     let message = format!("{}。", "错".repeat(100));
     let reason = Reason {
         code: "E-JSON".to_owned(),
         message,
         event: "report.rejected",
     };
-    let buried = delivery.bury(said, &reason).await.unwrap();
-    delivery.ack(buried).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
+    delivery.ack(dead_lettered).await.unwrap();
 
     let mut client = bench.client().await;
     let jobs = dead_soon(&mut client, 1).await;
-    let since = jobs[0].buried_at.expect("when it was buried");
+    let since = jobs[0].dead_lettered_at.expect("when it was dead-lettered");
     let want = DeadJob {
         id: "job-2".to_owned(),
         code: "E-JSON".to_owned(),
         message: "错".repeat(85),
         event: "report.rejected".to_owned(),
         lane: "urgent".to_owned(),
-        buried_at: Some(since),
+        dead_lettered_at: Some(since),
         body: b"not json".to_vec(),
         as_sent: AsSent::Whole,
     };
@@ -414,7 +414,7 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
         ("delivery_limit", "urgent")
     );
     assert_eq!(jobs[0].body, b"{\"poison\":1}");
-    assert!(jobs[0].buried_at.is_some(), "the broker says when");
+    assert!(jobs[0].dead_lettered_at.is_some(), "the broker says when");
 
     // The same after a wait, which leaves traces of its own.
     client.walk_dead(|_| Verdict::Replay).await.unwrap();
@@ -477,8 +477,8 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     }
     println!("{order:?}");
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 10);
-    let given_back: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
-    assert_eq!(order[..5], given_back, "they come back in their order");
+    let requeued: Vec<_> = (3..8).map(|job| format!("job-{job}")).collect();
+    assert_eq!(order[..5], requeued, "they come back in their order");
     client.close().await;
     intake.close().await;
     bench.end().await;
@@ -747,7 +747,7 @@ async fn what_a_jobs_end_needs_and_is_missing_is_declared_again_on_the_spot() {
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let kept = rejected.bury(published, &reason).await.unwrap();
+    let kept = rejected.dead_letter(published, &reason).await.unwrap();
     rejected.ack(kept).await.unwrap();
     bench.ready_is("events.log", 2).await;
     bench.ready_is("dead", 1).await;
@@ -813,14 +813,14 @@ async fn the_dead_queue_is_kept_replayed_and_dropped() {
     }
     for _ in 0..6 {
         let delivery = next(&mut intake).await;
-        let said = delivery.publish(&event("x")).await.unwrap();
+        let confirmed = delivery.publish(&event("x")).await.unwrap();
         let reason = Reason {
             code: "E-SCHEMA".to_owned(),
             message: "no".to_owned(),
             event: "report.rejected",
         };
-        let buried = delivery.bury(said, &reason).await.unwrap();
-        delivery.ack(buried).await.unwrap();
+        let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
+        delivery.ack(dead_lettered).await.unwrap();
     }
     let ids = |jobs: &[DeadJob]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
     let want: Vec<_> = (0..6).map(|job| format!("job-{job}")).collect();
@@ -1022,7 +1022,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
             () = sleep(Duration::from_secs(60)) => panic!("stuck at {} of {JOBS}", done.len()),
         }
     }
-    println!("{JOBS} jobs, {faults} faults, {failed} ends that could not be told");
+    println!("{JOBS} jobs, {faults} faults, {failed} ends that could not be published");
     // One that was acknowledged in vain comes again.
     while let Ok(delivery) = timeout(Duration::from_secs(3), intake.next()).await {
         finish(delivery.unwrap().unwrap(), "again").await;
@@ -1031,7 +1031,7 @@ async fn every_job_ends(fault: u8, pause: Duration) {
     for queue in ["jobs.urgent", "jobs.bulk", "dead"] {
         bench.ready_is(queue, 0).await;
     }
-    let mut said = BTreeSet::new();
+    let mut published = BTreeSet::new();
     let options = BasicGetOptions { no_ack: true };
     while let Some(got) = bench
         .channel
@@ -1039,14 +1039,14 @@ async fn every_job_ends(fault: u8, pause: Duration) {
         .await
         .unwrap()
     {
-        said.insert(
+        published.insert(
             text(&got.properties, "cloudEvents_subject")
                 .unwrap()
                 .to_owned(),
         );
     }
-    said.remove("again");
-    assert_eq!(said, done, "every job has its event");
+    published.remove("again");
+    assert_eq!(published, done, "every job has its event");
     bench.end().await;
 }
 
@@ -1069,14 +1069,14 @@ async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_mig
     let mut client = bench.client().await;
     client.send("job", b"no", Lane::Bulk).await.unwrap();
     let delivery = next(&mut intake).await;
-    let said = delivery.publish(&event("x")).await.unwrap();
+    let confirmed = delivery.publish(&event("x")).await.unwrap();
     let reason = Reason {
         code: "E-JSON".to_owned(),
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let buried = delivery.bury(said, &reason).await.unwrap();
-    delivery.ack(buried).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
+    delivery.ack(dead_lettered).await.unwrap();
     bench.ready_is("dead", 1).await;
     client.close().await;
     intake.close().await;

@@ -798,10 +798,14 @@ fn a_child_whose_worker_is_gone_ends_in_the_middle_of_a_page() {
         input.write_all(order.as_bytes()).unwrap();
         input.flush().unwrap();
     };
-    let setup = serde_json::json!({ "fonts": settings.fonts, "templates": settings.templates, "render": settings.render, "digests": {} });
-    order(
-        serde_json::json!({ "Hello": { "protocol": 2, "product": banshi::PRODUCT, "setup": setup } }),
-    );
+    let setup = serde_json::json!({
+        "fonts": settings.fonts, "templates": settings.templates, "render": settings.render,
+        "digests": {},
+    });
+    let hello = serde_json::json!({
+        "protocol": 2, "product": banshi::PRODUCT, "setup": setup,
+    });
+    order(serde_json::json!({ "Hello": hello }));
     let mut length = [0; 4];
     let mut output = child.stdout.take().unwrap();
     output.read_exact(&mut length).unwrap();

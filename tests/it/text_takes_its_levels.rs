@@ -1,5 +1,5 @@
-//! The text of a report: its levels in their faces (GB/T 9704-2012, 7.3.3), and how much of it there
-//! may be, from nothing to a hundred pages.
+//! The text of a report: its levels in their faces (GB/T 9704-2012, 7.3.3), and how much of it
+//! there may be, from nothing to a hundred pages.
 
 use serde_json::{Value, json};
 
@@ -51,8 +51,8 @@ fn each_level_has_its_face_on_a_line_of_its_own_and_run_in() {
     }
 }
 
-/// An agency with nothing to say says nothing: the official heading stays, because the form has it, and
-/// nothing is put in the agency's mouth.
+/// An agency with nothing to say says nothing: the official heading stays, because the form has it,
+/// and nothing is put in the agency's mouth.
 #[test]
 fn an_empty_section_keeps_its_heading_and_has_nothing_under_it() {
     let mut job = report();

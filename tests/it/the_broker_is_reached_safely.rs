@@ -294,7 +294,7 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
     intake.close().await;
 }
 
-/// Given back, it would come again at once, until the broker has had enough of it.
+/// Requeued, it would come again at once, until the broker has had enough of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
     let Some(node) = Node::new() else { return };
@@ -306,7 +306,7 @@ async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
         client.send(job, b"{}", Lane::Bulk).await.unwrap();
     }
     let (waits, dies) = (next(&mut intake).await, next(&mut intake).await);
-    let told = dies.publish(&event("dies")).await.unwrap();
+    let confirmed = dies.publish(&event("dies")).await.unwrap();
 
     node.ctl(&["set_permissions", "guest", ".*", "^none$", ".*"]);
     let waiting = tokio::spawn(waits.postpone());
@@ -315,8 +315,11 @@ async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
         message: "no JSON".to_owned(),
         event: "report.rejected",
     };
-    let dying =
-        tokio::spawn(async move { dies.bury(told, &reason).await.map(|buried| (dies, buried)) });
+    let dying = tokio::spawn(async move {
+        dies.dead_letter(confirmed, &reason)
+            .await
+            .map(|dead_lettered| (dies, dead_lettered))
+    });
     sleep(Duration::from_secs(5)).await;
     assert!(!waiting.is_finished() && !dying.is_finished());
     nothing_comes(&mut intake).await;
@@ -327,9 +330,9 @@ async fn a_job_that_the_broker_does_not_take_back_is_held_until_it_does() {
         .expect("in time")
         .unwrap()
         .unwrap();
-    let buried = timeout(SOON, dying).await.expect("in time");
-    let (dies, buried) = buried.unwrap().unwrap();
-    dies.ack(buried).await.unwrap();
+    let dead_lettered = timeout(SOON, dying).await.expect("in time");
+    let (dies, dead_lettered) = dead_lettered.unwrap().unwrap();
+    dies.ack(dead_lettered).await.unwrap();
     let waits = next(&mut intake).await;
     assert_eq!(waits.message_id.as_deref(), Some("waits"));
     assert_eq!(waits.attempt, 1);
@@ -771,32 +774,35 @@ async fn a_length_that_a_policy_sets_refuses_and_drops_nothing() {
         assert_eq!(bench.ready("unrouted").await as usize, taken);
 
         // A worker holds what the dead queue does not take, until it does.
-        let mut burying = tokio::task::JoinSet::new();
+        let mut dead_lettering = tokio::task::JoinSet::new();
         for job in 0..8 {
             let id = format!("{set}-{job}");
             client.send(&id, b"no", Lane::Bulk).await.unwrap();
         }
         for _ in 0..8 {
             let delivery = next(&mut intake).await;
-            burying.spawn(async move {
+            dead_lettering.spawn(async move {
                 let announced = delivery.publish(&event("x")).await.unwrap();
                 let reason = Reason {
                     code: "E-JSON".to_owned(),
                     message: "no JSON".to_owned(),
                     event: "report.rejected",
                 };
-                let buried = delivery.bury(announced, &reason).await.unwrap();
-                delivery.ack(buried).await.unwrap();
+                let dead_lettered = delivery.dead_letter(announced, &reason).await.unwrap();
+                delivery.ack(dead_lettered).await.unwrap();
             });
             // One after the other, by one channel: each has one message in advance.
             sleep(Duration::from_millis(300)).await;
         }
         sleep(Duration::from_secs(3)).await;
-        let early = std::iter::from_fn(|| burying.try_join_next()).count();
+        let early = std::iter::from_fn(|| dead_lettering.try_join_next()).count();
         assert!((3..8).contains(&early), "{early} of 8");
         assert_eq!(bench.ready("dead").await as usize, early);
         node.ctl(&[clear, "short"]);
-        while let Some(done) = timeout(SOON, burying.join_next()).await.expect("in time") {
+        while let Some(done) = timeout(SOON, dead_lettering.join_next())
+            .await
+            .expect("in time")
+        {
             done.unwrap();
         }
         bench.ready_is("dead", 8).await;

@@ -352,7 +352,7 @@ fn heard_once(deployment: &Deployment, arguments: &[&str]) -> Option<i32> {
     child.wait().expect("it ends").code()
 }
 
-/// Whether a job in the dead queue was taken out and given back, ever: the broker counts that.
+/// Whether a job in the dead queue was taken out and requeued, ever: the broker counts that.
 fn was_out(properties: &BasicProperties) -> bool {
     let headers = properties.headers().clone().unwrap_or_default();
     match headers.inner().get("x-delivery-count") {
@@ -482,16 +482,16 @@ async fn a_dead_queue_larger_than_memory_can_be_walked_over_the_spool() {
     large(Deployment::spool()).await;
 }
 
-async fn bury_next(intake: &mut banshi::transport::Intake) {
+async fn dead_letter_next(intake: &mut banshi::transport::Intake) {
     let delivery = next(intake).await;
-    let said = delivery.publish(&event("x")).await.unwrap();
+    let confirmed = delivery.publish(&event("x")).await.unwrap();
     let reason = Reason {
         code: "E-SCHEMA".to_owned(),
         message: "no".to_owned(),
         event: "report.rejected",
     };
-    let buried = delivery.bury(said, &reason).await.unwrap();
-    delivery.ack(buried).await.unwrap();
+    let dead_lettered = delivery.dead_letter(confirmed, &reason).await.unwrap();
+    delivery.ack(dead_lettered).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -515,7 +515,7 @@ async fn over_rabbitmq_a_replayed_job_is_the_one_that_was_sent() {
         .with_priority(3)
         .with_headers(headers);
     bench.publish("urgent", b"{\"n\":9}", sent.clone()).await;
-    bury_next(&mut intake).await;
+    dead_letter_next(&mut intake).await;
     intake.close().await;
 
     let mut client = bench.client().await;
@@ -549,7 +549,7 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
             .unwrap();
     }
     for _ in 0..5 {
-        bury_next(&mut intake).await;
+        dead_letter_next(&mut intake).await;
     }
     intake.close().await;
     let before = dead_soon(&mut client, 5).await;
@@ -574,7 +574,7 @@ async fn over_rabbitmq_nothing_is_removed_while_its_lane_takes_nothing() {
     let mut client = Client::open(&bench.settings).await.unwrap();
     assert_eq!(dead_soon(&mut client, 5).await, before, "in their order");
     for dead in &before {
-        assert!(dead.buried_at.is_some());
+        assert!(dead.dead_lettered_at.is_some());
     }
     let count = |_: &DeadJob| {
         settled += 1;
@@ -710,7 +710,7 @@ async fn over_rabbitmq_a_migration_keeps_every_job_and_why_it_is_here() {
             .send(&id, body.as_bytes(), Lane::Urgent)
             .await
             .unwrap();
-        bury_next(&mut intake).await;
+        dead_letter_next(&mut intake).await;
     }
     // One that killed its workers has its reason from the broker alone.
     client.send("killer", b"{}", Lane::Bulk).await.unwrap();
@@ -775,7 +775,7 @@ async fn over_rabbitmq_a_migration_keeps_every_job_and_why_it_is_here() {
     );
     // What comes in now comes in as before, and a second run has nothing to do.
     client.send("late", b"{}", Lane::Bulk).await.unwrap();
-    bury_next(&mut intake).await;
+    dead_letter_next(&mut intake).await;
     misroute(&bench, "late", "late").await;
     printed(&bench, &["topology", "migrate"]);
     let (after, unrouted) = kept(&bench).await;

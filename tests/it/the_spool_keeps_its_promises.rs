@@ -142,7 +142,7 @@ fn event(body: &[u8]) -> Event {
 }
 
 /// Drops a job, and waits until it has gone back.
-async fn give_back(spool: &Spool, delivery: Delivery) {
+async fn requeue(spool: &Spool, delivery: Delivery) {
     let held = spool.list("claimed").len();
     drop(delivery);
     let start = Instant::now();
@@ -293,7 +293,7 @@ async fn names_cannot_lead_out_or_overflow_and_the_job_still_comes() {
         assert_eq!(delivery.attempt, 1);
         bodies.insert(delivery.body.clone());
         let confirmed = delivery.publish(&event(&delivery.body)).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     assert_eq!(bodies, odd.map(<[u8]>::to_vec).into());
@@ -346,7 +346,7 @@ async fn a_dropped_job_comes_again_and_says_so() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
-    give_back(&spool, next(&mut intake).await).await;
+    requeue(&spool, next(&mut intake).await).await;
     assert_eq!(spool.counts(), [0, 0, 1, 0]);
     let again = next(&mut intake).await;
     assert_eq!(
@@ -361,7 +361,7 @@ async fn a_job_dropped_every_time_ends_among_the_dead() {
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
     for _ in 0..10 {
-        give_back(&spool, next(&mut intake).await).await;
+        requeue(&spool, next(&mut intake).await).await;
         spool.hurry();
     }
     let dead = dead(&mut spool.client().await).await;
@@ -418,7 +418,7 @@ async fn a_retried_job_waits_on_the_disk_and_comes_with_its_attempt() {
             (now + wait - 2000..now + wait + 1).contains(&due),
             "{due} is not {wait} after {now}"
         );
-        // Another worker takes it over as it is, and one that gives it back changes nothing.
+        // Another worker takes it over as it is, and one that requeues it changes nothing.
         intake.close().await;
         intake = spool.intake(1).await;
         spool.hurry();
@@ -452,13 +452,13 @@ async fn a_wait_written_by_a_clock_gone_wrong_is_no_wait() {
 }
 
 #[tokio::test]
-async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
+async fn a_dead_lettered_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     spool.drop_in("a.json", "one", 0);
     let delivery = next(&mut intake).await;
     let confirmed = delivery.publish(&event(b"one")).await.unwrap();
-    let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+    let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
     assert_eq!(
         spool.counts(),
         [0, 1, 0, 2],
@@ -479,16 +479,16 @@ async fn a_buried_job_is_among_the_dead_as_it_was_sent_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_job_buried_again_is_one_dead_job_and_two_of_one_name_are_two() {
+async fn a_job_dead_lettered_again_is_one_dead_job_and_two_of_one_name_are_two() {
     let spool = Spool::new();
     let mut intake = spool.intake(1).await;
     for body in ["one", "one", "two", "two", "one"] {
         spool.drop_in("a.json", body, 0);
         let delivery = next(&mut intake).await;
         let confirmed = delivery.publish(&event(body.as_bytes())).await.unwrap();
-        // A worker killed before the acknowledgement buries it again.
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        // A worker killed before the acknowledgement dead-letters it again.
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     assert_eq!(
@@ -524,7 +524,7 @@ async fn a_next_given_up_halfway_loses_nothing() {
     assert_eq!(held.iter().map(text).collect::<BTreeSet<_>>().len(), 200);
     assert!(
         held.iter().all(|delivery| !delivery.redelivered),
-        "none was given back on the way"
+        "none was requeued on the way"
     );
     assert!(given_up > 50, "{given_up}");
 }
@@ -568,7 +568,7 @@ async fn a_closed_intake_holds_nothing() {
     if text(&late) != "two" {
         late = held;
     } else {
-        give_back(&spool, held).await;
+        requeue(&spool, held).await;
     }
     intake.close().await;
     assert_eq!(spool.counts(), [0, 0, 2, 0]);
@@ -721,8 +721,8 @@ async fn an_id_cannot_lead_out_of_the_folder() {
     }
 }
 
-/// Once it is among the jobs a worker can bury it again before the replay is over: what is among the
-/// dead must not be removed then.
+/// Once it is among the jobs a worker can dead-letter it again before the replay is over: what is
+/// among the dead must not be removed then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_replayed_is_among_the_jobs_only_when_it_has_left_the_dead() {
     let spool = Spool::new();
@@ -755,7 +755,7 @@ async fn the_dead_are_kept_replayed_or_dropped_as_told() {
         spool.hurry();
         let delivery = next(&mut intake).await;
         let confirmed = delivery.publish(&event(name.as_bytes())).await.unwrap();
-        let confirmed = delivery.bury(confirmed, &reason()).await.unwrap();
+        let confirmed = delivery.dead_letter(confirmed, &reason()).await.unwrap();
         delivery.ack(confirmed).await.unwrap();
     }
     spool.drop_in("replay.json", "another of that name", 0);
@@ -913,7 +913,7 @@ async fn a_job_that_kills_ten_workers_ends_among_the_dead() {
         wait_until_it_holds(&mut out, 1);
         kill(child);
         if worker < 10 {
-            // The next one gives it back, and would wait longer each time.
+            // The next one requeues it, and would wait longer each time.
             spool.intake(1).await.close().await;
             assert_eq!(spool.counts(), [0, 0, 1, 0], "after {worker}");
             spool.hurry();

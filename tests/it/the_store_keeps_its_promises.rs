@@ -388,8 +388,10 @@ async fn a_later_versions_manifest_is_recalled_and_told_as_it_was(place: Place) 
     let ours = put(&store, "a", "one", "us").await.unwrap();
     let mut theirs = serde_json::to_value(ours.manifest()).unwrap();
     let warnings = json!([
-        {"code": "W-LATER", "path": "/data", "message": "later", "message_zh": "以后", "weight": [1, 0.5]},
-        {"code": "W-LENGTH", "path": "/data/overview", "message": "long", "message_zh": "长", "since": "2.0"},
+        {"code": "W-LATER", "path": "/data", "message": "later", "message_zh": "以后",
+            "weight": [1, 0.5]},
+        {"code": "W-LENGTH", "path": "/data/overview", "message": "long", "message_zh": "长",
+            "since": "2.0"},
         "of another form",
     ]);
     theirs["warnings"] = warnings.clone();

@@ -1,6 +1,6 @@
 //! Whatever a sender puts into a message: the worker's connections stand, the jobs beside it are
-//! completed, it alone is in the dead queue, as it was sent, with its reason, and `banshi dead` gets
-//! past it.
+//! completed, it alone is in the dead queue, as it was sent, with its reason, and `banshi dead`
+//! gets past it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::{Deployment, amqp_url};
 use crate::support::jobs::corpus;
-use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
+use crate::support::raw_amqp::{Answer, RawAmqp, RawProperties};
 use crate::support::{editions, settings};
 
 /// The worker's log says this whenever it has lost its session.
@@ -127,7 +127,7 @@ fn contains(bytes: &[u8], piece: &[u8]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_read_harms_nobody_and_is_buried_as_it_was_sent() {
+async fn a_message_that_cannot_be_read_harms_nobody_and_is_dead_lettered_as_it_was_sent() {
     let deployment = Deployment::amqp().await;
     let worker = deployment.worker();
     deployment
@@ -145,17 +145,17 @@ async fn a_message_that_cannot_be_read_harms_nobody_and_is_buried_as_it_was_sent
             let id = format!("{beside}-{number}");
             if beside == "after" {
                 let said = sender.publish(&jobs, b"bulk", &poison.properties, &poison.body);
-                assert_eq!(said, Said::Confirmed, "{}", poison.id);
+                assert_eq!(said, Answer::Confirmed, "{}", poison.id);
             }
             let properties = RawProperties::json().message_id(id.as_bytes());
             let said = sender.publish(&jobs, b"bulk", &properties, &good(&id));
-            assert_eq!(said, Said::Confirmed);
+            assert_eq!(said, Answer::Confirmed);
         }
     }
     // A routing key that is not UTF-8 says nothing of the job.
     let lane = RawProperties::json().header(b"CC", b"A\0\0\0\x09S\0\0\0\x04bulk");
     let said = sender.publish(&jobs, b"\xff\xfe", &lane, &good("key-not-utf8"));
-    assert_eq!(said, Said::Confirmed);
+    assert_eq!(said, Answer::Confirmed);
     let (goods, bads) = (2 * poisons.len() + 1, poisons.len());
     deployment
         .until("all are done", async |it| {
@@ -278,10 +278,10 @@ async fn a_body_that_is_too_large_is_never_held() {
             properties = properties.message_id(id.as_bytes());
         }
         let said = sender.publish(&jobs, b"bulk", &properties, &body(number, size));
-        assert_eq!(said, Said::Confirmed);
+        assert_eq!(said, Answer::Confirmed);
     }
     let said = sender.publish(&jobs, b"bulk", &RawProperties::json(), &good("small"));
-    assert_eq!(said, Said::Confirmed);
+    assert_eq!(said, Answer::Confirmed);
     deployment
         .until("all are done", async |it| {
             it.store().len() == 2 && it.ready("dead").await == BODIES

@@ -114,7 +114,7 @@ fn within(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// What fails once the process is confined, and as what, in the words of the other half of a test.
-fn tell(confine: impl FnOnce()) {
+fn print_failures(confine: impl FnOnce()) {
     let (worker, core) = (getppid().unwrap(), getrlimit(Resource::Core));
     for (what, result) in attempts(worker, core) {
         assert!(
@@ -133,7 +133,7 @@ fn tell(confine: impl FnOnce()) {
 #[test]
 fn by_the_filter_of_calls_alone_nothing_can_be_reached() {
     if part().is_some() {
-        return tell(|| confine::calls().unwrap());
+        return print_failures(|| confine::calls().unwrap());
     }
     let said = heard(
         "by_the_filter_of_calls_alone_nothing_can_be_reached",
@@ -148,7 +148,7 @@ fn by_the_filter_of_calls_alone_nothing_can_be_reached() {
 #[test]
 fn by_landlock_alone_no_file_can_be_opened() {
     if part().is_some() {
-        return tell(|| confine::files().unwrap());
+        return print_failures(|| confine::files().unwrap());
     }
     let said = heard("by_landlock_alone_no_file_can_be_opened", "inside").join("\n");
     for what in [

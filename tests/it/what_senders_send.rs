@@ -419,7 +419,9 @@ fn lines_are_where_they_may_be() {
     let data = &mut job["data"];
     data["title"] = json!("甲\n乙");
     data["requests"]["notes"] = json!(["甲\n乙"]);
-    data["overview"] = json!([{ "table": { "columns": ["甲\n乙"], "rows": [["丙\r\n丁"]], "caption": "戊\n己" } }]);
+    data["overview"] = json!([{ "table": {
+        "columns": ["甲\n乙"], "rows": [["丙\r\n丁"]], "caption": "戊\n己",
+    } }]);
     assert_eq!(refused(&job), []);
     let data = &mut job["data"];
     data["agency"] = json!("甲\n乙");

@@ -65,7 +65,7 @@ pub(super) struct Broker {
     pub(super) topology: Topology,
     /// How many channels are used to publish at most; fewer once the user's limit was reached.
     pub(super) channels: Arc<AtomicUsize>,
-    /// That a connection may have few channels is said once.
+    /// That a connection may have few channels is logged once.
     pub(super) few_channels: Once,
 }
 
@@ -100,8 +100,8 @@ impl Broker {
         })
     }
 
-    /// Connects to the first node that lets us in, with the guard in between. `role` is in the connection's name, for whoever
-    /// looks at the broker.
+    /// Connects to the first node that lets us in, with the guard in between. `role` is in the
+    /// connection's name, for whoever looks at the broker.
     pub(super) async fn connect(&self, role: &str) -> Result<(Connection, Findings), Fault> {
         let first = self.first.load(Ordering::Relaxed);
         let mut faults = Vec::new();

@@ -1,7 +1,8 @@
 //! The sender's and the operator's side of RabbitMQ: jobs in, and the dead queue.
 //!
 //! Takes jobs and verdicts, gives dead jobs. Never removes a dead job before its copy is safe. If
-//! we crash here, what was looked at is in the dead queue again, and a job may have been sent twice.
+//! we crash here, what was looked at is in the dead queue again, and a job may have been sent
+//! twice.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use tracing::warn;
 use super::broker::{Broker, PRODUCT, answered, close, outage};
 use super::guard::{Findings, Unfit};
 use super::properties::{
-    BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours, persistent,
-    short, text,
+    DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours,
+    persistent, short, text,
 };
-use super::publisher::{Publisher, Unsafe};
-use super::topology::Stand;
+use super::publisher::{PublishError, Publisher};
+use super::topology::Declared;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
 use crate::transport::{AsSent, DeadJob, Kept, LARGEST, Lane, Unsent, Verdict};
@@ -33,7 +34,7 @@ const CRASHED: &str = "crashed";
 /// The code and the event of a job that was sent to no lane.
 const UNROUTED: &str = "unrouted";
 
-/// How many messages are given back together. RabbitMQ has up to 32 on their way to a quorum queue
+/// How many messages are requeued together. RabbitMQ has up to 32 on their way to a quorum queue
 /// at once, and puts more than that into a map, out of which they come in no order.
 const TOGETHER: usize = 16;
 
@@ -71,10 +72,11 @@ impl Client {
     /// # Errors
     /// When the broker is not there or does not let us in.
     pub async fn attach(settings: &config::Queue, job_bytes: usize) -> Result<Client, Outage> {
-        // What is in the dead queue may be larger than a job may be, and is to be seen all the same.
+        // What is in the dead queue may be larger than a job may be, and is to be seen all the
+        // same.
         let broker = Box::new(Broker::new(settings, LARGEST)?);
         let (connection, findings) = broker.connect("client").await?;
-        // Somebody waits for it: an alarm of the broker is said, not waited for.
+        // Somebody waits for it: an alarm of the broker is an error, not waited for.
         let publisher = Box::new(Publisher::new(connection, false, &broker.channels));
         Ok(Client {
             broker,
@@ -136,7 +138,7 @@ impl Client {
             };
             let mut message = message.delivery;
             let unfit = self.findings.take(channel.id(), message.delivery_tag);
-            // What is given back goes behind what was given back before. So after the end, too,
+            // What is requeued goes behind what was requeued before. So after the end, too,
             // the rest is taken out, to go back together and in order.
             let job = (!ended).then(|| match which {
                 Kept::Dead => self.dead_job(&mut message, unfit.as_ref()),
@@ -169,12 +171,12 @@ impl Client {
                 _ => kept.push(message.delivery_tag),
             }
         }
-        self.give_back(&channel, &queue, &kept).await?;
+        self.requeue(&channel, &queue, &kept).await?;
         answered(&what, channel.close(200, "OK".into())).await?;
         walked
     }
 
-    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is said.
+    /// Whether looking loses nothing. A part of the jobs can be elsewhere, which is logged.
     async fn can_be_walked(&self, kept: Kept) -> Result<(), Outage> {
         let topology = &self.broker.topology;
         let name = topology.name(kept.as_str());
@@ -194,7 +196,7 @@ impl Client {
         }
         let looked = topology.look_at(queue, self.publisher.connection()).await;
         match looked.map_err(|error| outage(format!("the queue {name}"), error))? {
-            (Stand::Earlier | Stand::Otherwise(_), _) => Err(Outage::new(
+            (Declared::Earlier | Declared::Inequivalent(_), _) => Err(Outage::new(
                 Part::Transport,
                 format!(
                     "the queue {name} stands with the arguments of an earlier version, by which \
@@ -207,8 +209,8 @@ impl Client {
         }
     }
 
-    /// Gives messages back in their order, and waits until whoever looks next sees them again.
-    async fn give_back(
+    /// Requeues messages in their order, and waits until whoever looks next sees them again.
+    async fn requeue(
         &self,
         channel: &Channel,
         queue: &str,
@@ -279,15 +281,16 @@ impl Client {
         if let (Some(code), Some(event)) = (own(ERROR_CODE), own(EVENT)) {
             let message = own(ERROR).unwrap_or_default();
             let lane = own(LANE).unwrap_or_else(|| Lane::Bulk.to_string());
-            let buried_at = own(BURIED_AT);
-            let buried_at = buried_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
+            let dead_lettered_at = own(DEAD_LETTERED_AT);
+            let dead_lettered_at =
+                dead_lettered_at.and_then(|at| OffsetDateTime::parse(&at, &Rfc3339).ok());
             return DeadJob {
                 id,
                 code,
                 message,
                 event,
                 lane,
-                buried_at,
+                dead_lettered_at,
                 body,
                 as_sent,
             };
@@ -309,9 +312,9 @@ impl Client {
         let lane = Lane::ALL
             .into_iter()
             .find(|lane| queue == self.broker.topology.lane(*lane));
-        let buried_at = death.and_then(|death| death.inner().get("time"));
-        let buried_at = buried_at.and_then(seconds);
-        // Only a worker that cannot make a copy of a message has the broker bury it.
+        let dead_lettered_at = death.and_then(|death| death.inner().get("time"));
+        let dead_lettered_at = dead_lettered_at.and_then(seconds);
+        // Only a worker that cannot make a copy of a message has the broker dead-letter it.
         if code == "rejected" && lane.is_some() || unfit.is_some() && death.is_none() {
             return DeadJob {
                 id,
@@ -319,7 +322,7 @@ impl Client {
                 message: self.refusal(unfit, bytes),
                 event: event::Kind::Rejected.as_str().to_owned(),
                 lane: lane.unwrap_or(Lane::Bulk).to_string(),
-                buried_at,
+                dead_lettered_at,
                 body,
                 as_sent,
             };
@@ -337,7 +340,7 @@ impl Client {
             message,
             event: CRASHED.to_owned(),
             lane,
-            buried_at,
+            dead_lettered_at,
             body,
             as_sent,
         }
@@ -358,7 +361,8 @@ impl Client {
         };
         match problems.first() {
             Some(first) => format!("{}{more}", first.message),
-            None => "a worker refused the message itself, and by these settings it is fit:                      replay it"
+            None => "a worker refused the message itself, and by these settings it is \
+                     fit:                      replay it"
                 .to_owned(),
         }
     }
@@ -371,8 +375,8 @@ impl Client {
 
 /// A message that the broker will never take: it closes the channel with 406, as for one over
 /// `max_message_size` (16 MiB by default from RabbitMQ 4.0 on), and says why.
-fn unacceptable(failure: &Unsafe, bytes: usize) -> Option<Unsent> {
-    let Unsafe::Refused(Outage { source, .. }) = failure else {
+fn unacceptable(failure: &PublishError, bytes: usize) -> Option<Unsent> {
+    let PublishError::Refused(Outage { source, .. }) = failure else {
         return None;
     };
     let said = source.as_ref()?.to_string();
@@ -400,7 +404,7 @@ fn unrouted_job(message: &mut Message, unfit: Option<&Unfit>, lane: Option<Lane>
         message: message_of,
         event: UNROUTED.to_owned(),
         lane: lane.or(named).unwrap_or(Lane::Bulk).to_string(),
-        buried_at: None,
+        dead_lettered_at: None,
         body,
         as_sent: as_sent(unfit),
     }

@@ -55,7 +55,7 @@ const MOST: usize = 2 << 16;
 pub(super) struct Findings(Arc<Mutex<BTreeMap<(u16, u64), Unfit>>>);
 
 impl Findings {
-    /// What is wrong with a delivery, if anything is. It is told once.
+    /// What is wrong with a delivery, if anything is. It is handed out once.
     pub(super) fn take(&self, channel: u16, tag: u64) -> Option<Unfit> {
         let mut findings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         findings.remove(&(channel, tag))
@@ -81,7 +81,8 @@ impl Findings {
     }
 }
 
-/// Connects as lapin does, with the guard in between. Bodies of more than `body` bytes are not held.
+/// Connects as lapin does, with the guard in between. Bodies of more than `body` bytes are not
+/// held.
 pub(super) async fn connect(
     mut uri: AMQPUri,
     properties: ConnectionProperties,
@@ -132,7 +133,7 @@ fn owner(name: &str) -> Owner {
 
 impl Unfit {
     /// The same for whoever takes the delivery.
-    pub(super) fn told(self, limit: usize) -> transport::Unfit {
+    pub(super) fn for_delivery(self, limit: usize) -> transport::Unfit {
         transport::Unfit {
             problems: self.problems(limit),
             dropped: self.dropped.map(|(sha256, _)| sha256),
@@ -147,7 +148,7 @@ impl Unfit {
     }
 }
 
-/// What a sender is told of a fault.
+/// The problem that a fault is to a sender.
 fn problem(fault: &Fault, limit: usize) -> Problem {
     let (en, zh) = match fault {
         Fault::NotUtf8 { place, bytes } => {

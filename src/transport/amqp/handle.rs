@@ -20,10 +20,10 @@ use uuid::Uuid;
 
 use super::broker::{Broker, PRODUCT, answered, plain};
 use super::properties::{
-    ATTEMPT, BURIED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut, header,
-    number, persistent, put, short, text,
+    ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut,
+    header, number, persistent, put, short, text,
 };
-use super::publisher::Unsafe;
+use super::publisher::PublishError;
 use super::session::Session;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
@@ -80,7 +80,10 @@ impl Reply {
             body,
             properties,
         } = self;
-        let offered = timeout(REPLY, session.offer(&exchange, &key, &body, properties));
+        let offered = timeout(
+            REPLY,
+            session.publish_best_effort(&exchange, &key, &body, properties),
+        );
         let error = match offered.await {
             Ok(Ok(())) => return,
             Ok(Err(outage)) => outage.chain(),
@@ -130,10 +133,11 @@ impl Handle {
         let (key, body) = (&event.routing_key, &event.body);
         if self.unfit.is_some() {
             // It cannot be sent to wait outside: no copy can be made of it.
-            self.insist(&exchange, key, body, properties.clone())
+            self.publish_until_taken(&exchange, key, body, properties.clone())
                 .await?;
         } else {
-            self.put(&exchange, key, body, properties.clone()).await?;
+            self.publish_or_repair(&exchange, key, body, properties.clone())
+                .await?;
         }
         let reply = |reply_to: &String| Reply {
             session: Arc::clone(&self.session),
@@ -152,16 +156,16 @@ impl Handle {
     ///
     /// # Errors
     /// When it may not be safe there.
-    pub async fn bury(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
+    pub async fn dead_letter(&self, delivery: &Delivery, reason: &Reason) -> Result<(), Outage> {
         self.is_whole()?;
         let (properties, mut headers) = copy(&self.properties);
         put(&mut headers, ERROR_CODE, cut(&reason.code));
         put(&mut headers, ERROR, cut(&reason.message));
         put(&mut headers, EVENT, reason.event);
-        put(&mut headers, BURIED_AT, &event::now());
+        put(&mut headers, DEAD_LETTERED_AT, &event::now());
         put(&mut headers, LANE, delivery.lane.as_str());
         let properties = properties.with_headers(headers);
-        self.insist(&self.name("dlx"), "dead", &delivery.body, properties)
+        self.publish_until_taken(&self.name("dlx"), "dead", &delivery.body, properties)
             .await
     }
 
@@ -219,7 +223,7 @@ impl Handle {
             .await
     }
 
-    /// Sends the job to wait, longer each time, on the same attempt. Below 4.3 giving it back
+    /// Sends the job to wait, longer each time, on the same attempt. Below 4.3 requeueing it
     /// would count towards the delivery limit; its copy in the retry queue begins anew.
     ///
     /// # Errors
@@ -245,17 +249,17 @@ impl Handle {
         let properties = properties.with_headers(headers);
         // The lane's key stays with the message, and brings it back to its lane.
         let key = delivery.lane.as_str();
-        self.insist(&exchange, key, &delivery.body, properties)
+        self.publish_until_taken(&exchange, key, &delivery.body, properties)
             .await
     }
 
-    /// Publishes a copy of the job, as often as the broker refuses it. Given back, the job would
-    /// come again at once, until its deliveries are used up and it is dead with nobody told. So
-    /// it is held, and after a moment no more jobs are asked for.
+    /// Publishes a copy of the job, as often as the broker refuses it. Requeued, the job would
+    /// come again at once, until its deliveries are used up and it is dead with no event published.
+    /// So it is held, and after a moment no more jobs are asked for.
     ///
     /// # Errors
     /// When the session has ended, and with it the delivery.
-    async fn insist(
+    async fn publish_until_taken(
         &self,
         exchange: &str,
         key: &str,
@@ -266,13 +270,16 @@ impl Handle {
         let mut tries = 0;
         let mut hold = None;
         loop {
-            let outage = match self.put(exchange, key, body, properties.clone()).await {
+            let outage = match self
+                .publish_or_repair(exchange, key, body, properties.clone())
+                .await
+            {
                 Err(outage) if self.session.is_up() => outage,
                 ended => return ended,
             };
             if tries == 0 {
                 // Should the session end of this, its successor is to look before it asks for jobs.
-                self.session.doubt();
+                self.session.note_refusal();
                 warn!(error = %outage.chain(), "the job is held until the broker takes it");
             }
             if hold.is_none() && since.elapsed() >= REFUSED {
@@ -287,7 +294,7 @@ impl Handle {
 
     /// Publishes to an exchange that a job's end needs. One that is missing, or without its queue,
     /// is declared again, where that is ours to do.
-    async fn put(
+    async fn publish_or_repair(
         &self,
         exchange: &str,
         key: &str,
@@ -299,7 +306,7 @@ impl Handle {
             .publish(exchange, key, body, properties.clone())
             .await;
         let failure = match sent {
-            Err(Unsafe::Missing(_)) if session.repair(&self.broker).await => {
+            Err(PublishError::Missing(_)) if session.repair(&self.broker).await => {
                 session.publish(exchange, key, body, properties).await.err()
             }
             sent => sent.err(),
@@ -307,9 +314,9 @@ impl Handle {
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Gives the job back untouched. From 4.3 that is not counted as a delivery; before it is.
+    /// Requeues the job untouched. From 4.3 that is not counted as a delivery; before it is.
     pub async fn release(self) {
-        give_back(&self.acker).await;
+        requeue(&self.acker).await;
     }
 
     /// Whether the job is still ours: when its session has ended the broker has it again.
@@ -333,7 +340,7 @@ impl Handle {
     }
 }
 
-/// A job that was dropped (its task panicked or was cut off, or its end could not be told) is
+/// A job that was dropped (its task panicked or was cut off, or its end could not be published) is
 /// rejected, which every version counts towards the delivery limit: it may be the job's doing.
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -345,8 +352,8 @@ impl Drop for Handle {
     }
 }
 
-/// Gives a delivery back, and waits until that is written.
-pub(super) async fn give_back(acker: &Acker) {
+/// Requeues a delivery, and waits until that is written.
+pub(super) async fn requeue(acker: &Acker) {
     let options = BasicNackOptions {
         requeue: true,
         multiple: false,
@@ -354,7 +361,7 @@ pub(super) async fn give_back(acker: &Acker) {
     match timeout(ANSWER, acker.nack(options)).await {
         Ok(Ok(true)) => {}
         // The channel has ended, and with it the broker has the job back already.
-        ended => debug!(?ended, "a job could not be given back by hand"),
+        ended => debug!(?ended, "a job could not be requeued by hand"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A lane's consumer, on a channel of its own.
 //!
-//! Takes a pace, gives deliveries. Never changes the prefetch of a consumer that is registered: it
-//! is for the consumers after it. If we crash here, the broker has what was not acknowledged.
+//! Takes a prefetch, gives deliveries. Never changes that of a consumer that is registered: the new
+//! one is for the consumers after it. If we crash here, the broker has what was not acknowledged.
 
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -14,17 +14,17 @@ use futures_util::StreamExt as _;
 
 use super::broker::{Broker, Fault, answered, outage};
 use super::properties::short;
-use super::standing::{Pace, Standing};
+use super::session_state::{Prefetch, SessionState};
 use super::topology::is_missing;
 use crate::problem::Outage;
 use crate::timing::PREPARE;
 use crate::transport::Lane;
 
-/// A lane, on a channel of its own.
-pub(super) struct Inlet {
+/// The consumer of a lane, on a channel of its own.
+pub(super) struct LaneConsumer {
     pub(super) lane: Lane,
     channel: Channel,
-    /// Unacknowledged jobs at [`Pace::Full`].
+    /// Unacknowledged jobs at [`Prefetch::Full`].
     prefetch: u16,
     consumer: Registered,
     /// Consumers registered so far.
@@ -35,14 +35,14 @@ pub(super) struct Inlet {
 enum Registered {
     /// None.
     No,
-    /// One, at this pace.
-    Yes(Consumer, Pace),
+    /// One, with this prefetch.
+    Yes(Consumer, Prefetch),
     /// One that was cancelled: what the broker sent before its answer still comes, then the end.
     Cancelled(Consumer),
 }
 
-/// What came by a lane.
-pub(super) enum Came {
+/// What a lane's consumer received.
+pub(super) enum Received {
     Job(Box<Message>),
     /// The end of a consumer that we have cancelled.
     Drained,
@@ -52,9 +52,9 @@ pub(super) enum Came {
     Failed(lapin::Error),
 }
 
-impl Inlet {
-    pub(super) fn new(lane: Lane, channel: Channel, prefetch: u16) -> Inlet {
-        Inlet {
+impl LaneConsumer {
+    pub(super) fn new(lane: Lane, channel: Channel, prefetch: u16) -> LaneConsumer {
+        LaneConsumer {
             lane,
             channel,
             prefetch,
@@ -69,46 +69,46 @@ impl Inlet {
     }
 
     /// What comes next; waits for ever where there is no consumer. Cancel safe.
-    pub(super) async fn next(&mut self) -> Came {
+    pub(super) async fn next(&mut self) -> Received {
         let (next, cancelled) = match &mut self.consumer {
             Registered::No => std::future::pending().await,
             Registered::Yes(consumer, _) => (consumer.next().await, false),
             Registered::Cancelled(consumer) => (consumer.next().await, true),
         };
         match next {
-            Some(Ok(message)) => Came::Job(Box::new(message)),
-            Some(Err(error)) => Came::Failed(error),
+            Some(Ok(message)) => Received::Job(Box::new(message)),
+            Some(Err(error)) => Received::Failed(error),
             None if cancelled => {
                 self.consumer = Registered::No;
-                Came::Drained
+                Received::Drained
             }
-            None => Came::Cancelled,
+            None => Received::Cancelled,
         }
     }
 
-    /// Whether the consumer is not as the standing wants it, and that can be changed now.
-    pub(super) fn is_to_change(&self, standing: &Standing) -> bool {
-        let wanted = standing.pace(self.lane);
+    /// Whether the consumer is not as the session's state wants it, and that can be changed now.
+    pub(super) fn needs_change(&self, session_state: &SessionState) -> bool {
+        let wanted = session_state.prefetch(self.lane);
         match &self.consumer {
             Registered::No => wanted.is_some(),
-            Registered::Yes(_, pace) => wanted != Some(*pace),
+            Registered::Yes(_, allowed) => wanted != Some(*allowed),
             // Its end comes first.
             Registered::Cancelled(_) => false,
         }
     }
 
-    /// Registers the consumer or cancels it, as the standing wants it.
+    /// Registers the consumer or cancels it, as the session's state wants it.
     pub(super) async fn change(
         &mut self,
         broker: &Broker,
-        standing: &Standing,
+        session_state: &SessionState,
     ) -> Result<(), Outage> {
-        if !self.is_to_change(standing) {
+        if !self.needs_change(session_state) {
             return Ok(());
         }
-        match (&self.consumer, standing.pace(self.lane)) {
-            (Registered::No, Some(pace)) => {
-                match timeout(PREPARE, self.consume(broker, pace)).await {
+        match (&self.consumer, session_state.prefetch(self.lane)) {
+            (Registered::No, Some(allowed)) => {
+                match timeout(PREPARE, self.consume(broker, allowed)).await {
                     Ok(registered) => Ok(registered?),
                     Err(_) => Err(broker.silent("consumers")),
                 }
@@ -117,11 +117,11 @@ impl Inlet {
         }
     }
 
-    async fn consume(&mut self, broker: &Broker, pace: Pace) -> Result<(), Fault> {
+    async fn consume(&mut self, broker: &Broker, allowed: Prefetch) -> Result<(), Fault> {
         let queue = broker.topology.lane(self.lane);
-        let prefetch = match pace {
-            Pace::One => 1,
-            Pace::Full => self.prefetch,
+        let prefetch = match allowed {
+            Prefetch::One => 1,
+            Prefetch::Full => self.prefetch,
         };
         // A tag of its own each time: a quorum queue takes a consumer of the same tag for the one
         // that was cancelled, with the jobs that one has in hand.
@@ -145,7 +145,7 @@ impl Inlet {
         };
         match registered.await {
             Ok(consumer) => {
-                self.consumer = Registered::Yes(consumer, pace);
+                self.consumer = Registered::Yes(consumer, allowed);
                 Ok(())
             }
             Err(error) => {
@@ -187,7 +187,7 @@ impl Inlet {
         }
         // What came in before the answer is in the stream, and then its end.
         while let Registered::Cancelled(_) = &self.consumer
-            && let Came::Job(message) = self.next().await
+            && let Received::Job(message) = self.next().await
         {
             held.push(message.acker);
         }

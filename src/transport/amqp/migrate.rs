@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::broker::{answered, outage};
 use super::client::Client;
 use super::properties::{ROUTING_KEY, moved, put, short};
-use super::topology::{Queue, Stand, Unfit, ask, is_inequivalent};
+use super::topology::{Declared, Queue, Unfit, ask, is_inequivalent};
 use crate::problem::{Outage, Part};
 
 /// For how long a queue must have been empty before it is deleted: what was on its way to it when
@@ -28,7 +28,7 @@ const ROUNDS: u32 = 3;
 
 /// An exchange or a queue, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct ResourceStatus {
     /// What it is, and its name.
     pub what: String,
     /// Messages in a queue that nobody has taken.
@@ -42,37 +42,41 @@ impl Client {
     ///
     /// # Errors
     /// When the broker does not say.
-    pub async fn standing(&self) -> Result<Vec<Standing>, Outage> {
+    pub async fn topology_status(&self) -> Result<Vec<ResourceStatus>, Outage> {
         let topology = &self.broker.topology;
         let migrate = "`banshi topology migrate` gives it ours and keeps what is in it";
         let found = topology.look(self.publisher.connection()).await;
         let found = found.map_err(|error| self.unknown(error))?;
         let mut lines = Vec::new();
-        for (what, stand, held) in found {
+        for (what, declared, held) in found {
             let moved = topology
                 .kept()
                 .any(|queue| what == format!("queue {}", queue.name));
-            let wrong = match stand {
-                Stand::Well => None,
-                Stand::Earlier => Some(format!(
+            let wrong = match declared {
+                Declared::Equivalent => None,
+                Declared::Earlier => Some(format!(
                     "stands with the arguments of an earlier version; {migrate}"
                 )),
-                Stand::Otherwise(said) if moved => {
+                Declared::Inequivalent(said) if moved => {
                     Some(format!("stands with other arguments: {said}; {migrate}"))
                 }
-                Stand::Otherwise(said) => Some(format!("stands with other arguments: {said}")),
-                Stand::Missing => Some(
+                Declared::Inequivalent(said) => {
+                    Some(format!("stands with other arguments: {said}"))
+                }
+                Declared::Missing => Some(
                     "is not there; a worker with queue.topology = \"declare\" creates it".into(),
                 ),
-                Stand::Unseen(said) => Some(format!("cannot be looked at by this user: {said}")),
+                Declared::AccessRefused(said) => {
+                    Some(format!("cannot be looked at by this user: {said}"))
+                }
             };
             let ready = held.map(|held| held.ready);
-            lines.push(Standing { what, ready, wrong });
+            lines.push(ResourceStatus { what, ready, wrong });
         }
         for queue in topology.kept() {
             let temporary = topology.migrating(queue);
             if let Some(held) = self.there(&temporary).await? {
-                lines.push(Standing {
+                lines.push(ResourceStatus {
                     what: format!("queue {temporary}"),
                     ready: Some(held),
                     wrong: Some(format!(
@@ -87,22 +91,22 @@ impl Client {
     }
 
     /// Gives the queues of kept jobs the arguments of this version, with what is in them. Creates
-    /// what is missing, whatever `queue.topology` says. Tells of each step that is done.
+    /// what is missing, whatever `queue.topology` says. Reports each step that is done.
     ///
     /// # Errors
     /// When the broker fails or refuses something, or somebody holds what is in a queue. Nothing
     /// is lost then, and another run goes on.
-    pub async fn migrate(&self, mut tell: impl FnMut(&str)) -> Result<(), Outage> {
+    pub async fn migrate(&self, mut report: impl FnMut(&str)) -> Result<(), Outage> {
         let connection = self.publisher.connection();
         // What is missing, a queue included that was deleted before we were cut off. What is wrong
         // shows in the end.
-        self.broker.topology.is_told();
+        self.broker.topology.mark_warned();
         match self.broker.declare(connection).await {
             Ok(()) | Err(Unfit::Wrong(_)) => {}
             Err(Unfit::Unknown(error)) => return Err(self.unknown(error)),
         }
         for queue in self.broker.topology.kept() {
-            self.renew(queue, &mut tell).await?;
+            self.recreate(queue, &mut report).await?;
         }
         match self.broker.declare(connection).await {
             Ok(()) => Ok(()),
@@ -115,33 +119,33 @@ impl Client {
     }
 
     /// Makes one queue anew, or ends what another run began.
-    async fn renew(&self, queue: &Queue, tell: &mut impl FnMut(&str)) -> Result<(), Outage> {
+    async fn recreate(&self, queue: &Queue, report: &mut impl FnMut(&str)) -> Result<(), Outage> {
         let topology = &self.broker.topology;
         let (name, temporary) = (queue.name.as_str(), topology.migrating(queue));
         let what = format!("the migration of queue {name}");
         for _ in 0..ROUNDS {
             let looked = topology.look_at(queue, self.publisher.connection()).await;
-            let (stand, _) = looked.map_err(|error| self.unknown(error))?;
+            let (declared, _) = looked.map_err(|error| self.unknown(error))?;
             let channel = answered(&what, self.publisher.plain_channel()).await?;
-            match stand {
-                Stand::Well | Stand::Missing => {}
-                Stand::Unseen(said) => {
+            match declared {
+                Declared::Equivalent | Declared::Missing => {}
+                Declared::AccessRefused(said) => {
                     let why = format!(
                         "{what} needs the permissions configure, write and read on {name}, \
                          {temporary} and the default exchange: {said}"
                     );
                     return Err(Outage::new(Part::Transport, why));
                 }
-                Stand::Earlier | Stand::Otherwise(_) => {
+                Declared::Earlier | Declared::Inequivalent(_) => {
                     // The other queue takes this one's place first: meanwhile what comes in goes
                     // to both, where else it would go to neither.
                     answered(&what, queue.declare_as(&channel, &temporary)).await?;
                     answered(&what, queue.bind_as(&channel, &temporary)).await?;
                     answered(&what, queue.unbind_as(&channel, name)).await?;
-                    let jobs = self.pour(&channel, queue, name, &temporary).await?;
-                    tell(&format!("{name}: {jobs} jobs moved to {temporary}"));
+                    let jobs = self.move_all(&channel, queue, name, &temporary).await?;
+                    report(&format!("{name}: {jobs} jobs moved to {temporary}"));
                     self.delete(&channel, name).await?;
-                    tell(&format!("{name}: deleted, to be made anew"));
+                    report(&format!("{name}: deleted, to be made anew"));
                 }
             }
             // Declared and bound before the other leaves its place.
@@ -153,11 +157,11 @@ impl Client {
             }
             if self.there(&temporary).await?.is_some() {
                 answered(&what, queue.unbind_as(&channel, &temporary)).await?;
-                let jobs = self.pour(&channel, queue, &temporary, name).await?;
+                let jobs = self.move_all(&channel, queue, &temporary, name).await?;
                 self.delete(&channel, &temporary).await?;
-                tell(&format!("{name}: {jobs} jobs moved back"));
+                report(&format!("{name}: {jobs} jobs moved back"));
             }
-            tell(&format!("{name}: as it must be"));
+            report(&format!("{name}: as it must be"));
             // A channel that does not close changes nothing any more.
             drop(channel.close(200, "OK".into()).await);
             return Ok(());
@@ -165,15 +169,15 @@ impl Client {
         Err(Outage::new(
             Part::Transport,
             format!(
-                "{what}: somebody declares it with other arguments again and again; upgrade or stop \
-                 the workers of earlier versions first. Its jobs are in {temporary}"
+                "{what}: somebody declares it with other arguments again and again; upgrade or \
+                 stop the workers of earlier versions first. Its jobs are in {temporary}"
             ),
         ))
     }
 
     /// Moves every message, until the queue has held nothing for a while: nobody else's hands hold
     /// one either, which would be lost with the queue.
-    async fn pour(
+    async fn move_all(
         &self,
         channel: &Channel,
         queue: &Queue,
@@ -185,21 +189,21 @@ impl Client {
         let mut empty: Option<Instant> = None;
         let mut moved = Instant::now();
         loop {
-            if self.carry(channel, queue, from, to).await? {
+            if self.move_one(channel, queue, from, to).await? {
                 jobs += 1;
                 (empty, moved) = (None, Instant::now());
                 continue;
             }
             let held = answered(&what, ask(channel, from)).await?;
-            if held.ready > 0 || held.hands > 0 {
+            if held.ready > 0 || held.consumers > 0 {
                 empty = None;
                 if moved.elapsed() > PATIENCE {
                     let why = format!(
-                        "{what}: {} of its jobs are in somebody's hands, or {0} consumers are at it: \
-                         end that (another `banshi dead`, another program), and run `banshi \
+                        "{what}: {} of its jobs are in somebody's hands, or {0} consumers are at \
+                         it: end that (another `banshi dead`, another program), and run `banshi \
                          topology migrate` again. Nothing is lost: {jobs} jobs have been moved to \
                          {to}, and what comes in goes there",
-                        held.hands
+                        held.consumers
                     );
                     return Err(Outage::new(Part::Transport, why));
                 }
@@ -211,7 +215,7 @@ impl Client {
     }
 
     /// Moves one message, if there is one.
-    async fn carry(
+    async fn move_one(
         &self,
         channel: &Channel,
         queue: &Queue,
@@ -239,7 +243,7 @@ impl Client {
         }
         let mut properties = moved(&message.properties);
         // The key that no lane has would be lost: the copy comes by the queue's own name.
-        if queue.tells_by_key() && !message.exchange.as_str().is_empty() {
+        if queue.keeps_routing_key() && !message.exchange.as_str().is_empty() {
             let mut headers = properties.headers().clone().unwrap_or_default();
             put(&mut headers, ROUTING_KEY, message.routing_key.as_str());
             properties = properties.with_headers(headers);
@@ -253,8 +257,8 @@ impl Client {
             // It goes back by itself when the channel ends.
             drop(message.acker.nack(requeue).await);
             let why = format!(
-                "{what}: a job cannot be moved to {to}. Nothing is lost; mend that, and run `banshi \
-                 topology migrate` again"
+                "{what}: a job cannot be moved to {to}. Nothing is lost; mend that, and run \
+                 `banshi topology migrate` again"
             );
             return Err(Outage::because(
                 Part::Transport,
@@ -280,8 +284,8 @@ impl Client {
         if lost > 0 {
             // Nothing of ours does that: its exchange had let go of it before it was emptied.
             let why = format!(
-                "the queue {name} was deleted with {lost} messages in it, which somebody sent to it \
-                 by its name after it was found empty"
+                "the queue {name} was deleted with {lost} messages in it, which somebody sent to \
+                 it by its name after it was found empty"
             );
             return Err(Outage::new(Part::Transport, why));
         }

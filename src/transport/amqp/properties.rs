@@ -1,7 +1,7 @@
 //! The properties and headers of messages.
 //!
 //! Takes a job's, gives those of its copies. Never passes on what the broker wrote there, or what
-//! would end, reroute or refuse the copy. If we crash here, nothing has been said yet.
+//! would end, reroute or refuse the copy. If we crash here, nothing has been sent yet.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -18,7 +18,7 @@ pub(super) const ERROR_CODE: &str = "report_error_code";
 /// One line for people.
 pub(super) const ERROR: &str = "report_error";
 /// When it came into the dead queue, after RFC 3339.
-pub(super) const BURIED_AT: &str = "report_buried_at";
+pub(super) const DEAD_LETTERED_AT: &str = "report_buried_at";
 /// The event that was published.
 pub(super) const EVENT: &str = "report_event";
 /// The lane that the job came by.

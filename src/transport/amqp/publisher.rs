@@ -1,6 +1,6 @@
 //! Publishing with confirms.
 //!
-//! Takes a message, gives back that it is safe. Never has two in flight on one channel, and never
+//! Takes a message, reports that it is safe. Never has two in flight on one channel, and never
 //! takes an unroutable or refused message, or a silence, for a success. If we crash here, the
 //! message may be safe or not, and whoever sent it sends it again.
 
@@ -27,7 +27,7 @@ const PROBE: &str = "banshi.probe";
 
 /// A message that is not known to be safe.
 #[derive(Debug)]
-pub(super) enum Unsafe {
+pub(super) enum PublishError {
     /// The broker has not taken it, or does not say within reason that it has, and answers
     /// otherwise: the session is well.
     Refused(Outage),
@@ -37,16 +37,18 @@ pub(super) enum Unsafe {
     Unknown(Outage),
 }
 
-impl From<Unsafe> for Unsent {
-    fn from(failure: Unsafe) -> Self {
+impl From<PublishError> for Unsent {
+    fn from(failure: PublishError) -> Self {
         Unsent::Outage(failure.into())
     }
 }
 
-impl From<Unsafe> for Outage {
-    fn from(failure: Unsafe) -> Self {
+impl From<PublishError> for Outage {
+    fn from(failure: PublishError) -> Self {
         match failure {
-            Unsafe::Refused(outage) | Unsafe::Missing(outage) | Unsafe::Unknown(outage) => outage,
+            PublishError::Refused(outage)
+            | PublishError::Missing(outage)
+            | PublishError::Unknown(outage) => outage,
         }
     }
 }
@@ -120,7 +122,7 @@ impl Publisher {
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Unsafe> {
+    ) -> Result<(), PublishError> {
         // mandatory: what no queue is bound for comes back, and is not silently dropped
         // (RabbitMQ, "Publishers", "Unroutable Message Handling").
         let options = BasicPublishOptions {
@@ -129,19 +131,19 @@ impl Publisher {
         };
         let confirmation = self.send(exchange, key, options, body, properties).await?;
         let place = place(exchange, key);
-        let refused = |why: String| Err(Unsafe::Refused(Outage::new(Part::Transport, why)));
+        let refused = |why: String| Err(PublishError::Refused(Outage::new(Part::Transport, why)));
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
             Confirmation::Ack(Some(returned)) => {
                 let said = &returned.reply_text;
                 let why = format!("{place}: no queue is bound for this message ({said})");
-                Err(Unsafe::Missing(Outage::new(Part::Transport, why)))
+                Err(PublishError::Missing(Outage::new(Part::Transport, why)))
             }
             Confirmation::Nack(_) => refused(format!(
                 "{place}: a queue is full and takes no more messages"
             )),
             // A channel that lost its confirm mode.
-            Confirmation::NotRequested => Err(Unsafe::Unknown(self.unconfirmed(&place))),
+            Confirmation::NotRequested => Err(PublishError::Unknown(self.unconfirmed(&place))),
         }
     }
 
@@ -153,10 +155,10 @@ impl Publisher {
         options: BasicPublishOptions,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<Confirmation, Unsafe> {
+    ) -> Result<Confirmation, PublishError> {
         let Ok(_permit) = self.permits.acquire().await else {
             let why = "the connection to the broker was closed";
-            return Err(Unsafe::Unknown(Outage::new(Part::Transport, why)));
+            return Err(PublishError::Unknown(Outage::new(Part::Transport, why)));
         };
         let mut in_flight = pin!(async {
             let channel = self.channel().await?;
@@ -179,9 +181,9 @@ impl Publisher {
                 Err(_) => return Err(self.silence(&place).await),
             }
         };
-        // After a refusal the channel is not used again: when the limit of the queue that refused is
-        // taken away (a policy), the broker goes on refusing what comes by this channel, up to its
-        // end (seen on 3.10).
+        // After a refusal the channel is not used again: when the limit of the queue that refused
+        // is taken away (a policy), the broker goes on refusing what comes by this channel, up to
+        // its end (seen on 3.10).
         if matches!(confirmation, Confirmation::Ack(_)) {
             self.idle().push(channel);
         }
@@ -190,14 +192,14 @@ impl Publisher {
 
     /// What a missing confirm means: of one queue, if the broker answers otherwise, or of the
     /// connection.
-    async fn silence(&self, place: &str) -> Unsafe {
+    async fn silence(&self, place: &str) -> PublishError {
         match timeout(SIGN_OF_LIFE, self.connection.create_channel()).await {
-            Ok(Ok(_)) => Unsafe::Refused(self.unconfirmed(place)),
+            Ok(Ok(_)) => PublishError::Refused(self.unconfirmed(place)),
             // The broker was not asked; should it be gone, heartbeats find out.
             Ok(Err(error)) if is_out_of_channels(&error) => {
-                Unsafe::Refused(self.unconfirmed(place))
+                PublishError::Refused(self.unconfirmed(place))
             }
-            _ => Unsafe::Unknown(self.unconfirmed(place)),
+            _ => PublishError::Unknown(self.unconfirmed(place)),
         }
     }
 
@@ -207,12 +209,12 @@ impl Publisher {
     ///
     /// # Errors
     /// When it does not answer, and no alarm is the reason.
-    pub(super) async fn sound(&self, exchange: &str, key: &str) -> Result<(), Outage> {
+    pub(super) async fn probe(&self, exchange: &str, key: &str) -> Result<(), Outage> {
         // Not mandatory: what no queue takes is dropped, and confirmed.
         let options = BasicPublishOptions::default();
         match self.send(exchange, key, options, b"", persistent()).await {
-            Ok(_) | Err(Unsafe::Refused(_) | Unsafe::Missing(_)) => Ok(()),
-            Err(Unsafe::Unknown(outage)) => Err(outage),
+            Ok(_) | Err(PublishError::Refused(_) | PublishError::Missing(_)) => Ok(()),
+            Err(PublishError::Unknown(outage)) => Err(outage),
         }
     }
 
@@ -226,7 +228,9 @@ impl Publisher {
         let options = BasicPublishOptions::default();
         let properties = persistent().with_expiration(short("none"));
         match self.send(exchange, PROBE, options, b"", properties).await {
-            Err(Unsafe::Refused(outage)) if outage.chain().contains("invalid expiration") => Ok(()),
+            Err(PublishError::Refused(outage)) if outage.chain().contains("invalid expiration") => {
+                Ok(())
+            }
             Err(failure) => Err(failure.into()),
             // A broker that takes it has dropped or expired it.
             Ok(_) => Ok(()),
@@ -313,21 +317,21 @@ fn is_out_of_channels(error: &lapin::Error) -> bool {
 }
 
 /// What the error of a publish means.
-fn refused(place: &str, error: lapin::Error) -> Unsafe {
+fn refused(place: &str, error: lapin::Error) -> PublishError {
     if is_out_of_channels(&error) {
         let place = format!(
             "{place}: nothing was sent. Raise channel_max in the broker's rabbitmq.conf, or in \
              queue.url if it is there"
         );
-        return Unsafe::Refused(outage(place, error));
+        return PublishError::Refused(outage(place, error));
     }
     let missing = is_missing(&error);
     let soft = error.is_amqp_soft_error();
     let outage = outage(place, error);
     match (missing, soft) {
-        (true, _) => Unsafe::Missing(outage),
+        (true, _) => PublishError::Missing(outage),
         // The broker has closed this one channel: no permission, or the message is too large.
-        (_, true) => Unsafe::Refused(outage),
-        _ => Unsafe::Unknown(outage),
+        (_, true) => PublishError::Refused(outage),
+        _ => PublishError::Unknown(outage),
     }
 }

@@ -20,10 +20,10 @@ use tracing::{info, warn};
 
 use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
-use super::lane::Inlet;
+use super::lane::LaneConsumer;
 use super::properties::short;
-use super::publisher::{Publisher, Unsafe};
-use super::standing::Standing;
+use super::publisher::{PublishError, Publisher};
+use super::session_state::SessionState;
 use crate::problem::{Outage, Part};
 use crate::timing::{CLOSE, PREPARE, REPAIR};
 use crate::transport::{Lane, RETRY_WAITS};
@@ -32,11 +32,11 @@ use crate::transport::{Lane, RETRY_WAITS};
 const REPLIES: usize = 8;
 
 /// The key of an empty message that shows whether the broker takes any. No queue is bound to it.
-const PROOF: &str = "banshi.proof";
+const PROBE_KEY: &str = "banshi.proof";
 
 /// What a connection says of itself.
 #[derive(Debug)]
-pub(super) enum Sign {
+pub(super) enum ConnectionEvent {
     /// It has ended.
     Ended(String),
     /// The broker takes no messages for now, and why.
@@ -47,7 +47,10 @@ pub(super) enum Sign {
 
 /// What a connection says of itself. lapin says here, too, that the broker has closed one channel:
 /// where messages are published that is the answer to one of them, and no more.
-fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
+fn connection_events(
+    connection: &Connection,
+    publishes: bool,
+) -> BoxStream<'static, ConnectionEvent> {
     connection
         .events_listener()
         .filter_map(move |event| async move {
@@ -55,10 +58,10 @@ fn signs(connection: &Connection, publishes: bool) -> BoxStream<'static, Sign> {
                 Event::Error(error) if publishes && error.is_amqp_soft_error() => None,
                 Event::Error(error) => {
                     let said = error.to_string();
-                    Some(Sign::Ended(format!("{said}{}", cure(&said))))
+                    Some(ConnectionEvent::Ended(format!("{said}{}", cure(&said))))
                 }
-                Event::ConnectionBlocked(reason) => Some(Sign::Blocked(reason)),
-                Event::ConnectionUnblocked => Some(Sign::Unblocked),
+                Event::ConnectionBlocked(reason) => Some(ConnectionEvent::Blocked(reason)),
+                Event::ConnectionUnblocked => Some(ConnectionEvent::Unblocked),
                 _ => None,
             }
         })
@@ -83,7 +86,7 @@ pub(super) struct Session {
     /// Jobs whose copies the broker refuses.
     held: Arc<watch::Sender<Held>>,
     /// Whether the broker has refused a copy of a job.
-    doubted: AtomicBool,
+    refused: AtomicBool,
     /// The lane of the last job that was acknowledged.
     settled: watch::Sender<Option<Lane>>,
     /// Jobs handed out and not settled.
@@ -115,26 +118,26 @@ impl Drop for Hold {
 
 /// What comes in by a session.
 pub(super) struct Incoming {
-    pub(super) urgent: Inlet,
-    pub(super) bulk: Inlet,
+    pub(super) urgent: LaneConsumer,
+    pub(super) bulk: LaneConsumer,
     /// What the connections say.
-    pub(super) signs: BoxStream<'static, Sign>,
+    pub(super) connection_events: BoxStream<'static, ConnectionEvent>,
 }
 
 impl Incoming {
-    /// Whether a lane's consumer is not as the standing wants it.
-    pub(super) fn is_to_change(&self, standing: &Standing) -> bool {
-        self.urgent.is_to_change(standing) || self.bulk.is_to_change(standing)
+    /// Whether a lane's consumer is not as the session's state wants it.
+    pub(super) fn needs_change(&self, session_state: &SessionState) -> bool {
+        self.urgent.needs_change(session_state) || self.bulk.needs_change(session_state)
     }
 
-    /// Registers or cancels the lanes' consumers, as the standing wants them.
+    /// Registers or cancels the lanes' consumers, as the session's state wants them.
     pub(super) async fn change(
         &mut self,
         broker: &Broker,
-        standing: &Standing,
+        session_state: &SessionState,
     ) -> Result<(), Outage> {
-        self.urgent.change(broker, standing).await?;
-        self.bulk.change(broker, standing).await
+        self.urgent.change(broker, session_state).await?;
+        self.bulk.change(broker, session_state).await
     }
 }
 
@@ -162,7 +165,11 @@ impl Session {
             return Err(fault);
         }
         // Only from here on: refusals on the way would be taken for the end of the connection.
-        let signs = select(signs(&consume, false), signs(&publish, true)).boxed();
+        let connection_events = select(
+            connection_events(&consume, false),
+            connection_events(&publish, true),
+        )
+        .boxed();
         let publisher = Publisher::new(publish, true, &broker.channels);
         let in_hand = 2 * usize::from(prefetch);
         if let Some(channels) = publisher.few().filter(|channels| *channels < in_hand) {
@@ -185,16 +192,18 @@ impl Session {
             replies: Semaphore::new(REPLIES),
             down: watch::Sender::new(None),
             held: Arc::default(),
-            doubted: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             settled: watch::Sender::new(None),
             jobs: AtomicUsize::new(0),
         };
-        let inlets = async {
-            let urgent = session.inlet(broker, Lane::Urgent, prefetch).await?;
-            let bulk = session.inlet(broker, Lane::Bulk, prefetch).await?;
+        let consumers = async {
+            let urgent = session
+                .lane_consumer(broker, Lane::Urgent, prefetch)
+                .await?;
+            let bulk = session.lane_consumer(broker, Lane::Bulk, prefetch).await?;
             Ok((urgent, bulk))
         };
-        match timeout(PREPARE, inlets)
+        match timeout(PREPARE, consumers)
             .await
             .unwrap_or_else(|_| Err(Fault::Passing(broker.silent("channels"))))
         {
@@ -203,7 +212,7 @@ impl Session {
                 Incoming {
                     urgent,
                     bulk,
-                    signs,
+                    connection_events,
                 },
             )),
             Err(fault) => {
@@ -213,7 +222,12 @@ impl Session {
         }
     }
 
-    async fn inlet(&mut self, broker: &Broker, lane: Lane, prefetch: u16) -> Result<Inlet, Fault> {
+    async fn lane_consumer(
+        &mut self,
+        broker: &Broker,
+        lane: Lane,
+        prefetch: u16,
+    ) -> Result<LaneConsumer, Fault> {
         let channel = self.consume.create_channel().await.map_err(|error| {
             Fault::Passing(outage(
                 format!("cannot open a channel for lane {lane} at {broker}"),
@@ -221,7 +235,7 @@ impl Session {
             ))
         })?;
         self.lanes.push(channel.clone());
-        Ok(Inlet::new(lane, channel, prefetch))
+        Ok(LaneConsumer::new(lane, channel, prefetch))
     }
 
     /// Publishes and waits for the confirm. A connection that is not to be trusted any more ends
@@ -232,9 +246,9 @@ impl Session {
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Unsafe> {
+    ) -> Result<(), PublishError> {
         let sent = self.attempt(exchange, key, body, properties).await;
-        if let Err(Unsafe::Unknown(outage)) = &sent {
+        if let Err(PublishError::Unknown(outage)) = &sent {
             self.end(plain(outage));
         }
         sent
@@ -242,7 +256,7 @@ impl Session {
 
     /// As [`Session::publish`], for what is best effort: it never ends the session, and few are
     /// under way at once.
-    pub(super) async fn offer(
+    pub(super) async fn publish_best_effort(
         &self,
         exchange: &str,
         key: &str,
@@ -261,10 +275,10 @@ impl Session {
         key: &str,
         body: &[u8],
         properties: BasicProperties,
-    ) -> Result<(), Unsafe> {
+    ) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            why = self.ended() => Err(Unsafe::Unknown(Outage::new(
+            why = self.ended() => Err(PublishError::Unknown(Outage::new(
                 Part::Transport,
                 format!("the connection to the broker has ended: {why}"),
             ))),
@@ -274,9 +288,9 @@ impl Session {
 
     /// Finds out whether the broker takes what we publish; waits while it takes nothing.
     /// `thorough`: of every exchange that a job's end needs, and their queues are there.
-    pub(super) async fn prove(&self, broker: &Broker, thorough: bool) -> Result<(), Outage> {
+    pub(super) async fn probe(&self, broker: &Broker, thorough: bool) -> Result<(), Outage> {
         let replies = broker.topology.name("replies");
-        let answer = self.publisher.sound(&replies, PROOF).await;
+        let answer = self.publisher.probe(&replies, PROBE_KEY).await;
         if let Err(outage) = answer {
             self.end(plain(&outage));
             return Err(outage);
@@ -373,12 +387,12 @@ impl Session {
     }
 
     /// Notes that the broker has refused a job's copy.
-    pub(super) fn doubt(&self) {
-        self.doubted.store(true, Ordering::Relaxed);
+    pub(super) fn note_refusal(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_doubted(&self) -> bool {
-        self.doubted.load(Ordering::Relaxed)
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Notes that a job was handed out.

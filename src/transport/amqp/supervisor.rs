@@ -2,7 +2,8 @@
 //! it ends.
 //!
 //! Takes wishes (stop, pause), gives deliveries and a state. What a session may do is decided by
-//! [`Standing`] alone; here it is done. If we crash here, the broker has what was not acknowledged.
+//! [`SessionState`] alone; here it is done. If we crash here, the broker has what was not
+//! acknowledged.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use tracing::{debug, error, warn};
 
 use super::broker::{Broker, Fault, outage, plain};
 use super::handle::delivery;
-use super::lane::Came;
-use super::session::{Incoming, Session, Sign};
-use super::standing::{Conditions, Happening, Paces, Standing};
+use super::lane::Received;
+use super::session::{ConnectionEvent, Incoming, Session};
+use super::session_state::{Conditions, LanePrefetch, SessionEvent, SessionState};
 use super::{Current, STOPPED};
 use crate::problem::Outage;
-use crate::timing::{BACKOFF, CLOSE, PROVE, SETTLED, YOUNG, backoff};
+use crate::timing::{BACKOFF, CLOSE, PROBE_INTERVAL, SETTLED, YOUNG, backoff};
 use crate::transport::{Delivery, State};
 
 /// A wish to take in no more, answered with what was not handed out.
@@ -47,14 +48,14 @@ enum Ended {
     Intake(Option<Stop>),
 }
 
-/// What was found out about whether the broker takes what we publish.
-type Proof<'a> = Pin<Box<dyn Future<Output = Result<(), Outage>> + Send + 'a>>;
+/// A probe of whether the broker takes what we publish.
+type Probe<'a> = Pin<Box<dyn Future<Output = Result<(), Outage>> + Send + 'a>>;
 
 impl Supervisor {
     pub(super) async fn run(mut self) {
         let mut ever_up = false;
         let mut tries = 0;
-        let mut standing = Standing::new(false, Paces::FULL);
+        let mut session_state = SessionState::new(false, LanePrefetch::FULL);
         loop {
             let opened = tokio::select! {
                 biased;
@@ -67,23 +68,23 @@ impl Supervisor {
                     let session = Arc::new(session);
                     let since = Instant::now();
                     self.current.set(Some(Arc::clone(&session)));
-                    let ended = self.feed(&session, &mut incoming, &mut standing).await;
+                    let ended = self.feed(&session, &mut incoming, &mut session_state).await;
                     let why = match ended {
                         Ended::Session(why) => why,
-                        Ended::Intake(stop) => return self.wind_up(&session, incoming, stop).await,
+                        Ended::Intake(stop) => return self.drain(&session, incoming, stop).await,
                     };
                     session.end(why.as_str());
                     self.current.set(None);
-                    self.say(State::Down(why));
+                    self.set_state(State::Down(why));
                     let young = since.elapsed() < YOUNG && session.has_jobs();
-                    standing = standing.after(session.is_doubted(), young);
+                    session_state = session_state.after(session.was_refused(), young);
                     session.close().await;
                     if since.elapsed() > SETTLED {
                         tries = 0;
                     }
                 }
                 Err(Fault::Lasting(outage)) if !ever_up => {
-                    self.say(State::Down(plain(&outage)));
+                    self.set_state(State::Down(plain(&outage)));
                     // An intake that is gone wants no answer.
                     drop(self.deliver.send(Err(outage)).await);
                     return;
@@ -91,7 +92,7 @@ impl Supervisor {
                 Err(fault) => {
                     let lasting = matches!(fault, Fault::Lasting(_));
                     let why = plain(&Outage::from(fault));
-                    if self.say(State::Down(why.clone())) && lasting {
+                    if self.set_state(State::Down(why.clone())) && lasting {
                         error!(%why, "the broker needs somebody's hand; trying on");
                     }
                 }
@@ -109,7 +110,7 @@ impl Supervisor {
         &mut self,
         session: &Arc<Session>,
         incoming: &mut Incoming,
-        standing: &mut Standing,
+        session_state: &mut SessionState,
     ) -> Ended {
         let Supervisor {
             broker: shared,
@@ -123,77 +124,77 @@ impl Supervisor {
         let mut held = session.held();
         let mut settled = session.lanes_settled();
         let mut blocked = None;
-        let mut happening = Happening::Looked;
-        let mut proof: Option<Proof> = None;
-        let mut disproved = None;
+        let mut event = SessionEvent::ConditionsChanged;
+        let mut probe: Option<Probe> = None;
+        let mut probe_failure = None;
         let mut tries = 0;
-        let mut place = None;
+        let mut permit = None;
         loop {
             let conditions = Conditions {
                 blocked: blocked.clone(),
                 refused: held.borrow_and_update().why().map(str::to_owned),
                 paused: paused.borrow_and_update().clone(),
             };
-            let before = standing.clone();
-            *standing = before.clone().next(&conditions, happening);
-            happening = Happening::Looked;
-            if *standing != before {
-                proof = None;
+            let before = session_state.clone();
+            *session_state = before.clone().next(&conditions, event);
+            event = SessionEvent::ConditionsChanged;
+            if *session_state != before {
+                probe = None;
             }
-            if incoming.is_to_change(standing) {
+            if incoming.needs_change(session_state) {
                 let changed = tokio::select! {
                     biased;
                     stop = stopping.recv() => return Ended::Intake(stop),
                     why = session.ended() => return Ended::Session(why),
-                    changed = incoming.change(broker, standing) => changed,
+                    changed = incoming.change(broker, session_state) => changed,
                 };
                 if let Err(outage) = changed {
                     return Ended::Session(plain(&outage));
                 }
             }
-            match &*standing {
-                Standing::Held { why, .. } => say(state, State::Down(why.clone())),
-                Standing::Serving { .. } => say(state, State::Up),
-                // What was said before holds until this is proved: why there was no session, or
+            match &*session_state {
+                SessionState::Held { why, .. } => set_state(state, State::Down(why.clone())),
+                SessionState::Serving { .. } => set_state(state, State::Up),
+                // The state before holds until the probe passes: why there was no session, or
                 // why it was held.
-                Standing::Proving { .. } => disproved
+                SessionState::Probing { .. } => probe_failure
                     .clone()
-                    .is_some_and(|why| say(state, State::Down(why))),
+                    .is_some_and(|why| set_state(state, State::Down(why))),
             };
-            let trial = match &*standing {
-                Standing::Held { .. } => None,
-                Standing::Proving { thorough, .. } => Some((*thorough, tries > 0)),
+            let trial = match &*session_state {
+                SessionState::Held { .. } => None,
+                SessionState::Probing { thorough, .. } => Some((*thorough, tries > 0)),
                 // An alarm that comes while nothing is published would be found out by the jobs.
-                Standing::Serving { .. } => Some((false, true)),
+                SessionState::Serving { .. } => Some((false, true)),
             };
-            if let (None, Some((thorough, later))) = (&proof, trial) {
-                let wait = match (&*standing, later) {
-                    (Standing::Serving { .. }, _) => PROVE,
+            if let (None, Some((thorough, later))) = (&probe, trial) {
+                let wait = match (&*session_state, later) {
+                    (SessionState::Serving { .. }, _) => PROBE_INTERVAL,
                     (_, true) => backoff(BACKOFF, tries),
                     (_, false) => std::time::Duration::ZERO,
                 };
-                proof = Some(
+                probe = Some(
                     async move {
                         sleep(wait).await;
-                        session.prove(broker, thorough).await
+                        session.probe(broker, thorough).await
                     }
                     .boxed(),
                 );
             }
-            let proved = async {
-                match &mut proof {
-                    Some(proof) => proof.await,
+            let probed = async {
+                match &mut probe {
+                    Some(probe) => probe.await,
                     None => std::future::pending().await,
                 }
             };
             let Incoming {
                 urgent,
                 bulk,
-                signs,
+                connection_events,
             } = &mut *incoming;
-            // biased: in this order, so that a stop is heard and the urgent lane wins. A place is
-            // had before a delivery is taken, so that no more than one is ever between.
-            let (lane, channel, came) = tokio::select! {
+            // biased: in this order, so that a stop is heard and the urgent lane wins. A permit
+            // is had before a delivery is taken, so that no more than one is ever between.
+            let (lane, channel, received) = tokio::select! {
                 biased;
                 stop = stopping.recv() => return Ended::Intake(stop),
                 why = session.ended() => return Ended::Session(why),
@@ -201,68 +202,72 @@ impl Supervisor {
                     Ok(()) => continue,
                     Err(_) => return Ended::Intake(None),
                 },
-                sign = signs.next() => match sign {
-                    Some(Sign::Blocked(why)) => {
+                connection_event = connection_events.next() => match connection_event {
+                    Some(ConnectionEvent::Blocked(why)) => {
                         blocked = Some(format!("the broker takes no messages: {why}"));
                         continue;
                     }
-                    Some(Sign::Unblocked) => {
+                    Some(ConnectionEvent::Unblocked) => {
                         blocked = None;
                         continue;
                     }
-                    Some(Sign::Ended(why)) => return Ended::Session(why),
+                    Some(ConnectionEvent::Ended(why)) => return Ended::Session(why),
                     None => return Ended::Session("the connection has ended".to_owned()),
                 },
                 // The senders are the session's own, so that these never end.
                 Ok(()) = held.changed() => continue,
                 Ok(()) = settled.changed() => {
                     if let Some(lane) = *settled.borrow_and_update() {
-                        happening = Happening::Settled(lane);
+                        event = SessionEvent::Settled(lane);
                     }
                     continue;
                 }
-                found = proved => {
-                    proof = None;
+                found = probed => {
+                    probe = None;
                     match found {
                         Ok(()) => {
-                            (tries, disproved) = (0, None);
-                            happening = Happening::Proved;
+                            (tries, probe_failure) = (0, None);
+                            event = SessionEvent::ProbePassed;
                         }
                         Err(outage) => {
                             tries += 1;
                             let why = plain(&outage);
-                            if disproved.as_ref() != Some(&why) {
+                            if probe_failure.as_ref() != Some(&why) {
                                 warn!(%why, "the broker does not take what a job's end needs");
                             }
-                            disproved = Some(why);
-                            happening = Happening::Disproved;
+                            probe_failure = Some(why);
+                            event = SessionEvent::ProbeFailed;
                         }
                     }
                     continue;
                 }
-                reserved = deliver.reserve(), if place.is_none() => match reserved {
+                reserved = deliver.reserve(), if permit.is_none() => match reserved {
                     Ok(reserved) => {
-                        place = Some(reserved);
+                        permit = Some(reserved);
                         continue;
                     }
                     Err(_) => return Ended::Intake(None),
                 },
-                came = urgent.next(), if place.is_some() => (urgent.lane, urgent.channel(), came),
-                came = bulk.next(), if place.is_some() => (bulk.lane, bulk.channel(), came),
+                received = urgent.next(), if permit.is_some() => {
+                    (urgent.lane, urgent.channel(), received)
+                }
+                received = bulk.next(), if permit.is_some() => {
+                    (bulk.lane, bulk.channel(), received)
+                }
             };
-            match came {
-                Came::Job(message) => {
-                    if let Some(place) = place.take() {
+            match received {
+                Received::Job(message) => {
+                    if let Some(permit) = permit.take() {
                         let unfit = session.unfit(channel, &message);
-                        let unfit = unfit.map(|unfit| unfit.told(broker.body));
-                        place.send(Ok(delivery(shared, session, lane, *message, unfit)));
+                        let unfit = unfit.map(|unfit| unfit.for_delivery(broker.body));
+                        permit.send(Ok(delivery(shared, session, lane, *message, unfit)));
                     }
                 }
-                Came::Drained => {}
-                Came::Failed(error) => {
+                Received::Drained => {}
+                Received::Failed(error) => {
                     return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
                 }
-                Came::Cancelled => {
+                Received::Cancelled => {
                     return Ended::Session(format!(
                         "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
                          held for longer than consumer_timeout"
@@ -274,21 +279,21 @@ impl Supervisor {
 
     /// After a stop: keeps the session for the deliveries that were handed out, until the intake is
     /// closed.
-    async fn wind_up(mut self, session: &Session, incoming: Incoming, stop: Option<Stop>) {
+    async fn drain(mut self, session: &Session, incoming: Incoming, stop: Option<Stop>) {
         let Incoming {
             mut urgent,
             mut bulk,
-            mut signs,
+            mut connection_events,
         } = incoming;
         let mut held = Vec::new();
-        for inlet in [&mut urgent, &mut bulk] {
+        for consumer in [&mut urgent, &mut bulk] {
             // A broker that doesn't answer must not use up the time that is left for the jobs in
             // hand; what it had sent goes back when the channel is closed.
-            if timeout(CLOSE, inlet.drain(&mut held)).await.is_err() {
+            if timeout(CLOSE, consumer.drain(&mut held)).await.is_err() {
                 debug!("a consumer's end was not answered");
             }
         }
-        self.say(State::Down(STOPPED.to_owned()));
+        self.set_state(State::Down(STOPPED.to_owned()));
         if let Some(stop) = stop {
             answer(stop, held);
             loop {
@@ -301,7 +306,9 @@ impl Supervisor {
                         warn!(%why, "the connection ended before the last jobs were finished");
                         break;
                     }
-                    Some(Sign::Ended(why)) = signs.next() => session.end(why),
+                    Some(ConnectionEvent::Ended(why)) = connection_events.next() => {
+                        session.end(why);
+                    }
                 }
             }
         }
@@ -311,19 +318,19 @@ impl Supervisor {
 
     /// The end without a session.
     fn finish(self, stop: Option<Stop>) {
-        self.say(State::Down(STOPPED.to_owned()));
+        self.set_state(State::Down(STOPPED.to_owned()));
         if let Some(stop) = stop {
             answer(stop, Vec::new());
         }
     }
 
-    fn say(&self, state: State) -> bool {
-        say(&self.state, state)
+    fn set_state(&self, state: State) -> bool {
+        set_state(&self.state, state)
     }
 }
 
-/// Says a state, if it is another one than before.
-fn say(states: &watch::Sender<State>, state: State) -> bool {
+/// Publishes a state, if it is another one than before.
+fn set_state(states: &watch::Sender<State>, state: State) -> bool {
     states.send_if_modified(|before| {
         let other = *before != state;
         *before = state;
@@ -332,6 +339,6 @@ fn say(states: &watch::Sender<State>, state: State) -> bool {
 }
 
 fn answer(stop: Stop, held: Vec<Acker>) {
-    // With nobody to give them back by hand, they go back when the channel is closed.
+    // With nobody to requeue them, the broker does when the channel is closed.
     drop(stop.send(held));
 }

@@ -2,7 +2,7 @@
 //!
 //! Takes the settings' files, gives lapin's. Never goes on without a file that was named, and
 //! never trusts a broker less strictly than the settings say. If we crash here, nothing has been
-//! said to anybody.
+//! sent to anybody.
 
 use std::error::Error as _;
 use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
@@ -57,7 +57,7 @@ async fn certificates(setting: &str, path: &Path) -> Result<String, Outage> {
 
 async fn private_key(setting: &str, path: &Path) -> Result<String, Outage> {
     let text = pem(setting, path).await?;
-    // The error is not told: it could hold a part of the key.
+    // The error is not shown: it could hold a part of the key.
     match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(_) => Err(not_pem(

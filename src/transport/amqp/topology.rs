@@ -1,6 +1,6 @@
 //! The exchanges and queues of RabbitMQ, in one table: what each is, and why.
 //!
-//! Takes a connection, gives back that everything stands, or a line for each thing that does not.
+//! Takes a connection, reports that everything stands, or a line for each thing that does not.
 //! Never changes or removes what stands: arguments of a queue cannot be changed, and what is in it
 //! may be the only copy. If we crash here, some of it exists already, and the next start declares
 //! the rest.
@@ -54,23 +54,23 @@ pub(super) struct Topology {
     prefix: String,
     exchanges: Vec<Exchange>,
     queues: Vec<Queue>,
-    /// That a queue stands with earlier arguments is said once.
-    told: Once,
+    /// That a queue stands with earlier arguments is logged once.
+    warned: Once,
 }
 
-/// How something stands at the broker.
+/// How an exchange or a queue is declared at the broker.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stand {
+pub(super) enum Declared {
     /// As it must.
-    Well,
+    Equivalent,
     /// With the arguments that an earlier version gave it.
     Earlier,
     /// With others; the broker's words.
-    Otherwise(String),
+    Inequivalent(String),
     /// Not at all.
     Missing,
     /// There, but this user may not see how; the broker's words.
-    Unseen(String),
+    AccessRefused(String),
 }
 
 /// What a queue holds, as the broker counts it.
@@ -78,9 +78,9 @@ pub(super) enum Stand {
 pub(super) struct Held {
     /// Messages that nobody has taken.
     pub(super) ready: u32,
-    /// Consumers, and messages that were taken out to look at and not yet given back. With 0 here
+    /// Consumers, and messages that were taken out to look at and not yet requeued. With 0 here
     /// and 0 ready a quorum queue holds nothing (seen on 3.10, 4.0 and 4.3).
-    pub(super) hands: u32,
+    pub(super) consumers: u32,
 }
 
 /// Why the topology is not as it must be.
@@ -111,9 +111,11 @@ impl Cure {
                 "create what is missing (start one worker with \
                  queue.topology = \"declare\"), or check queue.prefix ({prefix})"
             ),
-            Cure::Migrate => "run `banshi topology migrate`: it gives these queues their arguments \
+            Cure::Migrate => {
+                "run `banshi topology migrate`: it gives these queues their arguments \
                               and keeps what is in them"
-                .to_owned(),
+                    .to_owned()
+            }
             Cure::Replace => {
                 "arguments cannot be changed. Use it as it is with queue.topology = \"verify\", or \
                  choose another queue.prefix; or, once rabbitmqctl list_queues -p VHOST name \
@@ -122,9 +124,9 @@ impl Cure {
                     .to_owned()
             }
             Cure::Permit => {
-                "that is the broker's own rule, and nothing has to be deleted. A limit on queues is \
-                 raised with rabbitmqctl set_vhost_limits -p VHOST '{\"max-queues\": N}' or cleared \
-                 with rabbitmqctl clear_vhost_limits -p VHOST; one of the whole cluster is \
+                "that is the broker's own rule, and nothing has to be deleted. A limit on queues \
+                 is raised with rabbitmqctl set_vhost_limits -p VHOST '{\"max-queues\": N}' or \
+                 cleared with rabbitmqctl clear_vhost_limits -p VHOST; one of the whole cluster is \
                  cluster_queue_limit in its rabbitmq.conf. The broker's log says more"
                     .to_owned()
             }
@@ -184,7 +186,7 @@ impl Topology {
                 // The key of the dead queue, in place of the lane's.
                 ("x-dead-letter-routing-key", text("dead")),
                 // A job that kills its worker this often and once more is dead. Below 4.3 a
-                // job given back at a worker's end counts too, so it is not a low number
+                // job requeued at a worker's end counts too, so it is not a low number
                 // ("Quorum Queues", "Poison Message Handling").
                 ("x-delivery-limit", Argument::Number(10)),
                 ("x-max-length", Argument::Number(1_000_000)),
@@ -215,7 +217,7 @@ impl Topology {
                 key: String::new(),
             });
         }
-        // Looking at these gives messages back to them, which counts as a delivery below 4.3; from
+        // Looking at these requeues their messages, which counts as a delivery below 4.3; from
         // 4.0 the default limit is 20, after which a queue without a dead-letter exchange drops the
         // message. -1 (no limit) is refused by 3.10, so the limit is one that is never reached, the
         // same on every version. By reject-publish a length that a policy sets refuses the newest
@@ -254,7 +256,7 @@ impl Topology {
             prefix: prefix.to_owned(),
             exchanges,
             queues,
-            told: Once::new(),
+            warned: Once::new(),
         }
     }
 
@@ -279,7 +281,7 @@ impl Topology {
             reopen(&mut channel, connection).await?;
             if result.as_ref().is_err_and(is_inequivalent)
                 && self
-                    .stands_as_earlier(queue, &mut channel, connection)
+                    .is_declared_as_earlier(queue, &mut channel, connection)
                     .await?
             {
                 earlier.push(queue.name.as_str());
@@ -290,7 +292,7 @@ impl Topology {
             note(result, &what, mode, false, ours, &mut wrong)?;
         }
         if !earlier.is_empty() {
-            self.told.call_once(|| {
+            self.warned.call_once(|| {
                 warn!(
                     queues = earlier.join(", "),
                     "these queues stand with the arguments of an earlier version and are used as \
@@ -319,7 +321,7 @@ impl Topology {
 
     /// Whether a queue stands with the arguments that an earlier version gave it. It is bound
     /// again then, unless a migration has just taken it out of its exchange.
-    async fn stands_as_earlier(
+    async fn is_declared_as_earlier(
         &self,
         queue: &Queue,
         channel: &mut Channel,
@@ -346,7 +348,7 @@ impl Topology {
     pub(super) async fn look(
         &self,
         connection: &Connection,
-    ) -> Result<Vec<(String, Stand, Option<Held>)>, lapin::Error> {
+    ) -> Result<Vec<(String, Declared, Option<Held>)>, lapin::Error> {
         let mut found = Vec::new();
         let mut channel = connection.create_channel().await?;
         for exchange in &self.exchanges {
@@ -355,11 +357,15 @@ impl Topology {
                 result = exchange.ensure(&channel, false).await;
             }
             reopen(&mut channel, connection).await?;
-            found.push((format!("exchange {}", exchange.name), stand(result)?, None));
+            found.push((
+                format!("exchange {}", exchange.name),
+                declared(result)?,
+                None,
+            ));
         }
         for queue in &self.queues {
-            let (stand, held) = self.look_at(queue, connection).await?;
-            found.push((format!("queue {}", queue.name), stand, held));
+            let (declared, held) = self.look_at(queue, connection).await?;
+            found.push((format!("queue {}", queue.name), declared, held));
         }
         Ok(found)
     }
@@ -369,24 +375,24 @@ impl Topology {
         &self,
         queue: &Queue,
         connection: &Connection,
-    ) -> Result<(Stand, Option<Held>), lapin::Error> {
+    ) -> Result<(Declared, Option<Held>), lapin::Error> {
         let mut channel = connection.create_channel().await?;
         // Looked for first: to declare what is not there would make it.
         let held = match ask(&channel, &queue.name).await {
             Ok(held) => held,
-            Err(error) => return Ok((stand(Err(error))?, None)),
+            Err(error) => return Ok((declared(Err(error))?, None)),
         };
-        let mut stand = stand(queue.declare(&channel, &queue.arguments).await)?;
+        let mut found = declared(queue.declare(&channel, &queue.arguments).await)?;
         reopen(&mut channel, connection).await?;
-        if let (Stand::Otherwise(_), Some(earlier)) = (&stand, &queue.earlier)
+        if let (Declared::Inequivalent(_), Some(earlier)) = (&found, &queue.earlier)
             && queue.declare(&channel, earlier).await.is_ok()
         {
-            stand = Stand::Earlier;
+            found = Declared::Earlier;
         }
         if channel.status().connected() {
             channel.close(200, "OK".into()).await?;
         }
-        Ok((stand, Some(held)))
+        Ok((found, Some(held)))
     }
 
     /// The queues that hold what nobody works on, which a migration moves.
@@ -394,9 +400,9 @@ impl Topology {
         self.queues.iter().filter(|queue| queue.earlier.is_some())
     }
 
-    /// Whoever would be told of earlier arguments is about to mend them.
-    pub(super) fn is_told(&self) {
-        self.told.call_once(|| ());
+    /// Whoever would be warned of earlier arguments is about to mend them.
+    pub(super) fn mark_warned(&self) {
+        self.warned.call_once(|| ());
     }
 
     /// Where a migration keeps what is in a queue meanwhile.
@@ -454,7 +460,7 @@ impl Exchange {
 
 impl Queue {
     /// Whether the key of a message says why it is here, and not the queue.
-    pub(super) fn tells_by_key(&self) -> bool {
+    pub(super) fn keeps_routing_key(&self) -> bool {
         self.key.is_empty()
     }
 
@@ -539,23 +545,23 @@ pub(super) async fn ask(channel: &Channel, name: &str) -> Result<Held, lapin::Er
     let queue = asked.await?;
     Ok(Held {
         ready: queue.message_count(),
-        hands: queue.consumer_count(),
+        consumers: queue.consumer_count(),
     })
 }
 
 /// What the answer to a declaration says of what stands.
-fn stand(answer: Result<(), lapin::Error>) -> Result<Stand, lapin::Error> {
+fn declared(answer: Result<(), lapin::Error>) -> Result<Declared, lapin::Error> {
     let Err(error) = answer else {
-        return Ok(Stand::Well);
+        return Ok(Declared::Equivalent);
     };
     let ErrorKind::ProtocolError(refusal) = error.kind() else {
         return Err(error);
     };
     let said = refusal.get_message().as_str();
     match refusal.get_id() {
-        404 if is_missing(&error) => Ok(Stand::Missing),
-        403 => Ok(Stand::Unseen(said.to_owned())),
-        406 => Ok(Stand::Otherwise(said.to_owned())),
+        404 if is_missing(&error) => Ok(Declared::Missing),
+        403 => Ok(Declared::AccessRefused(said.to_owned())),
+        406 => Ok(Declared::Inequivalent(said.to_owned())),
         _ => Err(error),
     }
 }

@@ -1,8 +1,8 @@
 //! Finding the jobs that wait, and holding one.
 //!
 //! Takes a [`Home`], gives a [`Claim`] on the job whose turn it is. Never lets go of one that was
-//! not settled without giving it back. If we crash here, the claim is in our folder, and the next
-//! worker gives it back.
+//! not settled without requeueing it. If we crash here, the claim is in our folder, and the next
+//! worker requeues it.
 
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -29,22 +29,22 @@ use crate::transport::{self, Delivery, Lane, retry_wait};
 /// How long a file whose name ends otherwise than a job's may be one that is still being written.
 const WRITTEN: Duration = Duration::from_secs(60);
 
-/// How many files that are no jobs are remembered as said.
-const SAID: usize = 1000;
+/// How many files that are no jobs are remembered as logged.
+const LOGGED: usize = 1000;
 
 /// How many names of a folder are held in memory. The rest is found when these are handed out.
 const LISTING: usize = 10_000;
 
-/// A job in our folder. Dropping it gives it back, unless it was settled.
+/// A job in our folder. Dropping it requeues it, unless it was settled.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) home: Arc<Home>,
     pub(super) path: PathBuf,
     pub(super) ticket: Ticket,
-    /// Whether a worker has had it. Before that, giving it back is not a try.
+    /// Whether a worker has had it. Before that, requeueing it is not a try.
     handed_out: AtomicBool,
     settled: AtomicBool,
-    /// Whether the disk did not do what was asked: then giving it back is not a try either.
+    /// Whether the disk did not do what was asked: then requeueing it is not a try either.
     excused: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ impl Claim {
     /// The disk did not do what was asked: no more jobs come in until it does, and this one's end
     /// is not its own fault.
     pub(super) fn excuse(&self) {
-        self.home.doubt();
+        self.home.mark_unwritable();
         self.excused.store(true, Ordering::SeqCst);
     }
 
@@ -122,7 +122,7 @@ impl Drop for Claim {
             (true, true) => Back::Later,
             (true, false) => Back::Tried,
         };
-        self.home.let_go(&self.path, &self.ticket, back);
+        self.home.requeue_later(&self.path, &self.ticket, back);
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) struct Finder {
     jobs: VecDeque<OsString>,
     /// When dead workers and `retry/` were last looked at.
     looked: Option<Instant>,
-    /// Files among the jobs that are none, as far as they were said.
+    /// Files among the jobs that are none, as far as they were logged.
     ignored: BTreeSet<OsString>,
 }
 
@@ -193,7 +193,7 @@ impl Finder {
 
     /// Claims the next job.
     pub(super) fn next(&mut self) -> Result<Option<Found>, Outage> {
-        self.home.clear()?;
+        self.home.check_writable()?;
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.look()?;
             self.looked = Some(Instant::now());
@@ -223,7 +223,7 @@ impl Finder {
             let path = path.to_owned();
             move |error| disk::outage(Part::Transport, "list", &path, error)
         };
-        self.home.settle_loose();
+        self.home.requeue_dropped();
         self.home
             .sweep()
             .map_err(outage(&self.home.folder(CLAIMED)))?;
@@ -232,7 +232,7 @@ impl Finder {
             let entry = entry.map_err(outage(&retry))?;
             let file = entry.file_name();
             if let Some(ticket) = Ticket::parse(&file)
-                && !self.home.unsettled.shuns(&entry.path(), entry.ino())
+                && !self.home.unsettled.skips(&entry.path(), entry.ino())
             {
                 waiting.add((ticket, file));
             }
@@ -264,7 +264,7 @@ impl Finder {
                 Err(error) => first = first.and(Err(error)),
             }
         }
-        self.say_ignored(ignored);
+        self.log_ignored(ignored);
         let oldest = oldest.sorted();
         if oldest.is_empty() {
             first.map_err(outage)?;
@@ -274,7 +274,7 @@ impl Finder {
 
     /// A job and its age, unless it is to be left alone.
     fn age(&self, entry: &DirEntry) -> io::Result<Option<(SystemTime, OsString)>> {
-        if self.home.unsettled.shuns(&entry.path(), entry.ino()) {
+        if self.home.unsettled.skips(&entry.path(), entry.ino()) {
             return Ok(None);
         }
         match entry.metadata().and_then(|metadata| metadata.modified()) {
@@ -285,17 +285,17 @@ impl Finder {
         }
     }
 
-    /// Says of each file once that it is not taken, and what to do.
-    fn say_ignored(&mut self, ignored: Ignored) {
+    /// Logs of each file once that it is not taken, and what to do.
+    fn log_ignored(&mut self, ignored: Ignored) {
         gauge!(metric::SPOOL_IGNORED).set(ignored.count as f64);
         let jobs = self.home.folder(JOBS);
-        for (file, fix) in &ignored.said {
+        for (file, fix) in &ignored.logged {
             if !self.ignored.contains(file) {
                 let path = jobs.join(file);
                 tracing::warn!(file = %path.display(), "{} is not taken: {fix}", path.display());
             }
         }
-        self.ignored = ignored.said.into_iter().map(|(file, _)| file).collect();
+        self.ignored = ignored.logged.into_iter().map(|(file, _)| file).collect();
     }
 
     /// Moves a job into our folder and reads it. `None` when another worker was faster, or the
@@ -361,7 +361,7 @@ impl Finder {
                 };
                 match back {
                     Ok(back) => unreadable(home, &back, &error),
-                    Err(_) => home.let_go(&path, &ticket, Back::AsItWas),
+                    Err(_) => home.requeue_later(&path, &ticket, Back::AsItWas),
                 }
                 Ok(None)
             }
@@ -385,7 +385,7 @@ fn unreadable(home: &Home, path: &Path, error: &io::Error) {
 #[derive(Default)]
 struct Ignored {
     count: usize,
-    said: Vec<(OsString, &'static str)>,
+    logged: Vec<(OsString, &'static str)>,
 }
 
 impl Ignored {
@@ -402,8 +402,8 @@ impl Ignored {
             _ if is_being_written(entry) => return,
             _ => "its name does not end in .json; rename it if it is a job, or move it elsewhere",
         };
-        if self.said.len() < SAID {
-            self.said.push((file, fix));
+        if self.logged.len() < LOGGED {
+            self.logged.push((file, fix));
         }
     }
 }

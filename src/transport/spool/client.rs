@@ -1,7 +1,7 @@
 //! The sender's and the operator's side of a spool: jobs in, and the dead.
 //!
 //! Takes jobs and verdicts, gives dead jobs. Never has a dead job in two places, so that none is
-//! taken for its own copy. If we crash here, whoever opens the spool next gives back what we held.
+//! taken for its own copy. If we crash here, whoever opens the spool next requeues what we held.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -202,7 +202,7 @@ fn read_dead(home: &Home, entry: &Entry) -> Result<Option<DeadJob>, Outage> {
                 message: note.message.clone(),
                 event: STUCK.to_owned(),
                 lane: Lane::Bulk.to_string(),
-                buried_at: Some(OffsetDateTime::from(*since)),
+                dead_lettered_at: Some(OffsetDateTime::from(*since)),
                 body: body.unwrap_or_default(),
             }));
         }
@@ -213,12 +213,12 @@ fn read_dead(home: &Home, entry: &Entry) -> Result<Option<DeadJob>, Outage> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(disk::outage(Part::Transport, "read", &file, error)),
     };
-    // A job put there by hand, or buried by a worker that was killed right then, has none.
+    // A job put there by hand, or dead-lettered by a worker that was killed right then, has none.
     let why = reason_of(home, name);
     let reason = fs::read(&why).unwrap_or_default();
     let reason: Value = serde_json::from_slice(&reason).unwrap_or_default();
     // The job's own time is its sender's.
-    let buried_at = fs::metadata(&why).and_then(|reason| reason.modified());
+    let dead_lettered_at = fs::metadata(&why).and_then(|reason| reason.modified());
     let text = |field: &str| reason[field].as_str().unwrap_or("unknown").to_owned();
     Ok(Some(DeadJob {
         as_sent: AsSent::Whole,
@@ -227,7 +227,7 @@ fn read_dead(home: &Home, entry: &Entry) -> Result<Option<DeadJob>, Outage> {
         message: text("message"),
         event: text("event"),
         lane: Lane::Bulk.to_string(),
-        buried_at: buried_at.ok().map(OffsetDateTime::from),
+        dead_lettered_at: dead_lettered_at.ok().map(OffsetDateTime::from),
         body,
     }))
 }
@@ -245,7 +245,7 @@ fn job_id(body: &[u8]) -> Option<String> {
 /// Does what was decided, and says whether that was done.
 fn settle(home: &Home, entry: &Entry, replay: bool) -> Result<bool, Outage> {
     let note = match entry {
-        Entry::Dead(name) => return exhume(home, name, replay).map(|()| true),
+        Entry::Dead(name) => return replay_or_drop(home, name, replay).map(|()| true),
         Entry::Stuck(_, note) => note,
     };
     if replay {
@@ -266,8 +266,8 @@ fn settle(home: &Home, entry: &Entry, replay: bool) -> Result<bool, Outage> {
 /// Removes a dead job, or moves it back among the jobs.
 ///
 /// It is moved, not copied and removed: as soon as it is among the jobs a worker may have it and
-/// bury it again, and what stands among the dead then is not ours to remove.
-fn exhume(home: &Home, name: &OsStr, replay: bool) -> Result<(), Outage> {
+/// dead-letter it again, and what stands among the dead then is not ours to remove.
+fn replay_or_drop(home: &Home, name: &OsStr, replay: bool) -> Result<(), Outage> {
     let dead = home.folder(DEAD);
     let file = file_of(home, name, ".json");
     let reason = reason_of(home, name);

@@ -89,18 +89,18 @@ pub(super) struct Home {
     owner: u32,
     count: AtomicU64,
     /// Whether something could not be written since it was last seen that it can.
-    doubted: AtomicBool,
+    unwritable: AtomicBool,
     /// Whether jobs can come in.
     pub(super) state: watch::Sender<State>,
     /// Jobs that nobody holds any more and that are still in our folder.
-    loose: Mutex<BTreeMap<PathBuf, Loose>>,
+    dropped: Mutex<BTreeMap<PathBuf, Dropped>>,
     pub(super) unsettled: Unsettled,
     _lock: File,
 }
 
 /// A job that goes back.
 #[derive(Debug)]
-struct Loose {
+struct Dropped {
     ticket: Ticket,
     back: Back,
     /// Whether a thread is at it.
@@ -144,9 +144,9 @@ impl Home {
             calls,
             owner,
             count: AtomicU64::new(0),
-            doubted: AtomicBool::new(false),
+            unwritable: AtomicBool::new(false),
             state: watch::Sender::new(State::Up),
-            loose: Mutex::default(),
+            dropped: Mutex::default(),
             unsettled: Unsettled::default(),
             _lock: lock,
         };
@@ -167,12 +167,12 @@ impl Home {
     }
 
     /// Something could not be written: no more jobs are to come in until it can.
-    pub(super) fn doubt(&self) {
-        self.doubted.store(true, Ordering::SeqCst);
+    pub(super) fn mark_unwritable(&self) {
+        self.unwritable.store(true, Ordering::SeqCst);
     }
 
-    /// Says whether jobs can come in, and logs it when that is new.
-    pub(super) fn say(&self, state: State) {
+    /// Sets whether jobs can come in, and logs it when that is new.
+    pub(super) fn set_state(&self, state: State) {
         self.state.send_if_modified(|old| {
             let new = *old != state;
             if new {
@@ -190,15 +190,15 @@ impl Home {
 
     /// Finds out whether events can be written, if that is in doubt. A few bytes fit onto many a
     /// full disk, so it is done with many.
-    pub(super) fn clear(&self) -> Result<(), Outage> {
-        if !self.doubted.load(Ordering::SeqCst) {
+    pub(super) fn check_writable(&self) -> Result<(), Outage> {
+        if !self.unwritable.load(Ordering::SeqCst) {
             return Ok(());
         }
         let probe = self.folder(EVENTS).join(format!(".probe-{}", self.name));
         disk::put_new(&self.temp(), &probe, &vec![0; ROOM])
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|error| disk::outage(Part::Transport, "write files in", &probe, error))?;
-        self.doubted.store(false, Ordering::SeqCst);
+        self.unwritable.store(false, Ordering::SeqCst);
         Ok(())
     }
 
@@ -222,7 +222,7 @@ impl Home {
 
     /// Moves a job that ended without a verdict back among those that wait, or, after too many
     /// times, among the dead.
-    pub(super) fn give_back(&self, path: &Path, ticket: &Ticket) -> io::Result<()> {
+    pub(super) fn requeue(&self, path: &Path, ticket: &Ticket) -> io::Result<()> {
         let tries = ticket.tries + 1;
         if tries >= MAX_TRIES {
             let message = format!(
@@ -233,8 +233,9 @@ impl Home {
                 message,
                 event: CRASHED,
             };
-            self.bury(path, &ticket.name, &reason)?;
-            tracing::error!(job.file = %ticket.name, "buried {}: {}", ticket.name, reason.message);
+            self.dead_letter(path, &ticket.name, &reason)?;
+            let Ticket { name, .. } = ticket;
+            tracing::error!(job.file = %name, "dead-lettered {name}: {}", reason.message);
             return remove(path);
         }
         let wait = match tries {
@@ -279,12 +280,14 @@ impl Home {
     }
 
     /// Gives a job a second name among the dead and writes its reason beside it.
-    pub(super) fn bury(&self, path: &Path, name: &str, reason: &Reason) -> io::Result<()> {
+    pub(super) fn dead_letter(&self, path: &Path, name: &str, reason: &Reason) -> io::Result<()> {
         // What was not synced by its sender is ours to sync now: the claim is going to go.
         File::open(path)?.sync_all()?;
-        let buried = self.place(path, DEAD, name)?;
+        let dead_lettered = self.place(path, DEAD, name)?;
         let text = json!({ "code": reason.code, "message": reason.message, "event": reason.event });
-        let file = self.folder(DEAD).join(format!("{buried}{REASON}.json"));
+        let file = self
+            .folder(DEAD)
+            .join(format!("{dead_lettered}{REASON}.json"));
         disk::replace(&self.temp(), &file, format!("{text:#}\n").as_bytes())
     }
 
@@ -307,25 +310,25 @@ impl Home {
 
     /// Lets go of a job in our folder, which goes back: at once, on a thread that may hang, or at
     /// the latest when dead workers are looked for.
-    pub(super) fn let_go(self: &Arc<Home>, path: &Path, ticket: &Ticket, back: Back) {
-        let loose = Loose {
+    pub(super) fn requeue_later(self: &Arc<Home>, path: &Path, ticket: &Ticket, back: Back) {
+        let dropped = Dropped {
             ticket: ticket.clone(),
             back,
             taken: false,
         };
-        self.loose().insert(path.to_owned(), loose);
+        self.dropped().insert(path.to_owned(), dropped);
         let home = Arc::clone(self);
-        self.calls.begin(move || home.settle_loose());
+        self.calls.begin(move || home.requeue_dropped());
     }
 
-    /// Gives back the jobs that nobody holds any more.
-    pub(super) fn settle_loose(&self) {
+    /// Requeues the jobs that nobody holds any more.
+    pub(super) fn requeue_dropped(&self) {
         let mut left = Vec::new();
         // Each is taken by one thread, and no lock is held while the disk is asked.
-        while let Some((path, ticket, back)) = self.take_loose() {
+        while let Some((path, ticket, back)) = self.take_dropped() {
             let gone = match back {
                 Back::AsItWas => self.put_back(&path, ticket).map(|_| ()),
-                Back::Tried => self.give_back(&path, &ticket),
+                Back::Tried => self.requeue(&path, &ticket),
                 Back::Later => {
                     let due = unix_millis() + millis(retry_wait(1).1);
                     self.wait(&path, Ticket { due, ..ticket })
@@ -333,51 +336,53 @@ impl Home {
             };
             match gone {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    self.cannot("give back", &path, &error);
+                    self.cannot("requeue", &path, &error);
                     left.push(path);
                 }
-                // Where it is not found it was given back when the intake closed.
+                // Where it is not found it was requeued when the intake closed.
                 _ => {
                     self.unstuck(&path);
-                    self.loose().remove(&path);
+                    self.dropped().remove(&path);
                 }
             }
         }
-        let mut loose = self.loose();
+        let mut dropped = self.dropped();
         for path in left {
-            loose.entry(path).and_modify(|loose| loose.taken = false);
+            dropped
+                .entry(path)
+                .and_modify(|dropped| dropped.taken = false);
         }
     }
 
-    fn take_loose(&self) -> Option<(PathBuf, Ticket, Back)> {
-        let mut loose = self.loose();
-        let (path, loose) = loose.iter_mut().find(|(_, loose)| !loose.taken)?;
-        loose.taken = true;
-        Some((path.clone(), loose.ticket.clone(), loose.back))
+    fn take_dropped(&self) -> Option<(PathBuf, Ticket, Back)> {
+        let mut dropped = self.dropped();
+        let (path, dropped) = dropped.iter_mut().find(|(_, dropped)| !dropped.taken)?;
+        dropped.taken = true;
+        Some((path.clone(), dropped.ticket.clone(), dropped.back))
     }
 
     /// How many jobs are on their way back.
-    pub(super) fn count_loose(&self) -> u64 {
-        let loose = self.loose();
-        let moving = loose.keys().filter(|path| !self.unsettled.holds(path));
+    pub(super) fn count_dropped(&self) -> u64 {
+        let dropped = self.dropped();
+        let moving = dropped.keys().filter(|path| !self.unsettled.holds(path));
         moving.count() as u64
     }
 
-    fn loose(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Loose>> {
-        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dropped(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Dropped>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers and says what could not be done to a file.
+    /// Remembers and logs what could not be done to a file.
     pub(super) fn cannot(&self, what: &str, path: &Path, error: &io::Error) {
         let fix = disk::fix(error.kind());
         let message = format!("cannot {what} {}: {error}; {fix}", path.display());
         self.stuck(path, "unsettled", &message);
     }
 
-    /// Gives back what dead workers held. One that cannot be taken over holds up no other.
+    /// Requeues what dead workers held. One that cannot be taken over holds up no other.
     ///
     /// # Errors
-    /// The first of the folder itself. What a worker's folder or file met is said of that.
+    /// The first of the folder itself. What a worker's folder or file met is logged of that.
     pub(super) fn sweep(&self) -> io::Result<()> {
         let mut first = Ok(());
         for entry in fs::read_dir(self.folder(CLAIMED))? {
@@ -391,7 +396,7 @@ impl Home {
         if is_hidden(&name) || name == *self.name || !entry.file_type()?.is_dir() {
             return Ok(());
         }
-        match self.inherit(&path) {
+        match self.take_over(&path) {
             Ok(()) => self.unstuck(&path),
             // Another worker took it over first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -400,7 +405,7 @@ impl Home {
         Ok(())
     }
 
-    fn inherit(&self, dir: &Path) -> io::Result<()> {
+    fn take_over(&self, dir: &Path) -> io::Result<()> {
         let file = dir.join(LOCK);
         let mut options = File::options();
         let lock = options.read(true).write(true).create(true).truncate(false);
@@ -417,26 +422,26 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let (count, left) = self.give_back_all(dir);
+        let (count, left) = self.requeue_all(dir);
         if count > 0 {
             tracing::warn!(
                 count,
-                "gave back {count} jobs of a dead worker, {}",
+                "requeued {count} jobs of a dead worker, {}",
                 dir.display()
             );
         }
         if left.is_err() {
-            // The folder stays for what is left in it, of which each was said.
+            // The folder stays for what is left in it, of which each was logged.
             return Ok(());
         }
         remove(&file)?;
         fs::remove_dir(dir)
     }
 
-    /// Gives back every job in a worker's folder, and removes what was only half written. Counts
-    /// those given back; one that cannot be is said, and holds up no other. Beside them the first
+    /// Requeues every job in a worker's folder, and removes what was only half written. Counts
+    /// those requeued; one that cannot be is logged, and holds up no other. Beside them the first
     /// error.
-    pub(super) fn give_back_all(&self, dir: &Path) -> (usize, io::Result<()>) {
+    pub(super) fn requeue_all(&self, dir: &Path) -> (usize, io::Result<()>) {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             // Another worker took it over first.
@@ -448,8 +453,8 @@ impl Home {
         };
         let (mut count, mut first) = (0, Ok(()));
         for entry in entries {
-            match entry.and_then(|entry| self.give_back_entry(&entry)) {
-                Ok(given) => count += usize::from(given),
+            match entry.and_then(|entry| self.requeue_entry(&entry)) {
+                Ok(requeued) => count += usize::from(requeued),
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -457,26 +462,26 @@ impl Home {
     }
 
     /// Whether it was a job that went back.
-    fn give_back_entry(&self, entry: &fs::DirEntry) -> io::Result<bool> {
+    fn requeue_entry(&self, entry: &fs::DirEntry) -> io::Result<bool> {
         let (path, file) = (entry.path(), entry.file_name());
         if file == LOCK {
             return Ok(false);
         }
-        let given = if is_hidden(&file) {
+        let requeued = if is_hidden(&file) {
             remove(&path).map(|()| false)
         } else {
             let ticket = Ticket::parse(&file).unwrap_or_else(|| Ticket::fresh(&file, self.token()));
-            self.give_back(&path, &ticket).map(|()| true)
+            self.requeue(&path, &ticket).map(|()| true)
         };
-        match given {
-            Ok(given) => {
+        match requeued {
+            Ok(requeued) => {
                 self.unstuck(&path);
-                Ok(given)
+                Ok(requeued)
             }
             // Its owner settled it just now.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => {
-                self.cannot("give back", &path, &error);
+                self.cannot("requeue", &path, &error);
                 Err(error)
             }
         }

@@ -1,4 +1,4 @@
-//! Files that cannot be settled: not read, not taken over, not given back.
+//! Files that cannot be settled: not read, not taken over, not requeued.
 //!
 //! Takes the file and what went wrong, gives one line in the log, a note among the dead that
 //! `banshi dead list` shows, and a number for the metrics. Never touches the file itself, and
@@ -26,7 +26,7 @@ use crate::telemetry::metric;
 pub(super) const STUCK: &str = "stuck";
 
 /// How long a file that could not be settled is left alone.
-pub(super) const SHUN: Duration = Duration::from_secs(60);
+pub(super) const SKIPPED_FOR: Duration = Duration::from_secs(60);
 
 /// How many notes a worker keeps. What keeps more files from being settled is seen in these.
 const NOTES: usize = 1000;
@@ -68,9 +68,9 @@ impl Note {
 
 impl Unsettled {
     /// Whether a file is to be left alone for now.
-    pub(super) fn shuns(&self, path: &Path, inode: u64) -> bool {
+    pub(super) fn skips(&self, path: &Path, inode: u64) -> bool {
         let tried = self.lock().get(path).copied();
-        tried.is_some_and(|tried| tried.inode == inode && tried.at.elapsed() < SHUN)
+        tried.is_some_and(|tried| tried.inode == inode && tried.at.elapsed() < SKIPPED_FOR)
     }
 
     /// Whether a file could not be settled the last time.
@@ -89,7 +89,7 @@ impl Unsettled {
 }
 
 impl Home {
-    /// Remembers that a file could not be settled, and says so if that is new.
+    /// Remembers that a file could not be settled, and logs it if that is new.
     pub(super) fn stuck(&self, path: &Path, code: &str, message: &str) {
         // One that has gone meanwhile was settled by another worker.
         let Ok(file) = fs::symlink_metadata(path) else {
@@ -136,7 +136,7 @@ impl Home {
         self.folder(DEAD).join(format!("{NOTE}{digest}.json"))
     }
 
-    /// Forgets what was said of a file: it is settled, or has gone.
+    /// Forgets what was noted of a file: it is settled, or has gone.
     pub(super) fn unstuck(&self, path: &Path) {
         if self.unsettled.lock().remove(path).is_some() {
             self.remove_note(path);

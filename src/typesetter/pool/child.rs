@@ -65,14 +65,14 @@ fn run() -> io::Result<ExitCode> {
     setter.join().unwrap_or(Ok(ExitCode::from(101)))
 }
 
-/// Tells the worker why there is nothing to be had of this child.
+/// Answers the worker why there is nothing to be had of this child.
 fn refuse(outage: &Outage) -> io::Result<ExitCode> {
     let (part, message) = (outage.part.as_str().to_owned(), reason(outage));
-    say(&Reply::Refused { part, message })?;
+    send_reply(&Reply::Refused { part, message })?;
     Ok(ExitCode::from(3))
 }
 
-fn say(reply: &Reply) -> io::Result<()> {
+fn send_reply(reply: &Reply) -> io::Result<()> {
     write(&mut io::stdout().lock(), &serde_json::to_vec(reply)?)
 }
 
@@ -131,7 +131,7 @@ fn work(
     if let Err(outage) = typesetter.check() {
         return refuse(&outage);
     }
-    say(&Reply::Ready {
+    send_reply(&Reply::Ready {
         fingerprint,
         unconfined,
     })?;
@@ -158,7 +158,7 @@ fn work(
                 (Verdict::Outage { part, message }, None)
             }
         };
-        say(&Reply::Done {
+        send_reply(&Reply::Done {
             number,
             verdict,
             remarks,
@@ -193,8 +193,8 @@ fn get_ready(hello: &[u8]) -> Result<Ready, Outage> {
     };
     if protocol != PROTOCOL || product != crate::PRODUCT {
         let text = format!(
-            "the worker is {product} (protocol {protocol}) and this typesetter {} (protocol {PROTOCOL}); \
-             restart the worker, so that both are of one version",
+            "the worker is {product} (protocol {protocol}) and this typesetter {} (protocol \
+             {PROTOCOL}); restart the worker, so that both are of one version",
             crate::PRODUCT
         );
         return Err(Outage::new(Part::Typesetter, text));

@@ -30,7 +30,8 @@ mod linux {
         SeccompFilter, SeccompRule,
     };
 
-    /// The newest Landlock that is known here. An older kernel's knows less, and keeps what it knows.
+    /// The newest Landlock that is known here. An older kernel's knows less, and keeps what it
+    /// knows.
     const NEWEST: ABI = ABI::V10;
 
     /// The calls of a warm typesetter, whatever their arguments: its memory, its threads that wait

@@ -39,7 +39,7 @@ pub(super) fn own_memory(process: u32) -> io::Result<u64> {
 /// each second. The wall clock is the pool's own to watch: this holds a child that nobody watches,
 /// because it has no report or because the worker itself was stopped.
 #[cfg(target_os = "linux")]
-pub(super) fn grant_time(process: u32, more: Duration) -> io::Result<()> {
+pub(super) fn limit_cpu_time(process: u32, more: Duration) -> io::Result<()> {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field, the name in parentheses, may hold anything. `utime` is the 14th.
@@ -79,7 +79,7 @@ pub(super) fn own_memory(_: u32) -> io::Result<u64> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn grant_time(_: u32, _: Duration) -> io::Result<()> {
+pub(super) fn limit_cpu_time(_: u32, _: Duration) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

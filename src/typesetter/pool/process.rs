@@ -59,8 +59,8 @@ pub(super) struct Greeting {
     pub(super) unconfined: Vec<String>,
 }
 
-/// How a child came to its end.
-pub(super) enum Death {
+/// Why a child exited.
+pub(super) enum ExitCause {
     /// It wanted more memory than it may have.
     Memory,
     /// It used more processor time than it may have.
@@ -140,7 +140,7 @@ impl Child {
                 mut unconfined,
             } => {
                 self.warm = self.own_memory();
-                let timed = self.grant(setup.render.deadline);
+                let timed = self.limit_cpu_time(setup.render.deadline);
                 self.timed = timed.is_ok();
                 unconfined.extend(
                     timed
@@ -165,7 +165,7 @@ impl Child {
         seconds: u64,
     ) -> io::Result<Result<Pdf, Failure>> {
         if self.timed {
-            self.grant(seconds)?;
+            self.limit_cpu_time(seconds)?;
         }
         self.reports += 1;
         let asked = self.reports;
@@ -240,14 +240,14 @@ impl Child {
         kernel::own_memory(self.process.id()?).ok()
     }
 
-    fn grant(&self, seconds: u64) -> io::Result<()> {
+    fn limit_cpu_time(&self, seconds: u64) -> io::Result<()> {
         let process = self.process.id().ok_or(io::ErrorKind::NotFound)?;
-        kernel::grant_time(process, Duration::from_secs(seconds) + LATE)
+        kernel::limit_cpu_time(process, Duration::from_secs(seconds) + LATE)
     }
 
-    /// What became of a child whose pipe failed.
-    pub(super) async fn epitaph(&mut self, error: &io::Error) -> Death {
-        let broke = || Death::Other(format!("broke the pipe's protocol: {error}"));
+    /// Why a child exited, whose pipe failed.
+    pub(super) async fn cause_of_exit(&mut self, error: &io::Error) -> ExitCause {
+        let broke = || ExitCause::Other(format!("broke the pipe's protocol: {error}"));
         if error.kind() == io::ErrorKind::InvalidData {
             return broke();
         }
@@ -256,11 +256,11 @@ impl Child {
             tokio::time::timeout(GONE, &mut self.errors),
         );
         match status {
-            Ok(Ok(_)) if matches!(no_memory, Ok(Ok(true))) => Death::Memory,
-            Ok(Ok(status)) if kernel::out_of_time(status) => Death::Time,
-            Ok(Ok(status)) if is_killed(status) => Death::Killed(how(status)),
-            Ok(Ok(status)) => Death::Other(how(status)),
-            Ok(Err(error)) => Death::Other(format!("can't be waited for: {error}")),
+            Ok(Ok(_)) if matches!(no_memory, Ok(Ok(true))) => ExitCause::Memory,
+            Ok(Ok(status)) if kernel::out_of_time(status) => ExitCause::Time,
+            Ok(Ok(status)) if is_killed(status) => ExitCause::Killed(exit_status(status)),
+            Ok(Ok(status)) => ExitCause::Other(exit_status(status)),
+            Ok(Err(error)) => ExitCause::Other(format!("can't be waited for: {error}")),
             Err(_) => broke(),
         }
     }
@@ -340,7 +340,7 @@ fn is_killed(status: ExitStatus) -> bool {
 }
 
 /// How a process ended, as the rest of a sentence.
-pub(super) fn how(status: ExitStatus) -> String {
+pub(super) fn exit_status(status: ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         let name = match signal {

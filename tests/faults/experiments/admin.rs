@@ -11,7 +11,7 @@ use crate::bench::{Bench, Outcome};
 use crate::letters::{BadJobs, Letter, mixed, report};
 use crate::node::Node;
 use crate::support::jobs::corpus;
-use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
+use crate::support::raw_amqp::{Answer, RawAmqp, RawProperties};
 
 /// E27: fewer channels than jobs that are to be published at once: so many that a connection may
 /// have, and so many that a user may have.
@@ -224,7 +224,7 @@ async fn send_astray(bench: &Bench, count: usize) -> u64 {
         let mut raw = RawAmqp::connect(&url);
         let json = RawProperties::json();
         let said = (0..count).map(|_| raw.publish(&exchange, b"Bulk", &json, b"{}"));
-        said.filter(|said| *said == Said::Confirmed).count() as u64
+        said.filter(|said| *said == Answer::Confirmed).count() as u64
     });
     sent.await.expect("a broker")
 }

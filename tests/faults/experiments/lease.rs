@@ -27,7 +27,7 @@ const LEASE: Lease = Lease {
     looked_at: Duration::from_secs(1),
     held: Duration::from_secs(180),
 };
-/// The same in short, for lanes that give up on a job that was given back more often than
+/// The same in short, for lanes that give up on a job that was requeued more often than
 /// [`FEWER`] times.
 const SHORT: Lease = Lease {
     lent: Duration::from_secs(3),

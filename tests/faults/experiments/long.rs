@@ -86,7 +86,8 @@ pub async fn backlog(stage: Stage) -> Outcome {
     waits.sort();
     let (middle, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
     outcome.notes.push(format!(
-        "{purged} of {backlog} purged at the end; urgent jobs took {} ms in the middle, {} ms at most",
+        "{purged} of {backlog} purged at the end; urgent jobs took {} ms in the middle, {} ms at \
+         most",
         middle.as_millis(),
         longest.as_millis()
     ));
@@ -100,9 +101,14 @@ fn grows(outcome: &mut Outcome, usages: &[Usage]) {
         return;
     };
     outcome.notes.push(format!(
-        "the worker had {} MiB, {} files, {} threads after a quarter of the time, and {} MiB, {} files, {} threads at \
-         the end",
-        early.memory / 1024, early.files, early.threads, late.memory / 1024, late.files, late.threads
+        "the worker had {} MiB, {} files, {} threads after a quarter of the time, and {} MiB, {} \
+         files, {} threads at the end",
+        early.memory / 1024,
+        early.files,
+        early.threads,
+        late.memory / 1024,
+        late.files,
+        late.threads
     ));
     let memory = late.memory > early.memory + early.memory / 4 + 16 * 1024;
     if memory || late.files > early.files + 8 || late.threads > early.threads + 8 {

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::Stage;
 use crate::bench::Outcome;
-use crate::judge::{Dead, Depth, Observation, Said, judge};
+use crate::judge::{Dead, Depth, Observation, ReceivedEvent, judge};
 use crate::letters::{Letter, mixed};
 use crate::process::Worker;
-use crate::shelf::Shelf;
+use crate::store_view::StoreView;
 use crate::support::{BANSHI, repository};
 
 const WORKERS: usize = 3;
@@ -61,17 +61,17 @@ impl Spool {
         std::fs::rename(part, job).expect("renamed in");
     }
 
-    fn shelf(&self) -> Shelf {
-        Shelf::Folder(self.path("store"))
+    fn store_view(&self) -> StoreView {
+        StoreView::Folder(self.path("store"))
     }
 
-    async fn events(&self) -> Vec<Said> {
+    async fn events(&self) -> Vec<ReceivedEvent> {
         let mut events = Vec::new();
         for path in files(&self.path("spool/events")) {
             if path.extension().is_some_and(|end| end == "json") {
                 let body = std::fs::read(path).expect("an event");
-                let stored_when_heard = self.shelf().holds_what_is_said(&body).await;
-                events.push(Said {
+                let stored_when_heard = self.store_view().holds_what_is_published(&body).await;
+                events.push(ReceivedEvent {
                     body,
                     stored_when_heard,
                 });
@@ -155,8 +155,8 @@ pub async fn raced(stage: Stage) -> Outcome {
     exits.push(swept.leave().await);
     let seen = Observation {
         sent: letters.iter().map(|letter| letter.sent.clone()).collect(),
-        said: spool.events().await,
-        store: spool.shelf().list().await,
+        events: spool.events().await,
+        store: spool.store_view().list().await,
         dead: spool.dead(),
         queues: spool.on_the_way(),
         exits,

@@ -56,7 +56,7 @@ impl Row {
             Row::NotAnnounced => "manifest stored, no event",
             Row::NotConfirmed => "event sent, confirm lost",
             Row::NotAcknowledged => "event confirmed, acknowledgement lost",
-            Row::RejectionNotKept => "rejection said, not in the dead queue",
+            Row::RejectionNotKept => "rejection published, not in the dead queue",
             Row::RejectionNotAcknowledged => "in the dead queue, acknowledgement lost",
             Row::RetryNotAcknowledged => "in a retry queue, acknowledgement lost",
         }
@@ -178,12 +178,12 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     stopped
         .iter()
         .for_each(|typesetter| send("KILL", *typesetter));
-    let said = bench.ended();
+    let published = bench.ended();
     let in_time = match row {
         Row::InHand => !pdf.exists() && !staged.exists(),
         Row::Staged => staged.exists() && !pdf.exists(),
         Row::PdfOnly => pdf.exists() && !manifest.exists(),
-        Row::NotAnnounced => manifest.exists() && !said.contains(&ends.completed),
+        Row::NotAnnounced => manifest.exists() && !published.contains(&ends.completed),
         // Nothing else can come: the way was closed.
         _ => true,
     };
@@ -223,14 +223,14 @@ async fn reached(bench: &Bench, row: Row, manifest: &Path, ends: &Ends, kept: u3
         }
         Row::NotConfirmed | Row::RejectionNotKept => ends.any_in(&bench.ended()),
         Row::NotAcknowledged => {
-            let said = bench.ended().contains(&ends.completed);
+            let published = bench.ended().contains(&ends.completed);
             sleep(TRIED).await;
-            said
+            published
         }
         Row::RejectionNotAcknowledged => {
-            let buried = bench.ready("dead").await > kept;
+            let dead_lettered = bench.ready("dead").await > kept;
             sleep(TRIED).await;
-            buried
+            dead_lettered
         }
         Row::RetryNotAcknowledged => {
             let waits = bench.ready("retry.5s").await > 0;

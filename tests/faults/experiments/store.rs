@@ -95,8 +95,8 @@ pub async fn overwriting(stage: Stage) -> Outcome {
         bench.until_heard(jobs * round / (rounds + 2)).await;
         let pause = bench.rng.random_range(200..2000);
         sleep(Duration::from_millis(pause)).await;
-        // One that starts while its store is out says so and leaves, and one that is killed before it
-        // has taken anything in proves nothing.
+        // One that starts while its store is out says so and leaves, and one that is killed before
+        // it has taken anything in proves nothing.
         for worker in bench.workers() {
             worker.ready().await;
         }

@@ -8,7 +8,7 @@ use crate::Stage;
 use crate::bench::{Bench, Outcome};
 use crate::letters::{Letter, report};
 use crate::node::Node;
-use crate::support::raw_amqp::{RawAmqp, RawProperties, Said};
+use crate::support::raw_amqp::{Answer, RawAmqp, RawProperties};
 
 /// MiB that a worker may ever have, however large what is sent to it.
 const MEMORY: u64 = 400;
@@ -104,7 +104,7 @@ async fn send(bench: &mut Bench, poison: Poison) {
         let mut body = format!("e24 {:016x}: ", rand::random::<u64>()).into_bytes();
         body.resize(poison.body, b'x');
         let said = RawAmqp::connect(&url).publish(&exchange, b"bulk", &poison.properties, &body);
-        assert_eq!(said, Said::Confirmed, "the broker takes it");
+        assert_eq!(said, Answer::Confirmed, "the broker takes it");
         let mut letter = Letter::refused(body, "E-JSON");
         // What is to become of it is known by its digest.
         letter.body = Vec::new();

@@ -190,7 +190,8 @@ fn plain(name: &str, form: &'static Form) -> Value {
     job
 }
 
-/// Puts a value into every cell of the tables that counts, and money of the same size into the others.
+/// Puts a value into every cell of the tables that counts, and money of the same size into the
+/// others.
 fn every_count(job: &mut Value, form: &Form, value: &Value) {
     fn fill(node: &mut Value, value: &Value) {
         match node {
@@ -323,7 +324,8 @@ fn tables(form: &'static Form) -> Value {
                 1 => "关于印发某市数字档案室建设实施方案的通知",
                 _ => "关于进一步加强机关档案管理、规范电子文件归档与移交进馆有关工作的若干意见（试行）",
             };
-            [json!(row), json!(title), json!(format!("2023-{:02}-{:02}", row % 12 + 1, row % 28 + 1)), json!(row * 13 % 97)]
+            let date = format!("2023-{:02}-{:02}", row % 12 + 1, row % 28 + 1);
+            [json!(row), json!(title), json!(date), json!(row * 13 % 97)]
         })
         .collect();
     let sentence = "持续做好稳岗就业、生态环境、惠民惠农、公共安全等重点民生领域的信息公开，";
@@ -336,7 +338,10 @@ fn tables(form: &'static Form) -> Value {
         { "table": {
             "columns": ["工作", "内容", "网址"],
             "rows": [
-                ["主动公开", sentence.repeat(3), "https://www.example.gov.cn/zwgk/2023/fdzdgknr/index.html"],
+                [
+                    "主动公开", sentence.repeat(3),
+                    "https://www.example.gov.cn/zwgk/2023/fdzdgknr/index.html",
+                ],
                 ["依申请公开", sentence.repeat(14), "https://www.example.gov.cn/ysqgk"],
                 ["监督保障", sentence, "无"],
             ],

@@ -284,7 +284,7 @@ impl Deployment {
             .expect("a binding");
     }
 
-    /// Every event said so far and not yet read.
+    /// Every event published so far and not yet read.
     pub async fn events(&self) -> Vec<Value> {
         let bodies = match &self.queue {
             Queue::Spool => read_folder(&self.folder.path().join("spool/events"), ".json"),

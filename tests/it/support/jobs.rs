@@ -312,7 +312,9 @@ fn odd_value(rng: &mut StdRng) -> Value {
                 json!({ "heading": " 标题" }),
                 json!({ "heading": "标\n题" }),
                 json!({ "heading": "标题", "table": {} }),
-                json!({ "table": { "columns": ["甲"], "rows": [["乙"], [3.0], [""]], "caption": "表" } }),
+                json!({ "table": {
+                    "columns": ["甲"], "rows": [["乙"], [3.0], [""]], "caption": "表",
+                } }),
                 json!({ "table": { "columns": [], "rows": [] } }),
                 json!({ "table": { "columns": ["甲"], "rows": [[1.5]] } }),
                 json!({ "table": { "columns": ["甲"], "rows": [[null]], "caption": "" } }),

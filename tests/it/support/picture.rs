@@ -14,7 +14,7 @@ pub type Colour = [u8; 3];
 const PAPER: Colour = [255, 255, 255];
 
 /// What separates pages that stand side by side.
-const DESK: Colour = [221, 221, 221];
+const BACKGROUND: Colour = [221, 221, 221];
 
 /// A step of a channel. As much may come from rounding on another processor; a line that moves by
 /// a tenth of a pixel changes more.
@@ -130,7 +130,7 @@ impl Picture {
         let rows = pages.len().div_ceil(columns);
         let width = pages.iter().map(|page| page.width).max().unwrap_or(0) + GAP;
         let height = pages.iter().map(Picture::height).max().unwrap_or(0) + GAP;
-        let mut sheet = Picture::blank(columns * width + GAP, rows * height + GAP, DESK);
+        let mut sheet = Picture::blank(columns * width + GAP, rows * height + GAP, BACKGROUND);
         for (index, page) in pages.iter().enumerate() {
             let (left, top) = (
                 index % columns * width + GAP,

@@ -31,7 +31,7 @@ pub struct RawMessage {
 
 /// What the broker says of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Answer {
     /// It is safe.
     Confirmed,
     /// A queue is full.
@@ -157,7 +157,7 @@ impl RawAmqp {
         key: &[u8],
         properties: &RawProperties,
         body: &[u8],
-    ) -> Said {
+    ) -> Answer {
         let publish = [
             vec![0, 0],
             short(exchange.as_bytes()),
@@ -184,12 +184,12 @@ impl RawAmqp {
             };
             match id {
                 (60, 50) => returned = true,
-                (60, 80) if returned => return Said::Returned,
-                (60, 80) => return Said::Confirmed,
-                (60, 120) => return Said::Refused,
+                (60, 80) if returned => return Answer::Returned,
+                (60, 80) => return Answer::Confirmed,
+                (60, 120) => return Answer::Refused,
                 (20, 40) | (10, 50) => {
                     let text = &payload[7..7 + usize::from(payload[6])];
-                    return Said::Closed(String::from_utf8_lossy(text).into_owned());
+                    return Answer::Closed(String::from_utf8_lossy(text).into_owned());
                 }
                 _ => {}
             }

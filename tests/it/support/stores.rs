@@ -56,7 +56,10 @@ impl Server {
     )]
     fn named(variable: &str) -> Server {
         let url = std::env::var(variable).unwrap_or_else(|_| {
-            panic!("{variable} names an S3 server; `make test` starts one, and `tests/tools/s3 run CMD` does")
+            panic!(
+                "{variable} names an S3 server; `make test` starts one, and `tests/tools/s3 run \
+                 CMD` does"
+            )
         });
         Server::parse(&url)
             .unwrap_or_else(|| panic!("{variable}: {url}: want http://KEY:SECRET@HOST:PORT/BUCKET"))

@@ -106,7 +106,8 @@ fn carry(mut client: TcpStream, server: &str, plan: &Mutex<Option<Plan>>) -> std
             let length = body.len();
             write!(
                 client,
-                "HTTP/1.1 {status} {code}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                "HTTP/1.1 {status} {code}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n\
+                 {body}"
             )?;
             return Ok(());
         }

@@ -319,10 +319,11 @@ impl Walk {
         }
     }
 
-    /// One value of the table of headers from its type on: gives where it ends, if that can be said.
-    /// Inside it goes on after a fault, as long as there is a length to go by.
+    /// One value of the table of headers from its type on: gives where it ends, if that can be
+    /// said. Inside it goes on after a fault, as long as there is a length to go by.
     fn value(&mut self, table: &[u8], at: usize, header: &[u8]) -> Option<usize> {
-        // The containers that we are in, from the outermost: where each ends, and whether it has names.
+        // The containers that we are in, from the outermost: where each ends, and whether it has
+        // names.
         let mut open = [(0, false); DEPTH];
         let mut depth = 0;
         let mut all = Cursor { bytes: table, at };

@@ -475,7 +475,7 @@ impl Scanner {
             return Ok(());
         }
         self.write();
-        tell(content, found);
+        report(content, found);
         Ok(())
     }
 
@@ -498,7 +498,7 @@ impl Scanner {
                 let channel = content.channel;
                 let place = self.contents.iter().position(|it| it.channel == channel);
                 if let Some(place) = place {
-                    tell(self.contents.swap_remove(place), found);
+                    report(self.contents.swap_remove(place), found);
                 }
             }
             // However long it takes, the library hears that the broker is alive.
@@ -508,8 +508,8 @@ impl Scanner {
     }
 }
 
-/// Tells of a message, if there is anything to be told.
-fn tell(content: Content, found: &mut impl FnMut(Found)) {
+/// Reports a message, if there is anything wrong with it.
+fn report(content: Content, found: &mut impl FnMut(Found)) {
     if let Content {
         channel,
         tag: Some(tag),
@@ -756,10 +756,10 @@ mod tests {
         ] {
             let (header, unfit) = looked_at(&message(sender, broker));
             let faults = unfit.expect("unfit").faults;
-            assert!(
-                matches!(faults[..], [Fault::HeaderTooLarge { bytes, .. }] if faults[0] == large(bytes)),
-                "{faults:?}"
-            );
+            let [Fault::HeaderTooLarge { bytes, .. }] = faults[..] else {
+                panic!("{faults:?}");
+            };
+            assert_eq!(faults[0], large(bytes));
             assert_eq!(header.properties.message_id(), &Some("m".into()));
         }
         // More than is ever held: the rest is skipped, and the frames after it are seen.
@@ -767,11 +767,13 @@ mod tests {
         let stream = [&deliver(1, 5, b"bulk")[..], &huge, &ALIVE].concat();
         for pieces in [WHOLE, &[1000, 7], &[1]] {
             let outcome = scan(LIMITS, &stream, pieces);
-            assert!(matches!(
-                &outcome.found[..],
-                [Found::Unfit { message, .. }]
-                    if matches!(message.faults[..], [Fault::HeaderTooLarge { bytes, .. }] if bytes > 300_000)
-            ));
+            let [Found::Unfit { message, .. }] = &outcome.found[..] else {
+                panic!("{:?}", outcome.found);
+            };
+            let [Fault::HeaderTooLarge { bytes, .. }] = message.faults[..] else {
+                panic!("{:?}", message.faults);
+            };
+            assert!(bytes > 300_000);
             assert!(outcome.bytes.ends_with(&ALIVE));
         }
     }
@@ -1079,7 +1081,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn clean_frames_pass_byte_for_byte_in_any_pieces(stream in clean_stream(), sizes in sizes()) {
+        fn clean_frames_pass_byte_for_byte_in_any_pieces(
+            stream in clean_stream(), sizes in sizes(),
+        ) {
             let outcome = scan(LIMITS, &stream, &sizes);
             prop_assert_eq!(outcome.broken, None);
             prop_assert_eq!(outcome.found, vec![]);
@@ -1095,7 +1099,8 @@ mod tests {
 
         #[test]
         fn what_the_library_can_read_passes_and_what_it_cannot_is_replaced(
-            properties in properties(), size in 0..2 * LARGEST, changes in changes(), sizes in sizes(),
+            properties in properties(), size in 0..2 * LARGEST,
+            changes in changes(), sizes in sizes(),
         ) {
             let header = written(7, size, properties);
             let payload = header[HEAD..header.len() - 1].to_vec();

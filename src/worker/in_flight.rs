@@ -1,7 +1,7 @@
 //! The jobs in hand: counted, waited for at the end, and whether more can come.
 //!
-//! Takes the tasks that jobs are, gives back what is not finished in time. Never waits longer than
-//! it is told to. If we crash here, they all go back.
+//! Takes the tasks that jobs are, requeues what is not finished in time. Never waits longer than
+//! its timeout. If we crash here, they all go back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,14 +28,14 @@ impl Progress {
     }
 
     /// A job was taken in.
-    pub(super) fn enter(&self) -> InHand {
+    pub(super) fn enter(&self) -> InFlight {
         gauge!(metric::INFLIGHT).increment(1.0);
         let mut now = self.lock();
         if now.0 == 0 {
             now.1 = Instant::now();
         }
         now.0 += 1;
-        InHand(self.clone())
+        InFlight(self.clone())
     }
 
     /// How long no job was settled while jobs were in hand.
@@ -54,23 +54,23 @@ impl Progress {
 
 /// A job in hand, counted for as long as this is.
 #[derive(Debug)]
-pub(super) struct InHand(Progress);
+pub(super) struct InFlight(Progress);
 
-impl InHand {
+impl InFlight {
     /// The job was settled.
     pub(super) fn settled(&self) {
         self.0.lock().1 = Instant::now();
     }
 }
 
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!(metric::INFLIGHT).decrement(1.0);
         self.0.lock().0 -= 1;
     }
 }
 
-/// Gives back what was not begun and waits for the jobs in hand; what is not finished in time goes
+/// Requeues what was not begun and waits for the jobs in hand; what is not finished in time goes
 /// back to the queue.
 pub(super) async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: Duration) {
     let finished = tokio::time::timeout(timeout, async {
@@ -89,7 +89,8 @@ pub(super) async fn drain(intake: &mut Intake, jobs: &mut JoinSet<()>, timeout: 
     }
 }
 
-/// A panic on the road is our bug. Its job went back to the queue when its delivery was dropped.
+/// A panic in the pipeline is our bug. Its job went back to the queue when its delivery was
+/// dropped.
 pub(super) fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
@@ -107,7 +108,7 @@ pub(super) async fn watch(
     ready: watch::Sender<State>,
 ) {
     let look = (bound / 4).min(LOOK);
-    let mut said = None;
+    let mut announced = None;
     loop {
         let now = state.borrow_and_update().clone();
         let unsettled = progress.unsettled();
@@ -119,10 +120,10 @@ pub(super) async fn watch(
             )),
             now => now,
         };
-        if said.as_ref() != Some(&now) {
-            say(&now);
+        if announced.as_ref() != Some(&now) {
+            announce(&now);
             ready.send_replace(now.clone());
-            said = Some(now);
+            announced = Some(now);
         }
         tokio::select! {
             changed = state.changed() => if changed.is_err() { return },
@@ -131,7 +132,7 @@ pub(super) async fn watch(
     }
 }
 
-fn say(state: &State) {
+fn announce(state: &State) {
     gauge!(metric::CONNECTED).set(if *state == State::Up { 1.0 } else { 0.0 });
     match state {
         State::Up => {

@@ -18,7 +18,7 @@ use crate::support::stores::Server;
 
 /// Where results are.
 #[derive(Clone)]
-pub enum Shelf {
+pub enum StoreView {
     Folder(PathBuf),
     Bucket {
         client: Arc<dyn ObjectStore>,
@@ -26,9 +26,9 @@ pub enum Shelf {
     },
 }
 
-impl Shelf {
+impl StoreView {
     /// A part of a server's bucket.
-    pub fn bucket(server: &Server, prefix: &str) -> Shelf {
+    pub fn bucket(server: &Server, prefix: &str) -> StoreView {
         let client = AmazonS3Builder::new()
             .with_access_key_id(&server.key)
             .with_secret_access_key(&server.secret)
@@ -37,14 +37,14 @@ impl Shelf {
             .with_bucket_name(&server.bucket)
             .build()
             .expect("a client");
-        Shelf::Bucket {
+        StoreView::Bucket {
             client: Arc::new(client),
             prefix: prefix.into(),
         }
     }
 
     /// Whether the manifest that an event speaks of is there now.
-    pub async fn holds_what_is_said(&self, event: &[u8]) -> bool {
+    pub async fn holds_what_is_published(&self, event: &[u8]) -> bool {
         let Ok(event) = serde_json::from_slice::<Value>(event) else {
             return false;
         };
@@ -56,8 +56,8 @@ impl Shelf {
         let (template, job_id) = (text(&data["template"]), text(&data["job_id"]));
         let path = format!("{template}/{}/{job_id}.json", data["year"]);
         match self {
-            Shelf::Folder(root) => root.join(path).is_file(),
-            Shelf::Bucket { client, prefix } => {
+            StoreView::Folder(root) => root.join(path).is_file(),
+            StoreView::Bucket { client, prefix } => {
                 let whole = prefix
                     .parts()
                     .chain(ObjectPath::from(path).parts())
@@ -71,8 +71,8 @@ impl Shelf {
     /// dot; the PDFs opened.
     pub async fn list(&self) -> BTreeMap<String, Object> {
         let files = match self {
-            Shelf::Folder(root) => walk(root),
-            Shelf::Bucket { client, prefix } => fetch(client.as_ref(), prefix).await,
+            StoreView::Folder(root) => walk(root),
+            StoreView::Bucket { client, prefix } => fetch(client.as_ref(), prefix).await,
         };
         let mut objects = BTreeMap::new();
         for (path, bytes) in &files {
