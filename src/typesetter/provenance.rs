@@ -131,6 +131,7 @@ mod tests {
         let edition = Edition {
             name: "note/1".to_owned(),
             form: "note/1".to_owned(),
+            form_file: "note/form.toml".to_owned(),
             version: "1.2.3".to_owned(),
             entrypoint: "note/main.typ".to_owned(),
             sha256: "11".to_owned(),
