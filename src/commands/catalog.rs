@@ -3,7 +3,7 @@
 use super::output::{as_it_is, line, or_unread};
 use super::{Error, Exit, FontsArgs, TemplatesArgs};
 use crate::config::Settings;
-use crate::report::schema;
+use crate::report::{describe, schema};
 use crate::typesetter::{Fonts, Templates};
 
 pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Error> {
@@ -30,6 +30,8 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
     if args.schema {
         let schema = serde_json::to_string_pretty(&schema::schema(name, form));
         as_it_is(format!("{}\n", schema.expect("a schema is plain JSON")).as_bytes())?;
+    } else if args.describe {
+        as_it_is(describe::describe(name, form).as_bytes())?;
     } else if args.sample {
         as_it_is(templates.sample(edition)?)?;
     } else {
@@ -38,7 +40,9 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
         line(format_args!("  version  {version}"))?;
         line(format_args!("  sha256   {sha256}"))?;
         line(format_args!("  notice   {}", form.notice))?;
-        line("  --schema prints the JSON Schema of its jobs, --sample a job")?;
+        line(
+            "  --schema prints the JSON Schema of its jobs, --sample a job, --describe its fields and rules",
+        )?;
     }
     Ok(Exit::Done)
 }

@@ -431,12 +431,15 @@ struct TemplatesArgs {
     /// The template
     #[arg(
         value_name = "NAME/EDITION",
-        required_if_eq_any([("schema", "true"), ("sample", "true")])
+        required_if_eq_any([("schema", "true"), ("sample", "true"), ("describe", "true")])
     )]
     name: Option<String>,
     /// Print the JSON Schema of its jobs
-    #[arg(long, conflicts_with = "sample")]
+    #[arg(long, conflicts_with_all = ["sample", "describe"])]
     schema: bool,
+    /// Print its fields, its tables and its rules as Markdown
+    #[arg(long, conflicts_with = "sample")]
+    describe: bool,
     /// Print a sample job
     #[arg(long)]
     sample: bool,

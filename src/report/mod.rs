@@ -4,6 +4,7 @@
 //! is a problem, never a zero. If we crash here, nothing has happened yet.
 
 pub mod cell;
+pub mod describe;
 pub mod form;
 pub mod json;
 pub mod read;

@@ -27,6 +27,7 @@ mod layers;
 mod lines_end_well;
 mod nothing_is_lost;
 mod nothing_leaks;
+mod other_documents;
 mod pictures;
 mod punctuation_is_squeezed;
 mod rabbitmq_keeps_its_promises;

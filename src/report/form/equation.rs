@@ -17,6 +17,10 @@ use crate::report::json::nearest;
 pub struct Rule {
     /// Its code.
     pub code: Code,
+    /// The path that its names are below.
+    pub table: String,
+    /// The equation as the file has it.
+    pub equation: String,
     /// How the sides compare: the left with the right.
     pub comparison: Comparison,
     /// Whether the left side is computed where a job leaves it out.
@@ -277,6 +281,8 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
     let instances = scope.instances(&sides, &when, reader)?;
     Some(Rule {
         code: source.code,
+        table: source.table.clone(),
+        equation: source.equation.0.clone(),
         comparison,
         when: compared,
         computes: source.computes,
