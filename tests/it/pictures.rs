@@ -9,6 +9,7 @@ use std::sync::{LazyLock, Mutex};
 use banshi::typesetter::{Manuscript, Pictures, Ppi, Typesetter};
 use serde_json::{Value, json};
 
+use crate::other_documents::sample;
 use crate::support::cases::{HUNDRED, cases};
 use crate::support::jobs::{BROKEN, CORPUS, corpus};
 use crate::support::picture::Picture;
@@ -68,6 +69,26 @@ const TELLING: [(&str, usize, &str); CORPUS.len()] = [
     ),
     ("suqian-2024", 7, "figures of seven digits"),
     ("zibo-bigdata-2020", 2, "table 2 in the edition of 2019"),
+];
+
+/// The samples of the other documents, and what each shows. Whole.
+const OTHERS: [(&str, &str); 4] = [
+    (
+        "enforcement-report/zhejiang-2024",
+        "the statistics of administrative enforcement as Zhejiang prescribes them",
+    ),
+    (
+        "enforcement-report/shanxi-2021",
+        "the same as Shanxi has them, with twelve kinds of penalties",
+    ),
+    (
+        "official-letter/notice",
+        "a notice (通知) in the format of documents, with its red head and its 版记",
+    ),
+    (
+        "official-letter/letter",
+        "a letter (函) in the format of letters, with its two double rules",
+    ),
 ];
 
 /// The typesetter of the product, with the faces of the repository and no others.
@@ -297,6 +318,12 @@ fn the_gallery_is_as_committed() {
         (format!("{GALLERY}/{name}.png"), Picture::sheet(&pages, 4))
     });
     let mut pictures: BTreeMap<String, Picture> = drawn.into_iter().collect();
+    for (template, _) in OTHERS {
+        let pages = draw(&TYPESETTER, &sample(template), GALLERY_PPI);
+        let pages: Vec<Picture> = pages.iter().map(|page| Picture::read(page)).collect();
+        let name = template.replace('/', "-");
+        pictures.insert(format!("{GALLERY}/{name}.png"), Picture::sheet(&pages, 4));
+    }
     let (_, sample) = samples().swap_remove(0);
     let pages = draw(&TYPESETTER, &sample, COVER_PPI);
     let pages: Vec<Picture> = pages[..3].iter().map(|page| Picture::read(page)).collect();
@@ -315,6 +342,13 @@ fn the_gallery_is_as_committed() {
     for case in &cases {
         let (name, what) = (case.name, case.what);
         text.push_str(&format!("\n**{name}**: {what}.\n\n![{name}]({name}.png)\n"));
+    }
+    text.push_str("\n## Other documents\n\nThe samples of the templates.\n");
+    for (template, what) in OTHERS {
+        let name = template.replace('/', "-");
+        text.push_str(&format!(
+            "\n**{template}**: {what}.\n\n![{template}]({name}.png)\n"
+        ));
     }
     text.push_str("\n## Real reports\n\nA page of each report in `tests/corpus`.\n");
     for (name, number, what) in TELLING {
