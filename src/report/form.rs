@@ -44,7 +44,9 @@ pub struct Form {
     pub rules: Vec<Rule>,
     /// What may be sent of last year: the fields of a job's `prior`.
     pub prior: Vec<Entry>,
-    /// The other editions of the document, to be named where a year is not this one's.
+    /// The edition that it took the place of.
+    pub succeeds: Option<String>,
+    /// Those that it succeeds or is succeeded by, to be named where a year is not this one's.
     pub siblings: Vec<Sibling>,
 }
 

@@ -78,7 +78,10 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
             "rows": rows(report, &table.entries),
         }),
         Shape::Row => json!({
-            "heads": row_heads(&table.entries),
+            "heads": match table.entries.first().map(|entry| &entry.holds) {
+                Some(Holds::Cell(_)) => heads(&table.heads),
+                _ => row_heads(&table.entries),
+            },
             "cells": cells(report, &table.entries),
         }),
     };

@@ -220,17 +220,22 @@ fn forms(
             Err(mistakes) => wrong.extend(mistakes),
         }
     }
-    let sibling = |form: &Form| Sibling {
-        name: form.name.clone(),
-        notice: form.notice.clone(),
-        years: form.years.clone(),
-    };
-    let siblings: Vec<Sibling> = forms.values().map(sibling).collect();
-    let package = |name: &str| name.split('/').next().map(str::to_owned);
+    let siblings: Vec<(Sibling, Option<String>)> = forms
+        .values()
+        .map(|form| {
+            let sibling = Sibling {
+                name: form.name.clone(),
+                notice: form.notice.clone(),
+                years: form.years.clone(),
+            };
+            (sibling, form.succeeds.clone())
+        })
+        .collect();
     let related = forms.into_iter().map(|(name, mut form)| {
-        let related = siblings.iter();
-        let related = related.filter(|other| package(&other.name) == package(&name));
-        form.siblings = related.cloned().collect();
+        let related = siblings.iter().filter(|(other, succeeds)| {
+            form.succeeds.as_ref() == Some(&other.name) || succeeds.as_ref() == Some(&name)
+        });
+        form.siblings = related.map(|(other, _)| other.clone()).collect();
         (name, Arc::new(form))
     });
     related.collect()

@@ -680,7 +680,8 @@ async fn a_users_limit_of_channels_is_named_and_kept_to_once_it_is_known() {
     let mut together = tokio::task::JoinSet::new();
     while left > 0 {
         tokio::select! {
-            delivery = timeout(SOON, intake.next()) => {
+            // Each session that is lost waits longer than the one before.
+            delivery = timeout(4 * SOON, intake.next()) => {
                 let delivery = delivery.expect("a job in time").unwrap().unwrap();
                 together.spawn(async move {
                     // They reach their publish together.

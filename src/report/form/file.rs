@@ -310,6 +310,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
     let notice = keys.required("notice", reader);
     let description = keys.text("description", reader);
     let keywords = keys.texts("keywords", reader);
+    let succeeds = keys.text("succeeds", reader).map(|(text, _)| text);
     let years = years_of(&mut keys, reader);
     let (author, year, date) = (
         keys.required("author", reader),
@@ -379,6 +380,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         cells,
         rules,
         prior,
+        succeeds,
         siblings: Vec::new(),
     };
     form.mark_totals();
