@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use banshi::report::form::{Entry, Form, Holds};
+use banshi::report::form::{Entry, Head};
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
@@ -40,17 +40,16 @@ fn every_sample_is_archival_and_accessible() {
     }
 }
 
-/// The cells below some entries: where each stands, and the heads over it.
-fn cells<'a>(form: &Form, entries: &'a [Entry], heads: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
-    let mut all = Vec::new();
-    for entry in entries {
-        let heads = [heads, &[entry.label.as_str()]].concat();
-        match &entry.holds {
-            Holds::Cell(index) => all.push((form.cells[*index].pointer.clone(), heads)),
-            Holds::Entries(inner) => all.extend(cells(form, inner, &heads)),
+/// The words over every cell of a table's row, from the outside in.
+fn heads<'a>(list: &'a [Head], over: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let below = list.iter().flat_map(|head| {
+        let own = [over, &[head.label.as_str()]].concat();
+        match head.heads.is_empty() {
+            true => vec![own],
+            false => heads(&head.heads, &own),
         }
-    }
-    all
+    });
+    below.collect()
 }
 
 #[test]
@@ -61,8 +60,10 @@ fn every_figure_of_a_sample_is_read_back_under_its_heads() {
         let rendered = render(&job);
         let tables = pdf::tables(&rendered.path());
         for ((field, table), page) in form.tables().zip(&tables) {
-            for (pointer, heads) in cells(form, &table.entries, &[]) {
-                let sent = &job["data"].pointer(&pointer).cloned().unwrap_or_default();
+            let cells = table.entries.iter().flat_map(Entry::cells);
+            for (index, heads) in cells.zip(heads(&table.heads, &[])) {
+                let pointer = &form.cells[index].pointer;
+                let sent = &job["data"].pointer(pointer).cloned().unwrap_or_default();
                 let printed = match sent {
                     Value::Null => continue,
                     Value::String(text) => text.clone(),
@@ -73,7 +74,7 @@ fn every_figure_of_a_sample_is_read_back_under_its_heads() {
                 let found = &page.labelled(&heads).text;
                 // poppler runs a table's notes into its last cell.
                 assert!(
-                    *found == printed || found.starts_with(&format!("{printed}注")),
+                    *found == printed || found.starts_with(&format!("{printed}说明")),
                     "{}: {found}, not {printed}",
                     field.field
                 );
