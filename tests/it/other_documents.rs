@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use banshi::report::form::{Entry, Head};
 use serde_json::{Value, json};
 
+use crate::pictures::{TYPESETTER, draw};
 use crate::support::deployment::Deployment;
 use crate::support::jobs::remove;
+use crate::support::picture::{Colour, Picture};
 use crate::support::{Rendered, editions, pdf, refused, render, repository};
 
 /// The sample job of every edition that is none of the annual report.
@@ -137,4 +139,110 @@ fn an_enforcement_report_keeps_its_sums_and_names_what_is_unlikely() {
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert_eq!(refusals[0].0.as_str(), "R-TOTAL");
     assert_eq!(refusals[0].1, "/data/penalties/total");
+}
+
+/// What is drawn in a colour on a page, from the top: bands without a gap between, each with its
+/// four sides in millimetres.
+fn bands(page: &Picture, colour: impl Fn(Colour) -> bool) -> Vec<[f64; 4]> {
+    // Ten pixels a millimetre.
+    let rows = (0..page.height()).map(|y| {
+        let mut inked = (0..page.width).filter(|&x| colour(page.at(x, y)));
+        let left = inked.next()?;
+        Some((left, inked.last().unwrap_or(left)))
+    });
+    let mut bands: Vec<[f64; 4]> = Vec::new();
+    let mut open = false;
+    for (y, row) in rows.enumerate() {
+        if let Some((left, right)) = row {
+            let [left, right] = [left as f64 / 10.0, (right + 1) as f64 / 10.0];
+            let bottom = (y + 1) as f64 / 10.0;
+            match bands.last_mut() {
+                Some(band) if open => {
+                    *band = [band[0], bottom, band[2].min(left), band[3].max(right)];
+                }
+                _ => bands.push([y as f64 / 10.0, bottom, left, right]),
+            }
+        }
+        open = row.is_some();
+    }
+    bands
+}
+
+fn red([r, g, b]: Colour) -> bool {
+    r > 200 && g < 130 && b < 130
+}
+
+fn dark([r, g, b]: Colour) -> bool {
+    r < 130 && g < 130 && b < 130
+}
+
+/// The pages of a sample, ten pixels a millimetre.
+fn drawn(template: &str) -> Vec<Picture> {
+    let pages = draw(&TYPESETTER, &sample(template), 254);
+    pages.iter().map(|page| Picture::read(page)).collect()
+}
+
+#[track_caller]
+fn near(found: f64, wanted: f64) {
+    assert!((found - wanted).abs() < 0.25, "{found} mm, not {wanted}");
+}
+
+/// GB/T 9704-2012, 7.2.4, 7.2.5, 7.2.7, 7.4: what stands around the text of a document.
+#[test]
+fn a_notice_keeps_the_measures_of_the_standard() {
+    let pages = drawn("official-letter/notice");
+    let [mark, rule] = bands(&pages[0], red)[..] else {
+        panic!("the mark and a rule are red")
+    };
+    // 35 mm below the upper edge of the text block; within the block.
+    near(mark[0], 37.0 + 35.0);
+    assert!(mark[2] >= 28.0 && mark[3] <= 184.0, "{mark:?}");
+    // 4 mm below the document number, as wide as the block.
+    let black = bands(&pages[0], dark);
+    let number = black
+        .iter()
+        .find(|band| band[1] > mark[1])
+        .expect("a number");
+    near(rule[0], number[1] + 4.0);
+    near(rule[2], 28.0);
+    near(rule[3], 184.0);
+    near((number[2] + number[3]) / 2.0, 28.0 + 78.0);
+    // The colophon at the foot of the last page: rules of 0.35, 0.25 and 0.35 mm.
+    let last = bands(pages.last().expect("pages"), dark);
+    let rules: Vec<&[f64; 4]> = last
+        .iter()
+        .filter(|band| band[3] - band[2] > 150.0)
+        .collect();
+    assert_eq!(rules.len(), 3, "{last:?}");
+    near(rules[2][1], 37.0 + 225.0);
+    for (rule, height) in rules.iter().zip([0.35, 0.25, 0.35]) {
+        near(rule[1] - rule[0], height);
+    }
+    assert_eq!(pages.len() % 2, 0, "it stands on an even page");
+}
+
+/// GB/T 9704-2012, 10.1: the format of letters.
+#[test]
+fn a_letter_keeps_the_measures_of_the_standard() {
+    let pages = drawn("official-letter/letter");
+    let red = bands(&pages[0], red);
+    let [mark, thick, thin, lower_thin, lower_thick] = red[..] else {
+        panic!("the mark and two double rules are red: {red:?}")
+    };
+    near(mark[0], 30.0);
+    near(thick[0], mark[1] + 4.0);
+    near(lower_thick[1], 297.0 - 20.0);
+    for rule in [thick, thin, lower_thin, lower_thick] {
+        near(rule[2], 20.0);
+        near(rule[3], 190.0);
+    }
+    // Thick over thin above, thin over thick below.
+    let height = |band: [f64; 4]| band[1] - band[0];
+    assert!(height(thick) > height(thin) && height(lower_thick) > height(lower_thin));
+    // The number at the right of the block; no page number on the first page.
+    let black = bands(&pages[0], dark);
+    assert!(black[0][3] > 182.0 && black[0][2] > 100.0, "{:?}", black[0]);
+    assert!(black.iter().all(|band| band[1] < 262.5), "{black:?}");
+    let second = bands(&pages[1], dark);
+    assert!(second.iter().any(|band| band[0] > 264.0), "a page number");
 }

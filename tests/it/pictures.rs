@@ -92,7 +92,7 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 /// The typesetter of the product, with the faces of the repository and no others.
-static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
+pub static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
     let mut settings = settings();
     settings.fonts.dir = repository("fonts");
     settings.fonts.more.clear();
@@ -100,7 +100,7 @@ static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
 });
 
 /// The pages of a job as PNG, as `banshi render --format png` draws them.
-fn draw(typesetter: &Typesetter, job: &Value, ppi: u16) -> Vec<Vec<u8>> {
+pub fn draw(typesetter: &Typesetter, job: &Value, ppi: u16) -> Vec<Vec<u8>> {
     let checked = check(job.to_string().as_bytes());
     let job = checked.unwrap_or_else(|refusal| panic!("{:?}", refusal.rejection.problems()));
     let png = Pictures::Png(Ppi::new(ppi).expect("a fair number"));
