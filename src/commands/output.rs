@@ -8,6 +8,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::Error;
@@ -17,6 +18,12 @@ use crate::escape;
 pub(super) fn line(text: impl Display) -> io::Result<()> {
     let text = text.to_string();
     as_it_is(format!("{}\n", escape::text(&text)).as_bytes())
+}
+
+/// A bar on standard error, when that is a terminal.
+pub(super) fn progress(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
+    ProgressBar::new(length).with_style(style.expect("the template is well formed"))
 }
 
 /// A line of JSON.

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::output::{line, print_stderr};
+use super::output::{line, print_stderr, progress};
 use super::render::read_file;
 use super::{EnqueueArgs, Error, Exit, block_on};
 use crate::config::Settings;
@@ -120,12 +118,6 @@ async fn send_all(
     }
     progress.finish_and_clear();
     Ok(())
-}
-
-/// A bar on standard error, when that is a terminal.
-pub fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
-    ProgressBar::new(length).with_style(style.expect("the template is well formed"))
 }
 
 /// The files that a name stands for: itself, or those of a folder in the order of their names.

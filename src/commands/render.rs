@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::output::{json as print_json, line, or_unread};
-use super::queue::progress;
+use super::output::{json as print_json, line, or_unread, progress};
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
 use crate::digest;

@@ -7,13 +7,14 @@
 
 mod equation;
 mod file;
+mod mistakes;
 
 use std::ops::RangeInclusive;
 
 use crate::problem::Code;
 
 pub use equation::{Adds, Comparison, Each, Instance, Piece, Rule, Term};
-pub use file::LIMITS;
+pub use mistakes::LIMITS;
 
 /// A form, ready to be walked.
 #[derive(Debug)]

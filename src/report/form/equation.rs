@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{At, LIMITS, Reader};
+use super::mistakes::{At, LIMITS, Reader};
 use super::{CellPlace, Entry};
 use crate::problem::Code;
 use crate::report::json::nearest;
