@@ -55,7 +55,7 @@ rabbitmq-versions: ## what is promised of RabbitMQ, on 3.10, 4.0 and 4.3: make r
 	done
 
 .PHONY: faults
-faults: ## all experiments of docs/reliability.md, most of an hour; make faults SEED=7 ONLY="E4 E6" for some
+faults: ## all experiments of docs/reliability.md, more than an hour; make faults SEED=7 ONLY="E4 E6" for some
 	$(INSTALL) test faults
 	for version in 4.0 4.3; do $(BROKER) install $$version; done
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
