@@ -1,12 +1,20 @@
 //! `banshi templates` and `banshi fonts`: what this build can set, and with what.
 
 use super::output::{as_it_is, line, or_unread};
-use super::{Error, Exit, FontsArgs, TemplatesArgs};
+use super::package;
+use super::{Error, Exit, FontsArgs, TemplatesArgs, TemplatesCommand};
 use crate::config::Settings;
 use crate::report::{describe, schema};
 use crate::typesetter::{Fonts, Templates};
 
 pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Error> {
+    match &args.command {
+        Some(TemplatesCommand::New { dir }) => return package::new(settings, dir),
+        Some(TemplatesCommand::Check { dir, watch }) => {
+            return package::check(settings, dir, *watch);
+        }
+        None => {}
+    }
     let templates = Templates::load(settings.templates.folder())?;
     let forms = templates.forms();
     let Some(name) = &args.name else {

@@ -4,6 +4,7 @@ mod catalog;
 mod dead;
 mod demo;
 mod output;
+mod package;
 mod queue;
 mod render;
 mod store;
@@ -427,7 +428,10 @@ enum TopologyCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct TemplatesArgs {
+    #[command(subcommand)]
+    command: Option<TemplatesCommand>,
     /// The template
     #[arg(
         value_name = "NAME/EDITION",
@@ -443,6 +447,23 @@ struct TemplatesArgs {
     /// Print a sample job
     #[arg(long)]
     sample: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum TemplatesCommand {
+    /// Lay out a package with a form and a template to begin with
+    New {
+        /// Its folder; the last name is the package's
+        dir: PathBuf,
+    },
+    /// Check form, template and sample of a package, and draw its pages into .pages
+    Check {
+        /// Its folder
+        dir: PathBuf,
+        /// Do it again whenever a file changes
+        #[arg(long)]
+        watch: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -113,6 +113,25 @@ impl Templates {
         if let Some(dir) = dir {
             overlay(dir, "", &mut files)?;
         }
+        Templates::of(files, dir)
+    }
+
+    /// These templates with the package of a folder over them, whose name is the folder's.
+    ///
+    /// # Errors
+    /// As [`Templates::load`].
+    pub fn with(self, folder: &Path) -> Result<Templates, Outage> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let mut files = self.files;
+        overlay(folder, &name, &mut files)?;
+        Templates::of(files, Some(folder))
+    }
+
+    /// The templates of a tree; `dir` is what was laid over it, for messages.
+    fn of(
+        files: BTreeMap<String, Cow<'static, [u8]>>,
+        dir: Option<&Path>,
+    ) -> Result<Templates, Outage> {
         let mut wrong = Vec::new();
         let editions = catalogue(&files, &mut wrong);
         let forms = forms(&editions, &files, &mut wrong);

@@ -2,7 +2,8 @@
 //! no more than it may; and a document that nobody has thought of works from a folder.
 
 use std::fs;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use banshi::report::form::Form;
 use proptest::prelude::*;
@@ -415,4 +416,65 @@ async fn a_document_that_nobody_has_thought_of_works_from_a_folder() {
         String::from_utf8_lossy(&verified.stdout).contains("authentic"),
         "{verified:?}"
     );
+}
+
+/// A package as `banshi templates new` lays it out is right, and `check` says what is wrong once it
+/// is not; with `--watch` whenever a file changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_laid_out_and_checked_and_drawn_anew_when_it_changes() {
+    let deployment = Deployment::spool();
+    let package = deployment.path("templates/county-work");
+    let named = package.to_str().unwrap().to_owned();
+    fs::create_dir_all(package.parent().unwrap()).unwrap();
+    let run = |arguments: &[&str]| {
+        let ran = deployment.banshi(arguments).output().unwrap();
+        let [out, err] = [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap());
+        (ran.status.code(), out, err)
+    };
+    assert_eq!(run(&["templates", "new", &named]).0, Some(0));
+    assert_eq!(run(&["templates", "new", &named]).0, Some(2), "it exists");
+    let (code, out, err) = run(&["templates", "check", &named]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("county-work/1: ok, 1 pages in "), "{out}");
+    let page = package.join(".pages/1-1.png");
+    assert!(page.is_file());
+
+    let form = package.join("1/form.toml");
+    let right = fs::read_to_string(&form).unwrap();
+    fs::write(
+        &form,
+        right.replace("field = \"opened\"", "feild = \"opened\""),
+    )
+    .unwrap();
+    let (code, _, err) = run(&["templates", "check", &named]);
+    assert_eq!(code, Some(1));
+    let said = "unknown key \"feild\"; the nearest known one is \"field\"";
+    assert!(
+        err.contains("county-work/1/form.toml:42: ") && err.contains(said),
+        "{err}"
+    );
+    fs::write(&form, &right).unwrap();
+
+    let mut watch = deployment.banshi(&["templates", "check", &named, "--watch"]);
+    let mut watch = watch
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    fs::remove_file(&page).unwrap();
+    let drawn = |what: &str| {
+        let began = Instant::now();
+        while !page.is_file() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // A file that is there is whole a moment later.
+        std::thread::sleep(Duration::from_millis(500));
+        fs::remove_file(&page).unwrap();
+    };
+    drawn("at the start");
+    fs::write(&form, right.replace("一、总体情况", "一、概况")).unwrap();
+    drawn("after a change");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
