@@ -3,15 +3,18 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use banshi::job;
 use banshi::report::form::Form;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
+use crate::support::jobs::corpus;
 use crate::support::official::{APPLICANTS, FORMS, RESULTS};
-use crate::support::{editions, pdf, repository};
+use crate::support::{editions, pdf, repository, settings};
 
 /// The mistakes of a form.
 fn mistakes(text: &str) -> Vec<String> {
@@ -119,8 +122,43 @@ fn a_form_can_ask_for_no_more_than_it_may() {
     assert!(mistakes(&huge)[0].contains("larger than"));
     let rules =
         "[[rule]]\ncode = \"R-A\"\ntable = \"t\"\neach = \"row\"\nequation = \"c0 = sum(*)\"\n";
+    let rows: String = (0..300)
+        .map(|at| format!("{{ field = \"r{at}\", label = \"行\" }},"))
+        .collect();
+    let wide = columns(300).replace("kind = \"row\"", "kind = \"matrix\"\ncorner = \"角\"");
+    let cells = format!("{wide}rows = [{rows}]\n");
+    assert!(mistakes(&cells)[0].contains("5001 cells; there may be 5000"));
     let many = format!("{}{}", columns(300), rules.repeat(201));
     assert!(mistakes(&many)[0].contains("201 rules; there may be 200"));
+}
+
+#[test]
+fn a_rule_may_have_its_cell_on_either_side() {
+    let rules = |equation: &str| {
+        format!(
+            "{HEAD}{TABLE}\n[[rule]]\ncode = \"R-SUM\"\ntable = \"cases\"\neach = \"row\"\n\
+             equation = \"{equation}\"\n"
+        )
+    };
+    let job = json!({
+        "job_id": "a", "template": "a/1",
+        "data": { "agency": "某局", "year": 2024, "cases": { "opened": 1, "closed": 2, "total": 4 } },
+    });
+    for equation in ["sum(*) = 8", "8 = sum(*)", "opened + closed = total"] {
+        let form = Form::parse("a/1", "f", &rules(equation)).expect(equation);
+        let editions = [("a/1".to_owned(), Arc::new(form))].into();
+        let read = job::read(
+            job.to_string().as_bytes(),
+            None,
+            &settings().limits,
+            &editions,
+        );
+        let refusal = read.expect_err(equation);
+        let problems = refusal.rejection.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].path, "/data/cases/opened", "{equation}");
+    }
+    assert!(mistakes(&rules("1 = 2"))[0].contains("no row or column has all of these"));
 }
 
 proptest! {
@@ -142,8 +180,14 @@ proptest! {
         let began = std::time::Instant::now();
         let read = Form::parse("a/1", "f", &text);
         prop_assert!(began.elapsed() < Duration::from_secs(5));
-        if let Err(mistakes) = read {
-            prop_assert!(!mistakes.is_empty());
+        match read {
+            Err(mistakes) => prop_assert!(!mistakes.is_empty()),
+            // A job is read and checked with whatever it has become.
+            Ok(form) => {
+                let editions = [("annual-report/2021".to_owned(), Arc::new(form))].into();
+                let job = corpus("pingtan-2023").to_string();
+                drop(job::read(job.as_bytes(), None, &settings().limits, &editions));
+            }
         }
     }
 }

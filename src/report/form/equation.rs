@@ -543,7 +543,14 @@ impl Scope<'_> {
         let named = self.source.places.iter();
         let mut places: Vec<usize> = named.filter_map(|path| self.find(path, one)).collect();
         if places.is_empty() {
-            places.extend(left.first());
+            let terms = sides.iter().flatten();
+            let mut cells = terms.filter_map(|term| match &term.adds {
+                Adds::Cells(cells) => cells.first().copied(),
+                Adds::Prior(cell) => Some(*cell),
+                Adds::Number(_) => None,
+            });
+            // An equation without a cell is about nothing.
+            places.push(cells.next()?);
         }
         let row = |cell: usize| {
             let (row, _) = self.index.cells[cell].parts();

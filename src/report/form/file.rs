@@ -574,7 +574,9 @@ fn row_cells(
     columns: &[Column],
     cells: &mut Vec<CellPlace>,
 ) -> Vec<Entry> {
-    let entries = columns.iter().map(|column| {
+    // A form with more is refused; it is not to take the memory for them before.
+    let room = (LIMITS.cells + 1).saturating_sub(cells.len());
+    let entries = columns.iter().take(room).map(|column| {
         let name = column.label.replace('\n', "");
         cells.push(CellPlace {
             pointer: format!("{pointer}/{}", column.field),
@@ -619,14 +621,13 @@ fn bands_of(
         let label = keys.required("label", reader).map(|(text, _)| text);
         let label = label.unwrap_or_default();
         let mut columns = Vec::new();
-        let heads = columns_of(
+        columns_of(
             &mut keys,
             LIMITS.depth,
             &mut BTreeSet::new(),
             &mut columns,
             reader,
         );
-        drop(heads);
         let mut rows = Vec::new();
         let mut inner = BTreeSet::new();
         for mut keys in keys.tables("rows", reader) {
