@@ -68,62 +68,73 @@ impl StoreView {
     }
 
     /// Everything that is there but what the store keeps for itself, whose names begin with a
-    /// dot; the PDFs opened.
+    /// dot; the PDFs opened. One file at a time: after hours they are more than memory holds.
     pub async fn list(&self) -> BTreeMap<String, Object> {
-        let files = match self {
-            StoreView::Folder(root) => walk(root),
-            StoreView::Bucket { client, prefix } => fetch(client.as_ref(), prefix).await,
-        };
         let mut objects = BTreeMap::new();
-        for (path, bytes) in &files {
-            objects.insert(path.clone(), object(path, bytes));
+        for path in self.names().await {
+            let bytes = self.read(&path).await;
+            let object = object(&path, &bytes);
+            objects.insert(path, object);
         }
-        for (path, damage) in damaged(&files) {
-            let object = objects.get_mut(&path).expect("it is there");
-            object.damage.get_or_insert(damage);
+        for path in chosen(&objects) {
+            if let Some(damage) = damage(&self.read(&path).await) {
+                let object = objects.get_mut(&path).expect("it is there");
+                object.damage.get_or_insert(damage);
+            }
         }
         objects
     }
+
+    /// The names of what is there.
+    async fn names(&self) -> Vec<String> {
+        let mut names = match self {
+            StoreView::Folder(root) => walk(root),
+            StoreView::Bucket { client, prefix } => {
+                let listed: Vec<_> = client
+                    .list(Some(prefix))
+                    .try_collect()
+                    .await
+                    .expect("a list");
+                let inside = listed.iter().map(|found| {
+                    let parts = found.location.prefix_match(prefix);
+                    let parts = parts.expect("below the prefix");
+                    let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+                    parts.join("/")
+                });
+                inside.collect()
+            }
+        };
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    async fn read(&self, name: &str) -> Vec<u8> {
+        match self {
+            StoreView::Folder(root) => std::fs::read(root.join(name)).expect("a file"),
+            StoreView::Bucket { client, prefix } => {
+                let name = ObjectPath::from(name);
+                let whole: ObjectPath = prefix.parts().chain(name.parts()).collect();
+                let got = client.get(&whole).await.expect("an object");
+                got.bytes().await.expect("its bytes").to_vec()
+            }
+        }
+    }
 }
 
-/// The files below a folder.
-fn walk(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
+/// The names of the files below a folder.
+fn walk(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let inside = path.strip_prefix(root).expect("below the store");
-            let inside = inside.to_str().expect("a name of ours").to_owned();
             if path.is_dir() {
                 folders.push(path);
-            } else if !inside.starts_with('.') {
-                files.insert(inside, std::fs::read(&path).expect("a file"));
+            } else {
+                let inside = path.strip_prefix(root).expect("below the store");
+                files.push(inside.to_str().expect("a name of ours").to_owned());
             }
-        }
-    }
-    files
-}
-
-/// The objects below a prefix.
-async fn fetch(client: &dyn ObjectStore, prefix: &ObjectPath) -> BTreeMap<String, Vec<u8>> {
-    let listed: Vec<_> = client
-        .list(Some(prefix))
-        .try_collect()
-        .await
-        .expect("a list");
-    let mut files = BTreeMap::new();
-    for found in listed {
-        let parts = found
-            .location
-            .prefix_match(prefix)
-            .expect("below the prefix");
-        let inside: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
-        let inside = inside.join("/");
-        if !inside.starts_with('.') {
-            let got = client.get(&found.location).await.expect("an object");
-            let bytes = got.bytes().await.expect("its bytes");
-            files.insert(inside, bytes.to_vec());
         }
     }
     files
@@ -142,22 +153,22 @@ fn object(path: &str, bytes: &[u8]) -> Object {
     }
 }
 
-/// What qpdf finds wrong in the PDFs: in all if they are few, in some otherwise.
-fn damaged(files: &BTreeMap<String, Vec<u8>>) -> Vec<(String, String)> {
+/// The PDFs that qpdf looks at: all if they are few, some otherwise.
+fn chosen(objects: &BTreeMap<String, Object>) -> Vec<String> {
     const AT_MOST: usize = 40;
-    let pdfs: Vec<&String> = files.keys().filter(|path| path.ends_with(".pdf")).collect();
+    let pdfs = objects.keys().filter(|path| path.ends_with(".pdf"));
+    let pdfs: Vec<&String> = pdfs.collect();
     let step = pdfs.len().div_ceil(AT_MOST).max(1);
+    pdfs.into_iter().step_by(step).cloned().collect()
+}
+
+/// What qpdf finds wrong in a PDF.
+fn damage(pdf: &[u8]) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("report.pdf");
-    let mut damaged = Vec::new();
-    for path in pdfs.into_iter().step_by(step) {
-        std::fs::write(&file, &files[path]).expect("a file");
-        let ran = Command::new("qpdf").arg("--check").arg(&file).output();
-        let ran = ran.expect("qpdf is there; tests/tools/install test");
-        if !ran.status.success() {
-            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-            damaged.push((path.clone(), said));
-        }
-    }
-    damaged
+    std::fs::write(&file, pdf).expect("a file");
+    let ran = Command::new("qpdf").arg("--check").arg(&file).output();
+    let ran = ran.expect("qpdf is there; tests/tools/install test");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    (!ran.status.success()).then_some(said)
 }
