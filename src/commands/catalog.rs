@@ -18,12 +18,18 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
     let templates = Templates::load(settings.templates.folder())?;
     let forms = templates.forms();
     let Some(name) = &args.name else {
+        let embedded = Templates::load(None)?;
         for edition in templates.editions() {
             let form = &forms[&edition.name];
+            let other = match embedded.edition(&edition.name) {
+                Some(own) if own.sha256 == edition.sha256 => "",
+                Some(_) => "  changed by templates.dir",
+                None => "  from templates.dir",
+            };
             let (from, to) = (form.years.start(), form.years.end());
             let (name, version, notice) = (&edition.name, &edition.version, &form.notice);
             line(format_args!(
-                "{name}  version {version}  years {from}-{to}  {notice}"
+                "{name}  version {version}  years {from}-{to}  {notice}{other}"
             ))?;
         }
         return Ok(Exit::Done);

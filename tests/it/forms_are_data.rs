@@ -431,6 +431,13 @@ async fn a_document_that_nobody_has_thought_of_works_from_a_folder() {
         ]
     );
 
+    // It is told from what the build has.
+    let listed = deployment.banshi(&["templates"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let line = |name: &str| listed.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("school-meals/2024").ends_with("  from templates.dir"));
+    assert!(line("annual-report/2021").ends_with("国办公开办函〔2021〕30号"));
+
     // Its schema is one, and its job is set, stored, announced, read back and verified.
     let arguments = ["templates", "school-meals/2024", "--schema"];
     let schema: Value =
