@@ -1,12 +1,13 @@
 //! How a cell of the official tables is read, and how it is printed.
 
 use rust_decimal::Decimal;
+use time::Date;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::form::CellKind;
-use super::json::{Fields, Node, Place, Problems, wrong_but};
+use super::json::{Fields, Node, Place, Problems, wrong, wrong_but};
 use super::text::{self, Kind as Text};
-use super::{Cell, MARKS, MAX_COUNT, Money};
+use super::{Cell, MARKS, MAX_COUNT, Money, view};
 
 /// Reads what stands in a cell. What cannot be read is noted, and is [`Cell::Unread`].
 pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems) -> Cell {
@@ -18,7 +19,58 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
         CellKind::Change => read_change(node, place, problems),
         CellKind::Money(unit) => read_money(node, place, Units::Of(unit), problems),
         CellKind::MoneyWithUnit(units) => read_money(node, place, Units::Any(units), problems),
+        CellKind::Percent => read_money(node, place, Units::Percent, problems),
+        CellKind::Text => match node {
+            Node::String(_) => Cell::Text(text::read(node, place, Text::Line, problems)),
+            _ => unread(node, place, ("a text", "文本"), problems),
+        },
+        CellKind::Date => match read_date(node, place, problems) {
+            Some(date) => Cell::Text(view::date(date)),
+            None => Cell::Unread,
+        },
+        CellKind::YesNo => match node {
+            Node::Bool(yes) => Cell::Text(if *yes { "是" } else { "否" }.to_owned()),
+            _ => unread(node, place, ("true or false", "true或false"), problems),
+        },
+        CellKind::Choice(options) => match node.as_str() {
+            Some(word) if options.iter().any(|option| option == word) => {
+                Cell::Text(word.to_owned())
+            }
+            _ => {
+                let (en, zh) = (options.join(", "), options.join("、"));
+                let (en, zh) = (format!("one of {en}"), format!("以下之一：{zh}"));
+                unread(node, place, (&en, &zh), problems)
+            }
+        },
     }
+}
+
+/// A cell of the wrong kind.
+fn unread(node: &Node, place: &Place, want: (&str, &str), problems: &mut Problems) -> Cell {
+    let marks = MARKS.join(" ");
+    let (en, zh) = (
+        format!(
+            "{}; or null or a mark ({marks}) where there is none",
+            want.0
+        ),
+        format!("{}；无此项的填null或{marks}之一", want.1),
+    );
+    wrong_but(problems, place, node, (&en, &zh), None);
+    Cell::Unread
+}
+
+/// A date that exists.
+pub(super) fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> Option<Date> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    let date = node.as_str().and_then(|text| Date::parse(text, form).ok());
+    if date.is_none() {
+        let (en, zh) = (
+            "a date that exists, as \"2021-01-26\"",
+            "真实日期，格式如“2021-01-26”",
+        );
+        wrong(problems, place, node, en, zh);
+    }
+    date
 }
 
 /// A cell as it is printed: `22（其中修订16件）`, `+2`, a mark, or nothing.
@@ -39,6 +91,7 @@ pub fn printed(cell: &Cell, kind: &CellKind) -> String {
             remark: None,
         } => value.to_string(),
         Cell::Money(money) => money.text.clone(),
+        Cell::Text(text) => text.clone(),
         Cell::Mark(mark) => (*mark).to_owned(),
         Cell::Blank | Cell::Absent | Cell::Unread => String::new(),
     }
@@ -51,15 +104,17 @@ enum Units<'a> {
     Of(&'a str),
     /// One of these, or none.
     Any(&'a [String]),
+    /// The sign of percentages.
+    Percent,
 }
 
 impl Units<'_> {
     fn take(self, unit: &str) -> bool {
-        unit.is_empty()
-            || match self {
-                Units::Of(_) => false,
-                Units::Any(units) => units.iter().any(|known| known == unit),
-            }
+        match self {
+            Units::Of(_) => unit.is_empty(),
+            Units::Any(units) => unit.is_empty() || units.iter().any(|known| known == unit),
+            Units::Percent => unit == "%",
+        }
     }
 }
 
@@ -127,6 +182,10 @@ fn read_money(node: &Node, place: &Place, units: Units<'_>, problems: &mut Probl
         Units::Of(unit) => (
             format!("a decimal string in {unit}, as \"24252.311082\""),
             format!("以{unit}为单位的小数字符串，如“24252.311082”"),
+        ),
+        Units::Percent => (
+            "a percentage, as \"85.3%\"".to_owned(),
+            "百分数，如“85.3%”".to_owned(),
         ),
         Units::Any(units) => {
             let unit = units.get(1).or(units.first()).map_or("", String::as_str);

@@ -77,6 +77,11 @@ fn kind(kind: &CellKind) -> String {
         CellKind::Change => ", with its sign".to_owned(),
         CellKind::Money(unit) => format!(", in {unit}"),
         CellKind::MoneyWithUnit(units) => format!(", in {}", units.join(", ")),
+        CellKind::Percent => ", a percentage".to_owned(),
+        CellKind::Text => ", a text".to_owned(),
+        CellKind::Date => ", a date".to_owned(),
+        CellKind::YesNo => ", true or false".to_owned(),
+        CellKind::Choice(options) => format!(", one of {}", options.join(", ")),
     }
 }
 

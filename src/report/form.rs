@@ -250,6 +250,30 @@ pub enum CellKind {
     Money(String),
     /// An amount with one of these units, or with none.
     MoneyWithUnit(Vec<String>),
+    /// A percentage.
+    Percent,
+    /// A text on one line.
+    Text,
+    /// A date.
+    Date,
+    /// 是 or 否.
+    YesNo,
+    /// One of these words.
+    Choice(Vec<String>),
+}
+
+impl CellKind {
+    /// Whether it is a number, which rules may add.
+    pub fn is_figure(&self) -> bool {
+        match self {
+            CellKind::Count
+            | CellKind::Change
+            | CellKind::Money(_)
+            | CellKind::MoneyWithUnit(_)
+            | CellKind::Percent => true,
+            CellKind::Text | CellKind::Date | CellKind::YesNo | CellKind::Choice(_) => false,
+        }
+    }
 }
 
 impl Form {

@@ -179,8 +179,10 @@ pub enum Cell {
         /// As `其中修订16件`.
         remark: Option<String>,
     },
-    /// Money, as it was sent.
+    /// Money or another decimal, as it was sent.
     Money(Money),
+    /// Words, which no rule adds.
+    Text(String),
     /// `null`: prints blank, adds as 0.
     Blank,
     /// One of [`MARKS`]: prints as sent, adds as 0.

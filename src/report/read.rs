@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use time::Date;
-
 use super::form::{Entry, Field, FieldKind, Form, Holds, Table};
 use super::json::{Fields, Node, Place, Problems, bad, items, wrong};
 use super::text::{self, Kind as Text};
@@ -73,7 +71,7 @@ impl Reading<'_, '_> {
             FieldKind::Text => Content::Text(text::read(node, place, Text::Lines, problems)),
             FieldKind::Year => Content::Year(read_year(node, place, self.form, problems)),
             FieldKind::Date => {
-                read_date(node, place, problems).map_or(Content::Absent, Content::Date)
+                cell::read_date(node, place, problems).map_or(Content::Absent, Content::Date)
             }
             FieldKind::Lines => Content::Lines(read_lines(node, place, Text::Line, problems)),
             FieldKind::Blocks(_) => Content::Blocks(self.prose.blocks(node, place, problems)),
@@ -199,19 +197,6 @@ fn read_year(node: &Node, place: &Place, form: &Form, problems: &mut Problems) -
         );
     }
     year
-}
-
-fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> Option<Date> {
-    let form = time::macros::format_description!("[year]-[month]-[day]");
-    let date = node.as_str().and_then(|text| Date::parse(text, form).ok());
-    if date.is_none() {
-        let (en, zh) = (
-            "a date that exists, as \"2021-01-26\"",
-            "真实日期，格式如“2021-01-26”",
-        );
-        wrong(problems, place, node, en, zh);
-    }
-    date
 }
 
 /// Reads the text, and counts what it uses of its limits.

@@ -280,6 +280,31 @@ fn cell(place: &CellPlace) -> Value {
             "pattern": format!("^({amount}({})?|{})$", units.join("|"), marks()),
             "description": label,
         }),
+        CellKind::Percent => json!({
+            "type": ["string", "null"],
+            "pattern": format!("^({amount}%|{})$", marks()),
+            "description": label,
+        }),
+        CellKind::Text => json!({
+            "type": ["string", "null"],
+            "pattern": pattern(text::Kind::Line),
+            "description": label,
+        }),
+        CellKind::Date => json!({
+            "type": ["string", "null"],
+            "pattern": format!("^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{})$", marks()),
+            "description": label,
+        }),
+        CellKind::YesNo => json!({
+            "type": ["boolean", "string", "null"],
+            "pattern": format!("^{}$", marks()),
+            "description": label,
+        }),
+        CellKind::Choice(options) => {
+            let words = options.iter().map(String::as_str).chain(MARKS);
+            let words = words.map(Value::from).chain([Value::Null]);
+            json!({ "enum": words.collect::<Vec<_>>(), "description": label })
+        }
         CellKind::Money(_) => json!({
             "type": ["string", "null"],
             "pattern": format!("^({amount}|{})$", marks()),

@@ -96,6 +96,7 @@ fn texts(report: &Report) -> Vec<(String, String)> {
             remark: Some(remark),
             ..
         } => Some((format!("/data{}/remark", place.pointer), remark.clone())),
+        Cell::Text(text) => Some((format!("/data{}", place.pointer), text.clone())),
         _ => None,
     }));
     texts

@@ -94,7 +94,7 @@ message_zh = "合计"
             "a/1/form.toml:24: field[3]: unknown key \"lable\"; the nearest known one is \"label\"",
             "a/1/form.toml:37: rule[0].code: the code \"E-TOTAL\"; want R- or W- and capitals, as \
              \"R-TOTAL\"",
-            "a/1/form.toml:44: rule[1].equation: no cell \"opend\"; the nearest is \"opened\"",
+            "a/1/form.toml:44: rule[1].equation: no figure \"opend\"; the nearest is \"opened\"",
             "a/1/form.toml:51: rule[2].message: the message has no value for {clsoed}; the nearest is \
              {column}",
         ]
@@ -306,9 +306,21 @@ columns = [
 ]
 
 [[field]]
+field = "check"
+kind = "row"
+heading = "三、检查"
+columns = [
+  { field = "passed", label = "合格率", kind = "percent" },
+  { field = "grade", label = "等级", kind = "choice", options = ["优", "良", "差"] },
+  { field = "on", label = "日期", kind = "date" },
+  { field = "public", label = "是否公开", kind = "yes_no" },
+  { field = "by", label = "检查单位", kind = "text" },
+]
+
+[[field]]
 field = "remarks"
 kind = "blocks"
-heading = "三、说明"
+heading = "四、说明"
 
 [[prior]]
 field = "meals"
@@ -379,6 +391,7 @@ equation = "total <= prior(total) + prior(total)"
             "issued_on": "2025-01-20",
             "meals": { "breakfast": 1200, "lunch": 3400 },
             "cost": { "food": "12.50", "wages": "3.25" },
+            "check": { "passed": "98.5%", "grade": "优", "on": "2024-11-05", "public": true, "by": null },
             "remarks": ["供餐学校共18所。"],
         },
         "prior": { "meals": { "total": 4000 } },
@@ -431,6 +444,23 @@ async fn a_document_that_nobody_has_thought_of_works_from_a_folder() {
         ]
     );
 
+    let mut wrong = job.clone();
+    wrong["data"]["check"] = json!({
+        "passed": "98.5", "grade": "中", "on": "2024-11-31", "public": "是", "by": "某局\t一处",
+    });
+    let said = told(&checked(&wrong), "problems");
+    let begins = [
+        "E-SCHEMA /data/check/by 「三、检查」「检查单位」: holds a tab",
+        "E-SCHEMA /data/check/grade 「三、检查」「等级」: want one of 优, 良, 差; or null or a mark",
+        "E-SCHEMA /data/check/on 「三、检查」「日期」: want a date that exists",
+        "E-SCHEMA /data/check/passed 「三、检查」「合格率」: want a percentage, as \"85.3%\"",
+        "E-SCHEMA /data/check/public 「三、检查」「是否公开」: want true or false",
+    ];
+    assert_eq!(said.len(), begins.len(), "{said:#?}");
+    for (said, begins) in said.iter().zip(begins) {
+        assert!(said.starts_with(begins), "{said}");
+    }
+
     // It is told from what the build has.
     let listed = deployment.banshi(&["templates"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
@@ -458,6 +488,9 @@ async fn a_document_that_nobody_has_thought_of_works_from_a_folder() {
     // poppler runs the notes into the last cell.
     assert!(tables[0].cell(&["合计"]).text.starts_with("4600"));
     assert_eq!(tables[1].cell(&["合计（万元）"]).text, "15.75");
+    let checked = ["合格率", "等级", "日期", "是否公开", "检查单位"];
+    let checked = checked.map(|head| tables[2].cell(&[head]).text.as_str());
+    assert_eq!(checked, ["98.5%", "优", "2024年11月5日", "是", ""]);
     assert!(pdf::text(&file).contains("按餐次计。"));
     let verified = deployment
         .banshi(&["verify", file.to_str().unwrap()])

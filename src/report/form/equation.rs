@@ -203,6 +203,9 @@ pub(super) fn compile(
         ..Index::default()
     };
     for (at, cell) in cells.iter().enumerate() {
+        if !cell.kind.is_figure() {
+            continue;
+        }
         index.by_pointer.insert(&cell.pointer, at);
         index.by_row.entry(cell.parts().0).or_default().push(at);
     }
@@ -457,7 +460,7 @@ impl Scope<'_> {
             };
             if !ones.iter().any(known) {
                 let near = self.nearest(&term.path);
-                let what = format!("no cell \"{}\"{near}", term.path);
+                let what = format!("no figure \"{}\"{near}", term.path);
                 reader.note(at.byte, &at.key, &what);
                 return None;
             }

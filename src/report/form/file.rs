@@ -496,23 +496,37 @@ fn words_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<Vec<Vec<String>>> {
 fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
     let unit = keys.text("unit", reader);
     let units = keys.texts("units", reader);
+    let options = keys.texts("options", reader);
     let Some((kind, at)) = keys.text("kind", reader) else {
         return CellKind::Count;
     };
     match kind.as_str() {
         "count" => CellKind::Count,
         "change" => CellKind::Change,
-        "money" => match unit {
+        "percent" => CellKind::Percent,
+        "text" => CellKind::Text,
+        "date" => CellKind::Date,
+        "yes_no" => CellKind::YesNo,
+        "choice" if !options.is_empty() => CellKind::Choice(options),
+        "choice" => {
+            reader.note(at.byte, &at.key, "a choice needs options = [ … ]");
+            CellKind::Count
+        }
+        "money" | "decimal" => match unit {
             Some((unit, _)) => CellKind::Money(unit),
             None if !units.is_empty() => CellKind::MoneyWithUnit(units),
             None => {
-                let what = "money needs a unit, of the whole column, or units, one a cell";
-                reader.note(at.byte, &at.key, what);
+                let what =
+                    format!("{kind} needs a unit, of the whole column, or units, one a cell");
+                reader.note(at.byte, &at.key, &what);
                 CellKind::Count
             }
         },
         other => {
-            let known = ["count", "change", "money"];
+            let known = [
+                "count", "change", "money", "decimal", "percent", "text", "date", "yes_no",
+                "choice",
+            ];
             let near = nearest(other, known.into_iter()).unwrap_or_default();
             let what = format!("no kind of cell \"{other}\"; the nearest is \"{near}\"");
             reader.note(at.byte, &at.key, &what);
