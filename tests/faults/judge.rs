@@ -382,6 +382,12 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
         .iter()
         .map(|dead| (dead.body.as_str(), dead.code.as_str()))
         .collect();
+    // After hours of the soak there are a hundred thousand of each.
+    let mut by_id: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        let id = event.json["id"].as_str().unwrap_or_default();
+        by_id.entry(id).or_default().push(event);
+    }
     let mut judged = BTreeSet::new();
     for sent in &seen.sent {
         let name = sent.job_id.as_deref().unwrap_or("(no job_id)");
@@ -389,10 +395,9 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
             continue;
         }
         let published = |kind: &str, id: &str| {
-            let of_kind = events.iter().filter(move |event| event.kind == kind);
-            let published = of_kind.filter(|event| event.json["id"] == id);
+            let published = by_id.get(id).into_iter().flatten().copied();
             published
-                .filter(|event| event.subject == sent.job_id.as_deref())
+                .filter(|event| event.kind == kind && event.subject == sent.job_id.as_deref())
                 .collect::<Vec<_>>()
         };
         let rejected_with = |code: &str| {
