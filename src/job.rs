@@ -98,7 +98,7 @@ pub fn read(
     let mut identity = Identity {
         job_id: None,
         template_name: None,
-        key: result_key(&node, canonical.len() as u64).map(Box::new),
+        key: result_key(&node, canonical.len() as u64, editions).map(Box::new),
         sha256: digest::sha256(canonical.as_bytes()),
     };
 
@@ -263,16 +263,19 @@ fn read_job(
     Some((template, report, prior, on_violation, data.canonical()))
 }
 
-/// Where the result of a job would be, had it been accepted, by this build or another.
-fn result_key(node: &Node, bytes: u64) -> Option<ResultKey> {
-    let data = node.get("data")?;
-    let year = match data.get("year") {
-        Some(year) => year.whole().and_then(|year| u16::try_from(year).ok())?,
-        // A document that has a date alone is of its year.
-        None => data.get("issued_on")?.as_str()?.get(..4)?.parse().ok()?,
+/// Where the result of a job would be, had it been accepted, by this build or another: of a template
+/// that is not known here it is taken that its year is a field of this name.
+fn result_key(node: &Node, bytes: u64, editions: &Editions) -> Option<ResultKey> {
+    let template = node.get("template")?.as_str()?;
+    let form = editions.get(template);
+    let field = form.map_or("year", |form| form.fields[form.year].field.as_str());
+    let year = node.get("data")?.get(field)?;
+    let year = match year.as_str() {
+        // A date is of its year.
+        Some(date) => date.get(..4)?.parse().ok()?,
+        None => year.whole().and_then(|year| u16::try_from(year).ok())?,
     };
     let job_id = node.get("job_id")?.as_str().filter(|id| is_id(id))?;
-    let template = node.get("template")?.as_str()?;
     // Both become folders, as the id becomes a file.
     let (name, edition) = template.split_once('/')?;
     (is_id(name) && is_id(edition)).then(|| ResultKey {

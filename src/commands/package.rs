@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::output::{line, print_stderr};
+use super::render::{make_folder, write_file};
 use super::{Error, Exit, print_problems};
 use crate::config::Settings;
 use crate::job;
@@ -98,21 +99,12 @@ fn look(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
     let templates = typesetter.templates();
     let mut exit = Exit::Done;
     for edition in templates.editions() {
-        let Some((_, name)) = edition
-            .name
-            .split_once('/')
-            .filter(|(own, _)| *own == package)
-        else {
-            continue;
+        let name = match edition.name.split_once('/') {
+            Some((own, name)) if own == package => name,
+            _ => continue,
         };
-        let set = match templates.sample(edition) {
-            Ok(sample) => pages(settings, &typesetter, sample),
-            Err(outage) => {
-                print_stderr(outage.chain());
-                exit = Exit::JobAtFault;
-                continue;
-            }
-        };
+        let sample = templates.sample(edition).map_err(Failure::from);
+        let set = sample.and_then(|sample| pages(settings, &typesetter, sample));
         match set {
             Ok(pages) => {
                 let count = pages.len();
@@ -177,15 +169,8 @@ fn changes(dir: &Path) -> BTreeMap<PathBuf, SystemTime> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
-    let failed = |error| {
-        Outage::because(
-            Part::Disk,
-            format!("cannot write {}", path.display()),
-            error,
-        )
-    };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+        make_folder(folder)?;
     }
-    fs::write(path, bytes).map_err(failed)
+    write_file(path, bytes)
 }

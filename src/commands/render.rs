@@ -85,15 +85,16 @@ fn target(args: &RenderArgs, id: &str) -> Result<PathBuf, Outage> {
     if !is_folder(output) {
         return Ok(output.clone());
     }
-    let made = std::fs::create_dir_all(output);
-    made.map_err(|e| {
-        Outage::because(
-            Part::Disk,
-            format!("cannot make the folder {}", output.display()),
-            e,
-        )
-    })?;
+    make_folder(output)?;
     Ok(output.join(name))
+}
+
+/// Makes a folder and those above it, unless they are there.
+pub fn make_folder(path: &Path) -> Result<(), Outage> {
+    std::fs::create_dir_all(path).map_err(|e| {
+        let text = format!("cannot make the folder {}", path.display());
+        Outage::because(Part::Disk, text, e)
+    })
 }
 
 /// Whether `-o` names a folder: it is one, or says so with a separator at its end.
@@ -263,7 +264,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Outage> {
 }
 
 /// Writes a file whole or not at all: beside its place, then renamed into it.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

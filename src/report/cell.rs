@@ -22,7 +22,7 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
         CellKind::Percent => read_money(node, place, Units::Percent, problems),
         CellKind::Text => match node {
             Node::String(_) => Cell::Text(text::read(node, place, Text::Line, problems)),
-            _ => unread(node, place, ("a text", "文本"), problems),
+            _ => unread(node, place, ("a text", "文本"), None, problems),
         },
         CellKind::Date => match read_date(node, place, problems) {
             Some(date) => Cell::Text(view::date(date)),
@@ -30,7 +30,13 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
         },
         CellKind::YesNo => match node {
             Node::Bool(yes) => Cell::Text(if *yes { "是" } else { "否" }.to_owned()),
-            _ => unread(node, place, ("true or false", "true或false"), problems),
+            _ => unread(
+                node,
+                place,
+                ("true or false", "true或false"),
+                None,
+                problems,
+            ),
         },
         CellKind::Choice(options) => match node.as_str() {
             Some(word) if options.iter().any(|option| option == word) => {
@@ -39,23 +45,24 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
             _ => {
                 let (en, zh) = (options.join(", "), options.join("、"));
                 let (en, zh) = (format!("one of {en}"), format!("以下之一：{zh}"));
-                unread(node, place, (&en, &zh), problems)
+                unread(node, place, (&en, &zh), None, problems)
             }
         },
     }
 }
 
-/// A cell of the wrong kind.
-fn unread(node: &Node, place: &Place, want: (&str, &str), problems: &mut Problems) -> Cell {
+/// A cell of the wrong kind, and what to send instead where that is plain.
+fn unread(
+    node: &Node,
+    place: &Place,
+    (en, zh): (&str, &str),
+    instead: Option<(String, String)>,
+    problems: &mut Problems,
+) -> Cell {
     let marks = MARKS.join(" ");
-    let (en, zh) = (
-        format!(
-            "{}; or null or a mark ({marks}) where there is none",
-            want.0
-        ),
-        format!("{}；无此项的填null或{marks}之一", want.1),
-    );
-    wrong_but(problems, place, node, (&en, &zh), None);
+    let en = format!("{en}; or null or a mark ({marks}) where there is none");
+    let zh = format!("{zh}；无此项的填null或{marks}之一");
+    wrong_but(problems, place, node, (&en, &zh), instead);
     Cell::Unread
 }
 
@@ -138,14 +145,11 @@ fn read_change(node: &Node, place: &Place, problems: &mut Problems) -> Cell {
             remark: None,
         },
         _ => {
-            let marks = MARKS.join(" ");
-            let en = format!(
-                "a whole number from -10^12 to 10^12, as 2 or -18; or null or a mark ({marks}) \
-                 where there is none"
+            let want = (
+                "a whole number from -10^12 to 10^12, as 2 or -18",
+                "-10^12至10^12的整数，如 2 或 -18",
             );
-            let zh = format!("-10^12至10^12的整数，如 2 或 -18；无此项的填null或{marks}之一");
-            wrong_but(problems, place, node, (&en, &zh), instead(node, -MAX_COUNT));
-            Cell::Unread
+            unread(node, place, want, instead(node, -MAX_COUNT), problems)
         }
     }
 }
@@ -201,12 +205,8 @@ fn read_money(node: &Node, place: &Place, units: Units<'_>, problems: &mut Probl
             )
         }
     };
-    let marks = MARKS.join(" ");
-    let en = format!("{en}; or null or a mark ({marks}) where there is none");
-    let zh = format!("{zh}；无此项的填null或{marks}之一");
     let instead = instead_of_money(node, units);
-    wrong_but(problems, place, node, (&en, &zh), instead);
-    Cell::Unread
+    unread(node, place, (&en, &zh), instead, problems)
 }
 
 /// Digits as other programs write them, as plain ones: full width, with spaces and thousands

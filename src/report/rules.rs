@@ -7,7 +7,7 @@
 
 use rust_decimal::Decimal;
 
-use super::form::{Adds, Each, FieldKind, Instance, Piece, Rule, Term, TextRule, TextRuleKind};
+use super::form::{Adds, FieldKind, Instance, Piece, Rule, Term, TextRule, TextRuleKind};
 use super::{Block, Cell, Content, Prior, Report, block_texts};
 use crate::problem::{Code, Problem, Severity};
 
@@ -23,20 +23,12 @@ pub fn check(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) -> Tot
         values: report.cells.iter().map(Cell::adds).collect(),
     };
     let rules = &report.form.rules;
-    let mut broken: Vec<Vec<Problem>> = rules.iter().map(|_| Vec::new()).collect();
-    for (each, computes) in [
-        (Each::Row, true),
-        (Each::Column, true),
-        (Each::Once, true),
-        (Each::Row, false),
-        (Each::Column, false),
-        (Each::Once, false),
-    ] {
-        for (rule, broken) in rules.iter().zip(&mut broken) {
-            if rule.each == each && rule.computes == computes {
-                figures.check(rule, broken);
-            }
-        }
+    // What computes comes first, across and then down; what is told keeps the order of the form.
+    let mut order: Vec<usize> = (0..rules.len()).collect();
+    order.sort_by_key(|&at| (!rules[at].computes, rules[at].each));
+    let mut broken = vec![Vec::new(); rules.len()];
+    for at in order {
+        figures.check(&rules[at], &mut broken[at]);
     }
     problems.extend(broken.into_iter().flatten());
     texts(report, problems);

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cell::MONEY_DIGITS;
-use super::form::{CellKind, CellPlace, Entry, Field, FieldKind, Form, Holds, Shape, Table};
+use super::form::{CellKind, Entry, Field, FieldKind, Form, Holds, Shape, Table};
 use super::json::WHOLE;
 use super::text::{self, pattern};
 use super::{MARKS, MAX_COUNT};
@@ -194,7 +194,7 @@ fn entries_of(
     let optional: Vec<&str> = optional.chain(more.iter().map(|(name, _)| *name)).collect();
     let fields = entries.iter().map(|entry| {
         let value = match (&entry.holds, definition) {
-            (Holds::Cell(index), _) => cell(&form.cells[*index]),
+            (Holds::Cell(index), _) => cell(&form.cells[*index].kind, &entry.said),
             (Holds::Entries(_), Some(name)) if entry.is_row() => described(name, &entry.label),
             (Holds::Entries(inner), _) => {
                 entries_of(form, definition, inner, Vec::new(), &entry.label)
@@ -262,78 +262,51 @@ fn around() -> [(&'static str, Value); 2] {
     [("introduction", introduction), ("notes", notes)]
 }
 
-fn cell(place: &CellPlace) -> Value {
-    let label = &place.column;
+fn cell(kind: &CellKind, label: &str) -> Value {
     let (whole, part) = MONEY_DIGITS;
     let amount = format!("[0-9]{{1,{whole}}}(\\.[0-9]{{1,{part}}})?");
-    match &place.kind {
-        CellKind::Count => described("count", label),
-        CellKind::Change => json!({
-            "type": ["integer", "null", "string"],
-            "pattern": format!("^{}$", marks()),
-            "minimum": -MAX_COUNT,
-            "maximum": MAX_COUNT,
-            "description": label,
-        }),
-        CellKind::MoneyWithUnit(units) => json!({
-            "type": ["string", "null"],
-            "pattern": format!("^({amount}({})?|{})$", units.join("|"), marks()),
-            "description": label,
-        }),
-        CellKind::Percent => json!({
-            "type": ["string", "null"],
-            "pattern": format!("^({amount}%|{})$", marks()),
-            "description": label,
-        }),
-        CellKind::Text => json!({
-            "type": ["string", "null"],
-            "pattern": pattern(text::Kind::Line),
-            "description": label,
-        }),
-        CellKind::Date => json!({
-            "type": ["string", "null"],
-            "pattern": format!("^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{})$", marks()),
-            "description": label,
-        }),
-        CellKind::YesNo => json!({
-            "type": ["boolean", "string", "null"],
-            "pattern": format!("^{}$", marks()),
-            "description": label,
-        }),
+    let (types, text) = match kind {
+        CellKind::Count => return described("count", label),
         CellKind::Choice(options) => {
             let words = options.iter().map(String::as_str).chain(MARKS);
             let words = words.map(Value::from).chain([Value::Null]);
-            json!({ "enum": words.collect::<Vec<_>>(), "description": label })
+            return json!({ "enum": words.collect::<Vec<_>>(), "description": label });
         }
-        CellKind::Money(_) => json!({
-            "type": ["string", "null"],
-            "pattern": format!("^({amount}|{})$", marks()),
-            "description": label,
-        }),
+        // Any text is one, marks too.
+        CellKind::Text => (json!(["string", "null"]), pattern(text::Kind::Line)),
+        CellKind::Change => (json!(["integer", "null", "string"]), or_mark("")),
+        CellKind::YesNo => (json!(["boolean", "string", "null"]), or_mark("")),
+        CellKind::Money(_) => (json!(["string", "null"]), or_mark(&amount)),
+        CellKind::MoneyWithUnit(units) => {
+            let units = units.join("|");
+            (
+                json!(["string", "null"]),
+                or_mark(&format!("{amount}({units})?")),
+            )
+        }
+        CellKind::Percent => (json!(["string", "null"]), or_mark(&format!("{amount}%"))),
+        CellKind::Date => (
+            json!(["string", "null"]),
+            or_mark("[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+        ),
+    };
+    let mut cell = json!({ "type": types, "pattern": text, "description": label });
+    if *kind == CellKind::Change {
+        cell["minimum"] = json!(-MAX_COUNT);
+        cell["maximum"] = json!(MAX_COUNT);
+    }
+    cell
+}
+
+/// A regular expression for texts, or a mark instead; for marks alone where there are no texts.
+fn or_mark(text: &str) -> String {
+    match text {
+        "" => format!("^{}$", marks()),
+        text => format!("^({text}|{})$", marks()),
     }
 }
 
 fn prior(form: &Form) -> Value {
-    let fields = form.prior.iter().map(|entry| {
-        let named = entry.entries().iter().map(|cell| {
-            let count = described("count", &cell.label);
-            (cell.field.as_str(), count)
-        });
-        let all: Vec<&str> = entry
-            .entries()
-            .iter()
-            .map(|cell| cell.field.as_str())
-            .collect();
-        (entry.field.as_str(), object(named, &all, &entry.label))
-    });
-    let all: Vec<&str> = form
-        .prior
-        .iter()
-        .map(|entry| entry.field.as_str())
-        .collect();
-    object(
-        fields,
-        &all,
-        "Last year's figures, for the year-over-year checks.",
-    )
+    let note = "Last year's figures, for the year-over-year checks.";
+    entries_of(form, None, &form.prior, Vec::new(), note)
 }

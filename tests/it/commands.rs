@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
 use crate::support::node::Node;
-use crate::support::{BANSHI, repository};
+use crate::support::{BANSHI, listed, repository};
 
 fn banshi(arguments: &[&str]) -> Command {
     let mut command = Command::new(BANSHI);
@@ -76,17 +76,6 @@ fn render_writes_the_pdf_and_says_so() {
         out.contains("wrote zibo-bigdata-2020.pdf: 5 pages") && out.contains(&sha256),
         "{out}"
     );
-}
-
-/// The files of a folder, by name.
-fn listed(folder: &std::path::Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("an entry").file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]

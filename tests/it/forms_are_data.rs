@@ -161,6 +161,29 @@ fn a_rule_may_have_its_cell_on_either_side() {
     assert!(mistakes(&rules("1 = 2"))[0].contains("no row or column has all of these"));
 }
 
+#[test]
+fn a_result_is_looked_up_by_the_field_that_the_form_calls_its_year() {
+    let head = HEAD.replace("year = \"year\"", "year = \"approved_on\"");
+    let head = head.replace(
+        "field = \"year\"\nkind = \"year\"",
+        "field = \"approved_on\"\nkind = \"date\"",
+    );
+    let form = Form::parse("a/1", "f", &head.replace("{year}", "")).expect("a form");
+    let editions = [("a/1".to_owned(), Arc::new(form))].into();
+    // Refused, and yet it may be stored already: by a worker with other limits.
+    let job = json!({
+        "job_id": "a", "template": "a/1", "data": { "approved_on": "2025-03-01" },
+    });
+    let read = job::read(
+        job.to_string().as_bytes(),
+        None,
+        &settings().limits,
+        &editions,
+    );
+    let key = read.expect_err("the agency is missing").identity.key;
+    assert_eq!(key.expect("a key").year, 2025);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 

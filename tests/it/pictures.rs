@@ -13,7 +13,7 @@ use crate::other_documents::sample;
 use crate::support::cases::{HUNDRED, cases};
 use crate::support::jobs::{BROKEN, CORPUS, corpus};
 use crate::support::picture::Picture;
-use crate::support::{check, repository, settings};
+use crate::support::{check, listed, repository, settings};
 
 /// Where the references are. The build leaves folders of this name out of the templates.
 const REFERENCES: &str = "typst-templates/annual-report/tests";
@@ -178,7 +178,10 @@ impl Album {
                 wrong.push(format!("{path}: {said}"));
             }
         }
-        for name in listed(&repository(self.folder)) {
+        // Before the first drawing there is no folder.
+        let folder = repository(self.folder);
+        let there = folder.is_dir().then(|| listed(&folder));
+        for name in there.unwrap_or_default() {
             let path = format!("{}/{name}", self.folder);
             if !name.ends_with(".png") || self.pictures.contains_key(&path) {
                 continue;
@@ -232,16 +235,6 @@ fn compare(committed: Option<&Picture>, drawn: &Picture, show: &Path) -> Option<
 )]
 fn update() -> bool {
     std::env::var("UPDATE").is_ok()
-}
-
-fn listed(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("an entry").file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 /// The samples of both editions, under the names of their pictures.

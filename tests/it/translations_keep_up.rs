@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::support::repository;
+use crate::support::{listed, repository};
 
 #[test]
 fn translations_say_what_the_english_pages_say() {
@@ -26,10 +26,10 @@ struct Pairs {
 impl Pairs {
     /// `docs/zh/NAME.md` translates `docs/NAME.md`, and `NAME.zh-CN.md` stands beside `NAME.md`.
     fn read() -> Pairs {
-        let beside = names("")
+        let beside = listed(&repository(""))
             .into_iter()
             .filter_map(|name| Some((format!("{}.md", name.strip_suffix(".zh-CN.md")?), name)));
-        let below = names("docs/zh")
+        let below = listed(&repository("docs/zh"))
             .into_iter()
             .filter(|name| name.ends_with(".md"))
             .map(|name| (format!("docs/{name}"), format!("docs/zh/{name}")));
@@ -459,17 +459,6 @@ fn dead_links(page: &Page) -> Vec<String> {
         .filter(|link| !leads_somewhere(link))
         .map(|link| format!("{}: {link} leads nowhere", page.path))
         .collect()
-}
-
-fn names(folder: &str) -> Vec<String> {
-    let entries =
-        fs::read_dir(repository(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.expect("an entry").file_name())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }
 
 fn text(path: &str) -> String {

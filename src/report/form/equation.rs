@@ -43,8 +43,8 @@ impl Rule {
     }
 }
 
-/// What a rule is applied to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a rule is applied to, in the order in which totals are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Each {
     /// Every row: names are columns.
     Row,

@@ -94,9 +94,20 @@ impl<'a> Keys<'a> {
         Some((value, at))
     }
 
-    fn text(&mut self, key: &'static str, reader: &mut Reader) -> Option<(String, At)> {
+    /// A text with its place, for what may be wrong with it.
+    fn placed(&mut self, key: &'static str, reader: &mut Reader) -> Option<(String, At)> {
         let (value, at) = self.get(key)?;
         Some((as_text(value, &at, reader)?, at))
+    }
+
+    fn text(&mut self, key: &'static str, reader: &mut Reader) -> Option<String> {
+        self.placed(key, reader).map(|(text, _)| text)
+    }
+
+    /// A text that must be there; nothing, where that is noted.
+    fn wanted(&mut self, key: &'static str, reader: &mut Reader) -> String {
+        let found = self.required(key, reader);
+        found.map_or_else(String::new, |(text, _)| text)
     }
 
     fn required(&mut self, key: &'static str, reader: &mut Reader) -> Option<(String, At)> {
@@ -106,7 +117,7 @@ impl<'a> Keys<'a> {
             reader.note(self.at.byte, &self.at.key, &what);
             return None;
         }
-        self.text(key, reader)
+        self.placed(key, reader)
     }
 
     fn flag(&mut self, key: &'static str, reader: &mut Reader) -> bool {
@@ -256,12 +267,12 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
     let notice = keys.required("notice", reader);
     let description = keys.text("description", reader);
     let keywords = keys.texts("keywords", reader);
-    let succeeds = keys.text("succeeds", reader).map(|(text, _)| text);
+    let succeeds = keys.text("succeeds", reader);
     let years = years_of(&mut keys, reader);
     let (author, year, date) = (
         keys.required("author", reader),
         keys.required("year", reader),
-        keys.text("date", reader),
+        keys.placed("date", reader),
     );
     let mut cells = Vec::new();
     let mut names = BTreeSet::new();
@@ -317,7 +328,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         title: title?.0,
         notice: notice?.0,
         years: years?,
-        description: description.map_or_else(|| "按{notice}编制".to_owned(), |(text, _)| text),
+        description: description.unwrap_or_else(|| "按{notice}编制".to_owned()),
         keywords,
         author: author?,
         year: year?,
@@ -390,9 +401,9 @@ fn field_of(
 ) -> Field {
     let field = name_of(&mut keys, names, reader);
     let kind = keys.required("kind", reader);
-    let heading = keys.text("heading", reader).map(|(text, _)| text);
-    let label = keys.text("label", reader).map(|(text, _)| text);
-    let note = keys.text("note", reader).map(|(text, _)| text);
+    let heading = keys.text("heading", reader);
+    let label = keys.text("label", reader);
+    let note = keys.text("note", reader);
     let optional = keys.flag("optional", reader);
     if heading.is_none() && label.is_none() {
         let what = "want a heading, of a section, or a label, of anything else";
@@ -452,8 +463,8 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
             continue;
         };
         let code = code_of(&mut inner, reader);
-        let message = inner.required("message", reader).map(|(text, _)| text);
-        let message_zh = inner.required("message_zh", reader).map(|(text, _)| text);
+        let message = inner.required("message", reader);
+        let message_zh = inner.required("message_zh", reader);
         let kind = if key == "length" {
             let most = inner.number("most", reader).unwrap_or_default();
             TextRuleKind::Length(usize::try_from(most).unwrap_or_default())
@@ -465,7 +476,7 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
             }
         };
         inner.finish(reader);
-        if let (Some(code), Some(en), Some(zh)) = (code, message, message_zh) {
+        if let (Some(code), Some((en, _)), Some((zh, _))) = (code, message, message_zh) {
             rules.push(TextRule {
                 code,
                 kind,
@@ -497,7 +508,7 @@ fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
     let unit = keys.text("unit", reader);
     let units = keys.texts("units", reader);
     let options = keys.texts("options", reader);
-    let Some((kind, at)) = keys.text("kind", reader) else {
+    let Some((kind, at)) = keys.placed("kind", reader) else {
         return CellKind::Count;
     };
     match kind.as_str() {
@@ -513,7 +524,7 @@ fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
             CellKind::Count
         }
         "money" | "decimal" => match unit {
-            Some((unit, _)) => CellKind::Money(unit),
+            Some(unit) => CellKind::Money(unit),
             None if !units.is_empty() => CellKind::MoneyWithUnit(units),
             None => {
                 let what =
@@ -558,8 +569,7 @@ fn columns_of(
     }
     let mut heads = Vec::new();
     for mut keys in tables {
-        let label = keys.required("label", reader).map(|(text, _)| text);
-        let label = label.unwrap_or_default();
+        let label = keys.wanted("label", reader);
         let heads_below = if keys.table.contains_key("columns") && depth < LIMITS.depth {
             columns_of(&mut keys, depth + 1, names, columns, reader)
         } else {
@@ -627,13 +637,12 @@ fn bands_of(
     cells: &mut Vec<CellPlace>,
     reader: &mut Reader,
 ) -> Table {
-    let corner = keys.required("corner", reader);
+    let corner = keys.wanted("corner", reader);
     let mut entries = Vec::new();
     let mut names = BTreeSet::from(RESERVED.map(str::to_owned));
     for mut keys in keys.tables("bands", reader) {
         let field = name_of(&mut keys, &mut names, reader);
-        let label = keys.required("label", reader).map(|(text, _)| text);
-        let label = label.unwrap_or_default();
+        let label = keys.wanted("label", reader);
         let mut columns = Vec::new();
         columns_of(
             &mut keys,
@@ -646,8 +655,7 @@ fn bands_of(
         let mut inner = BTreeSet::new();
         for mut keys in keys.tables("rows", reader) {
             let item = name_of(&mut keys, &mut inner, reader);
-            let label = keys.required("label", reader).map(|(text, _)| text);
-            let label = label.unwrap_or_default();
+            let label = keys.wanted("label", reader);
             keys.finish(reader);
             let pointer = format!("{pointer}/{field}/{item}");
             rows.push(Entry {
@@ -670,7 +678,7 @@ fn bands_of(
         });
     }
     Table {
-        corner: corner.map_or_else(String::new, |(text, _)| text),
+        corner,
         ..table(Shape::Bands, entries, Vec::new())
     }
 }
@@ -696,8 +704,7 @@ impl Walk<'_> {
         let mut entries = Vec::new();
         for mut keys in keys.tables(self.key, reader) {
             let field = name_of(&mut keys, names, reader);
-            let label = keys.required("label", reader).map(|(text, _)| text);
-            let label = label.unwrap_or_default();
+            let label = keys.wanted("label", reader);
             let unnamed = keys.flag("unnamed", reader);
             let pointer = format!("{pointer}/{field}");
             let own = match said {
@@ -743,7 +750,7 @@ fn matrix_of(
     cells: &mut Vec<CellPlace>,
     reader: &mut Reader,
 ) -> Table {
-    let corner = keys.required("corner", reader);
+    let corner = keys.wanted("corner", reader);
     let columns_label = keys.text("columns_label", reader);
     let mut columns = Vec::new();
     let heads = columns_of(keys, 1, &mut BTreeSet::new(), &mut columns, reader);
@@ -758,8 +765,8 @@ fn matrix_of(
         reader.note(keys.at.byte, &keys.at.key, "no rows; add rows = [ … ]");
     }
     Table {
-        corner: corner.map_or_else(String::new, |(text, _)| text),
-        columns_label: columns_label.map_or_else(String::new, |(text, _)| text),
+        corner,
+        columns_label: columns_label.unwrap_or_default(),
         ..table(Shape::Matrix, entries, heads)
     }
 }
@@ -831,7 +838,7 @@ fn prior_of(mut keys: Keys<'_>, cells: &[CellPlace], reader: &mut Reader) -> Opt
     }
     Some(Entry {
         field,
-        label: note.map_or_else(String::new, |(text, _)| text),
+        label: note.unwrap_or_default(),
         said: label?.0,
         leads: true,
         optional: true,
@@ -843,18 +850,18 @@ fn rule_of(mut keys: Keys<'_>, reader: &mut Reader) -> Option<RuleSource> {
     let at = keys.at.clone();
     let code = code_of(&mut keys, reader);
     let table = keys.text("table", reader);
-    let each = keys.text("each", reader);
+    let each = keys.placed("each", reader);
     let equation = keys.required("equation", reader);
     let computes = keys.flag("computes", reader);
-    let when = keys.text("when", reader);
+    let when = keys.placed("when", reader);
     let places = keys.texts("at", reader);
-    let message = keys.text("message", reader);
-    let message_zh = keys.text("message_zh", reader);
+    let message = keys.placed("message", reader);
+    let message_zh = keys.placed("message_zh", reader);
     keys.finish(reader);
     Some(RuleSource {
         at,
         code: code?,
-        table: table.map_or_else(String::new, |(text, _)| format!("/{text}")),
+        table: table.map_or_else(String::new, |text| format!("/{text}")),
         each,
         equation: equation?,
         computes,
