@@ -263,8 +263,8 @@ fn read_job(
     Some((template, report, prior, on_violation, data.canonical()))
 }
 
-/// Where the result of a job would be, had it been accepted, by this build or another: of a template
-/// that is not known here it is taken that its year is a field of this name.
+/// Where the result of a job would be, had it been accepted, by this build or another. Of a template
+/// that is not known here it is taken that its year is the field `year`.
 fn result_key(node: &Node, bytes: u64, editions: &Editions) -> Option<ResultKey> {
     let template = node.get("template")?.as_str()?;
     let form = editions.get(template);

@@ -55,7 +55,8 @@ pub fn templates(settings: &Settings, args: &TemplatesArgs) -> Result<Exit, Erro
         line(format_args!("  sha256   {sha256}"))?;
         line(format_args!("  notice   {}", form.notice))?;
         line(
-            "  --schema prints the JSON Schema of its jobs, --sample a job, --describe its fields and rules",
+            "  --schema prints the JSON Schema of its jobs, --sample a job, --describe its fields and \
+             rules",
         )?;
     }
     Ok(Exit::Done)

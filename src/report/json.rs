@@ -407,7 +407,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Which known field an unknown one may mean: one spelt alike, else any of the few that there are.
+    /// Which known field an unknown one may mean: one spelt alike, else any of the few there are.
     fn meant(&self, name: &str) -> (String, String) {
         /// Jaro and Winkler's likeness of a misspelling; of other words it is less.
         const ALIKE: f64 = 0.8;

@@ -7,8 +7,8 @@ use time::Date;
 use super::form::{Entry, Field, FieldKind, Head, Holds, Shape, Table};
 use super::{Block, Content, Report, cell};
 
-/// The report as JSON for its template: its fields, and under `sections` those with a heading, whose
-/// names are in the order of the page in `order`.
+/// The report as JSON for its template: its fields, and under `sections` those with a heading;
+/// `order` has their names in the order of the page.
 pub fn view(report: &Report) -> Json {
     let mut view = Map::new();
     let mut sections = Map::new();
@@ -57,8 +57,10 @@ fn plain(content: &Content, kind: &FieldKind) -> Json {
         Content::Lines(lines) => json!(lines),
         Content::Blocks(list) => json!(blocks(list)),
         Content::Parts(parts) => {
-            let part = |(title, list): &(String, Vec<Block>)| json!({ "title": title, "blocks": blocks(list) });
-            parts.iter().map(part).collect()
+            let parts = parts.iter().map(|(title, list)| (title, blocks(list)));
+            parts
+                .map(|(title, blocks)| json!({ "title": title, "blocks": blocks }))
+                .collect()
         }
         Content::Table { .. } => Json::Null,
     }

@@ -629,6 +629,38 @@ fn each_of_the_three_tables_may_have_text_above_it() {
 }
 
 #[test]
+fn the_text_above_a_table_stands_between_its_heading_and_the_table() {
+    let job = case("audit-2020-text-above-table");
+    let page: String = pdf::text(&render(&job).path()).split_whitespace().collect();
+    for (heading, above, table) in [
+        (
+            "二、主动公开政府信息情况",
+            "（一）公开数量。",
+            "第二十条第（一）项",
+        ),
+        (
+            "三、收到和处理政府信息公开申请情况",
+            "（一）办理情况",
+            "申请人情况",
+        ),
+        (
+            "四、政府信息公开行政复议、行政诉讼情况",
+            "未发生因政府信息公开",
+            "结果维持",
+        ),
+    ] {
+        let (_, section) = page.split_once(heading).expect(heading);
+        let at = |text: &str| {
+            section
+                .find(text)
+                .unwrap_or_else(|| panic!("{text}: {section}"))
+        };
+        assert!(at(above) < at(table), "{heading}: {section}");
+        assert!(at(above) < 40, "{heading}: it comes first: {section}");
+    }
+}
+
+#[test]
 fn a_field_of_another_name_is_told_those_that_may_stand_there() {
     let mut job = case("audit-2020-text-above-table");
     let section = job["data"]["review_and_litigation"]

@@ -451,7 +451,7 @@ impl Scope<'_> {
             reader.note(self.source.at.byte, &self.source.at.key, &what);
             return None;
         }
-        // A name that is nowhere is a mistake; one that this row or column has not got leaves it out.
+        // A name that is nowhere is a mistake; a row or column that has not got it is left out.
         for term in sides.iter().chain(when).flatten() {
             let known = |one: &&str| match term.function {
                 Function::Sum => !self.summed(term, one, &[]).is_empty(),

@@ -345,8 +345,8 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
 }
 
 impl Form {
-    /// A row whose cells are all made by adding up columns may be left out of a job, and a cell that
-    /// is made by adding up its row.
+    /// A row whose cells are all made by adding up columns may be left out of a job, and so may a
+    /// cell that is made by adding up its row.
     fn mark_totals(&mut self) {
         let computed = |down: bool| -> BTreeSet<usize> {
             let rules = self.rules.iter();
