@@ -11,7 +11,7 @@ use super::render::{make_folder, write_file};
 use super::{Error, Exit, print_problems};
 use crate::config::Settings;
 use crate::job;
-use crate::problem::{Failure, Outage, Part};
+use crate::problem::{Failure, Outage, Part, Problem};
 use crate::typesetter::{Fonts, Manuscript, Pictures, Templates, Typesetter};
 
 /// The files of a new package, with `{package}` for its name.
@@ -106,7 +106,8 @@ fn look(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
         let sample = templates.sample(edition).map_err(Failure::from);
         let set = sample.and_then(|sample| pages(settings, &typesetter, sample));
         match set {
-            Ok(pages) => {
+            Ok((pages, warnings)) => {
+                print_problems(&warnings);
                 let count = pages.len();
                 for (number, page) in (1..).zip(pages) {
                     write(&dir.join(PAGES).join(format!("{name}-{number}.png")), &page)?;
@@ -132,17 +133,18 @@ fn look(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// The pages of a sample as pictures, once it is set as a PDF, too.
+/// The pages of a sample as pictures, once it is set as a PDF, too; and what is told of it.
 fn pages(
     settings: &Settings,
     typesetter: &Typesetter,
     sample: &[u8],
-) -> Result<Vec<Vec<u8>>, Failure> {
+) -> Result<(Vec<Vec<u8>>, Vec<Problem>), Failure> {
     let job = job::read(sample, None, &settings.limits, &typesetter.editions());
     let job = job.map_err(|refusal| Failure::from(refusal.rejection))?;
     let manuscript = Manuscript::of(&job);
     typesetter.typeset(&manuscript)?;
-    typesetter.picture(&manuscript, Pictures::Png(Default::default()))
+    let pages = typesetter.picture(&manuscript, Pictures::Png(Default::default()))?;
+    Ok((pages, job.report.warnings().to_vec()))
 }
 
 /// The files of a folder, each with the time of its last change.

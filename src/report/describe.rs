@@ -62,12 +62,17 @@ fn entries(form: &Form, list: &[Entry], indent: &str, page: &mut String) {
     for entry in list {
         let optional = if entry.optional { " (optional)" } else { "" };
         let (name, label) = (&entry.field, entry.label.replace('\n', ""));
-        let kind = match &entry.holds {
-            Holds::Cell(cell) => kind(&form.cells[*cell].kind),
-            Holds::Entries(_) => String::new(),
+        let (kind, inner) = match &entry.holds {
+            Holds::Cell(cell) => (kind(&form.cells[*cell].kind), &[][..]),
+            Holds::Entries(inner) => (String::new(), &inner[..]),
+            // All are like the first.
+            Holds::Rows(rows) => (
+                ", an array of".to_owned(),
+                rows.first().map_or(&[][..], Entry::entries),
+            ),
         };
         page.push_str(&format!("{indent}{name}{optional}  {label}{kind}\n"));
-        entries(form, entry.entries(), &format!("{indent}  "), page);
+        entries(form, inner, &format!("{indent}  "), page);
     }
 }
 

@@ -17,7 +17,7 @@ pub use equation::{Adds, Comparison, Each, Instance, Piece, Rule, Term};
 pub use mistakes::LIMITS;
 
 /// A form, ready to be walked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Form {
     /// What jobs call it, as `annual-report/2021`.
     pub name: String,
@@ -43,6 +43,8 @@ pub struct Form {
     pub cells: Vec<CellPlace>,
     /// What the figures must keep, in the order of the file.
     pub rules: Vec<Rule>,
+    /// The rules as the file has them, where its lists make them anew for each report.
+    sources: Vec<equation::RuleSource>,
     /// What may be sent of last year: the fields of a job's `prior`.
     pub prior: Vec<Entry>,
     /// The edition that it took the place of.
@@ -63,7 +65,7 @@ pub struct Sibling {
 }
 
 /// A field of `data`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Field {
     /// Its name in a job.
     pub field: String,
@@ -87,7 +89,7 @@ impl Field {
 }
 
 /// What a field of `data` holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum FieldKind {
     /// A text on one line.
     Line,
@@ -108,7 +110,7 @@ pub enum FieldKind {
 }
 
 /// What a text must keep.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TextRule {
     /// The code of a text that does not.
     pub code: Code,
@@ -119,7 +121,7 @@ pub struct TextRule {
 }
 
 /// The kinds of [`TextRule`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum TextRuleKind {
     /// At most so many characters that are not white space, tables aside.
     Length(usize),
@@ -133,7 +135,7 @@ pub enum TextRuleKind {
 }
 
 /// An official table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table {
     /// Its shape.
     pub shape: Shape,
@@ -145,8 +147,11 @@ pub struct Table {
     pub columns_label: String,
     /// What the form itself says under the table, before a job's own notes.
     pub notes: Vec<String>,
-    /// The heads of a matrix's columns, and of a row's where all its groups have the same.
+    /// The heads of a matrix's columns, of a list's, and of a row's where all its groups have the
+    /// same.
     pub heads: Vec<Head>,
+    /// The head over the serial numbers of a list, where it has them.
+    pub serial: Option<String>,
 }
 
 /// The shapes of official tables.
@@ -158,10 +163,12 @@ pub enum Shape {
     Matrix,
     /// One row of figures under a tree of heads.
     Row,
+    /// As many rows as a job has, and one of totals.
+    List,
 }
 
 /// A column's head, or one over several.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// Its text.
     pub label: String,
@@ -170,7 +177,7 @@ pub struct Head {
 }
 
 /// An object or a cell of an official table, as a job has it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// Its name in a job.
     pub field: String,
@@ -187,10 +194,13 @@ pub struct Entry {
 }
 
 /// What an [`Entry`] holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Holds {
     /// Other entries.
     Entries(Vec<Entry>),
+    /// The rows of a list, which are an array in a job. A form that is not yet a report's has the
+    /// one that all are like: [`Form::with_rows`].
+    Rows(Vec<Entry>),
     /// The cell of this index in [`Form::cells`].
     Cell(usize),
 }
@@ -199,7 +209,7 @@ impl Entry {
     /// The entries in it; none in a cell.
     pub fn entries(&self) -> &[Entry] {
         match &self.holds {
-            Holds::Entries(entries) => entries,
+            Holds::Entries(entries) | Holds::Rows(entries) => entries,
             Holds::Cell(_) => &[],
         }
     }
@@ -214,13 +224,52 @@ impl Entry {
     pub fn cells(&self) -> Vec<usize> {
         match &self.holds {
             Holds::Cell(index) => vec![*index],
-            Holds::Entries(entries) => entries.iter().flat_map(Entry::cells).collect(),
+            _ => self.entries().iter().flat_map(Entry::cells).collect(),
+        }
+    }
+}
+
+/// What a row of a list is called: by its place, and by its name.
+fn row_said(at: usize, name: Option<&str>) -> String {
+    let name = name.map_or_else(String::new, |name| format!("（{name}）"));
+    format!("第{}行{name}", at + 1)
+}
+
+impl Entry {
+    /// The row of a list at another place. The first keeps its cells, each other has its own.
+    fn repeated(&self, at: usize, said: &str, cells: &mut Vec<CellPlace>) -> Entry {
+        let own = |entry: &Entry| {
+            let Holds::Cell(index) = entry.holds else {
+                return entry.clone();
+            };
+            if at == 0 {
+                cells[index].row = said.to_owned();
+                return entry.clone();
+            }
+            let (row, column) = cells[index].parts();
+            let list = row.rsplit_once('/').map_or("", |(list, _)| list);
+            cells.push(CellPlace {
+                pointer: format!("{list}/{at}/{column}"),
+                row: said.to_owned(),
+                ..cells[index].clone()
+            });
+            Entry {
+                holds: Holds::Cell(cells.len() - 1),
+                ..entry.clone()
+            }
+        };
+        let own = self.entries().iter().map(own).collect();
+        Entry {
+            field: at.to_string(),
+            said: said.to_owned(),
+            holds: Holds::Entries(own),
+            ..self.clone()
         }
     }
 }
 
 /// A cell of an official table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CellPlace {
     /// JSON Pointer into a job's `data`, as `/requests/received/business`.
     pub pointer: String,
@@ -274,6 +323,14 @@ impl CellKind {
             CellKind::Text | CellKind::Date | CellKind::YesNo | CellKind::Choice(_) => false,
         }
     }
+
+    /// Whether a column of it has a sum: all its figures are in one unit, and parts of a whole.
+    pub fn adds_up(&self) -> bool {
+        match self {
+            CellKind::MoneyWithUnit(_) | CellKind::Percent => false,
+            kind => kind.is_figure(),
+        }
+    }
 }
 
 impl Form {
@@ -288,6 +345,58 @@ impl Form {
             FieldKind::Table(table) => Some((field, table)),
             _ => None,
         })
+    }
+
+    /// The lists, each with the index of its field.
+    pub fn lists(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let tables = self.fields.iter().enumerate();
+        tables.filter_map(|(at, field)| match &field.kind {
+            FieldKind::Table(table) if table.shape == Shape::List => {
+                Some((at, table.entries.first()?))
+            }
+            _ => None,
+        })
+    }
+
+    /// The form with as many rows in its lists as a report has. Each list is the index of its
+    /// field, and what each of its rows is called; one without rows stays as it is.
+    ///
+    /// # Errors
+    /// How many cells there may be, or how many the rules may add, where there are more.
+    pub fn with_rows(&self, lists: &[(usize, Vec<Option<String>>)]) -> Result<Form, usize> {
+        let cells = self.lists().zip(lists);
+        let cells = cells.map(|((_, rows), (_, names))| rows.cells().len() * names.len());
+        if cells.sum::<usize>() > LIMITS.list_cells {
+            return Err(LIMITS.list_cells);
+        }
+        let mut form = self.clone();
+        for (field, names) in lists {
+            let FieldKind::Table(table) = &mut form.fields[*field].kind else {
+                continue;
+            };
+            let Some(Holds::Rows(rows)) = table.entries.first_mut().map(|rows| &mut rows.holds)
+            else {
+                continue;
+            };
+            let first = rows.clone();
+            for (at, name) in names.iter().enumerate() {
+                let said = row_said(at, name.as_deref());
+                let row = first
+                    .iter()
+                    .map(|row| row.repeated(at, &said, &mut form.cells));
+                match at {
+                    0 => *rows = row.collect(),
+                    _ => rows.extend(row),
+                }
+            }
+        }
+        let mut reader = mistakes::Reader::default();
+        let sources = std::mem::take(&mut form.sources);
+        let most = LIMITS.list_terms;
+        form.rules = equation::compile(&sources, &form.cells, &form.prior, most, &mut reader);
+        form.mark_totals();
+        // The rules were right with one row, so that only their cost can be a mistake.
+        reader.mistakes.is_empty().then_some(form).ok_or(most)
     }
 
     /// The codes that it brings.

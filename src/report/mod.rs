@@ -21,7 +21,7 @@ use time::Date;
 
 use crate::problem::{Code, Problem, Rejection, Severity};
 
-use form::Form;
+use form::{CellKind, Form};
 use json::Problems;
 
 /// The templates that there are: `name/edition`, and the form that each sets.
@@ -208,18 +208,22 @@ impl Cell {
         matches!(self, Cell::Blank | Cell::Mark(_) | Cell::Absent)
     }
 
-    /// A figure that was computed.
-    pub fn of(total: Decimal) -> Cell {
+    /// A figure that was computed, with as many decimals as those that it was made of.
+    pub fn of(total: Decimal, kind: &CellKind) -> Cell {
+        let whole = matches!(kind, CellKind::Count | CellKind::Change);
         match i64::try_from(total) {
-            Ok(value) if total.is_integer() => Cell::Number {
+            Ok(value) if whole && total.is_integer() => Cell::Number {
                 value,
                 remark: None,
             },
-            _ => Cell::Money(Money {
-                text: total.normalize().to_string(),
-                amount: total,
-                unit: String::new(),
-            }),
+            _ => {
+                let unit = if *kind == CellKind::Percent { "%" } else { "" };
+                Cell::Money(Money {
+                    text: format!("{total}{unit}"),
+                    amount: total,
+                    unit: unit.to_owned(),
+                })
+            }
         }
     }
 

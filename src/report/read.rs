@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::form::{Entry, Field, FieldKind, Form, Holds, Table};
+use super::form::{CellKind, Entry, Field, FieldKind, Form, Holds, Table};
 use super::json::{Fields, Node, Place, Problems, bad, items, wrong};
 use super::text::{self, Kind as Text};
 use super::{Block, Cell, Content, Prior, Report, block_texts, cell};
@@ -21,10 +21,14 @@ pub fn report(
     limits: &Limits,
     problems: &mut Problems,
 ) -> Report {
+    let form = match form.lists().next() {
+        None => Arc::clone(form),
+        Some(_) => Arc::new(with_rows(form, node, place, limits, problems)),
+    };
     let mut report = Report {
-        form: Arc::clone(form),
         fields: vec![Content::Absent; form.fields.len()],
         cells: vec![Cell::Unread; form.cells.len()],
+        form: Arc::clone(&form),
     };
     let Some(mut fields) = Fields::of(node, place, problems) else {
         return report;
@@ -42,7 +46,7 @@ pub fn report(
         };
         if let Some((node, place)) = found {
             let reading = Reading {
-                form,
+                form: &form,
                 prose: &mut prose,
                 cells: &mut report.cells,
                 problems,
@@ -53,6 +57,62 @@ pub fn report(
     fields.finish(problems);
     prose.check(place, problems);
     report
+}
+
+/// The longest name that a row of a list is called by in messages, in characters.
+const MOST_NAME: usize = 40;
+
+/// The form with as many rows in its lists as a job has. A list that is longer than the service
+/// takes is told, and stays with one row.
+fn with_rows(
+    form: &Form,
+    data: &Node,
+    place: &Place,
+    limits: &Limits,
+    problems: &mut Problems,
+) -> Form {
+    let mut lists = Vec::new();
+    for (at, list) in form.lists() {
+        let field = &form.fields[at];
+        let rows = data.get(&field.field).and_then(|list| list.get("rows"));
+        let Some(Node::Array(rows)) = rows else {
+            continue;
+        };
+        if rows.len() > limits.paragraphs {
+            let (place, rows) = (place.field(&field.field, ""), rows.len());
+            let most = limits.paragraphs;
+            problems.push(
+                Problem::new(
+                    Code::SCHEMA,
+                    place.field("rows", "").pointer,
+                    format!("{rows} rows; this service takes {most} (limits.paragraphs)"),
+                    format!("共{rows}行，超过上限{most}（limits.paragraphs）"),
+                )
+                .with(most, rows),
+            );
+            continue;
+        }
+        let mut cells = list.cells().into_iter().map(|cell| &form.cells[cell]);
+        let named = cells.find(|cell| cell.kind == CellKind::Text);
+        let name = |row: &Node| {
+            let name = row.get(named?.parts().1)?.as_str()?;
+            let short = name.chars().count() <= MOST_NAME && !name.contains(char::is_control);
+            short.then(|| name.to_owned())
+        };
+        lists.push((at, rows.iter().map(name).collect()));
+    }
+    form.with_rows(&lists).unwrap_or_else(|most| {
+        problems.push(
+            Problem::new(
+                Code::SCHEMA,
+                &place.pointer,
+                format!("the lists have more than {most} cells, or their rules add more"),
+                format!("各清单及其勾稽关系所涉单元格超过{most}个"),
+            )
+            .with(most, "more"),
+        );
+        form.clone()
+    })
 }
 
 /// What reading a field needs beside its JSON.
@@ -136,6 +196,18 @@ fn entries<'a>(
             Holds::Cell(index) => {
                 let kind = &form.cells[*index].kind;
                 take(*index, cell::read(node, &place, kind, problems));
+            }
+            Holds::Rows(rows) => {
+                let place = Place::new(place.pointer, "");
+                let found = items(node, &place, problems);
+                if matches!(node, Node::Array(_)) && found.is_empty() {
+                    let en = "want a row at least: one of null where there is nothing to list";
+                    bad(problems, &place, en, "至少要有一行：无可列者填一行null");
+                }
+                for (row, (node, _)) in rows.iter().zip(found) {
+                    let place = place.field(&row.field, &row.said);
+                    object(node, &place, row.entries(), form, take, problems);
+                }
             }
             Holds::Entries(inner) => {
                 let place = if entry.leads {

@@ -38,9 +38,10 @@ pub fn check(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) -> Tot
 
 /// Fills in the totals that were left out. A total that is `null` stays blank on the page.
 pub fn fill_in(report: &mut Report, totals: Totals) {
-    for (cell, total) in report.cells.iter_mut().zip(totals) {
+    let places = report.form.cells.iter();
+    for ((cell, place), total) in report.cells.iter_mut().zip(places).zip(totals) {
         if let (Cell::Absent, Some(total)) = (&*cell, total) {
-            *cell = Cell::of(total);
+            *cell = Cell::of(total, &place.kind);
         }
     }
 }
@@ -216,15 +217,26 @@ fn mentions(text: &str, except: &[String], any: &[Vec<Vec<String>>]) -> bool {
     })
 }
 
+/// The most cells that W-BLANK lists: a list could have a hundred thousand.
+const MOST_BLANK: usize = 500;
+
 /// W-BLANK: cells of the tables are blank or hold a mark; lists them.
 fn blank(report: &Report, problems: &mut Vec<Problem>) {
     let cells = report.form.cells.iter().zip(&report.cells);
-    let open = cells.filter(|(_, cell)| matches!(cell, Cell::Blank | Cell::Mark(_)));
-    let cells: Vec<String> = open
+    // Words may be missing.
+    let open = cells.filter(|(place, cell)| {
+        place.kind.is_figure() && matches!(cell, Cell::Blank | Cell::Mark(_))
+    });
+    let mut cells: Vec<String> = open
         .map(|(place, _)| format!("/data{}", place.pointer))
         .collect();
+    let count = cells.len();
+    if count > MOST_BLANK {
+        cells.truncate(MOST_BLANK);
+        cells.push("…".to_owned());
+    }
     if let Some(first) = cells.first() {
-        let (count, list) = (cells.len(), cells.join(", "));
+        let list = cells.join(", ");
         let cells = if count == 1 {
             "1 cell is blank or holds a mark".to_owned()
         } else {

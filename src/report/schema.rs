@@ -91,7 +91,7 @@ fn definition(table: &Table) -> Option<&'static str> {
     match table.shape {
         Shape::Matrix => Some("row"),
         Shape::Row if !matches!(table.entries.first()?.holds, Holds::Cell(_)) => Some("results"),
-        Shape::Row | Shape::Bands => None,
+        Shape::Row | Shape::Bands | Shape::List => None,
     }
 }
 
@@ -195,6 +195,11 @@ fn entries_of(
     let fields = entries.iter().map(|entry| {
         let value = match (&entry.holds, definition) {
             (Holds::Cell(index), _) => cell(&form.cells[*index].kind, &entry.said),
+            (Holds::Rows(rows), _) => {
+                let row = rows.first().map_or(&[][..], Entry::entries);
+                let row = cells(form, row);
+                json!({ "type": "array", "items": row, "minItems": 1, "description": entry.label })
+            }
             (Holds::Entries(_), Some(name)) if entry.is_row() => described(name, &entry.label),
             (Holds::Entries(inner), _) => {
                 entries_of(form, definition, inner, Vec::new(), &entry.label)

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 use time::Date;
 
-use super::form::{Entry, Field, FieldKind, Head, Holds, Shape, Table};
+use super::form::{CellKind, Entry, Field, FieldKind, Head, Holds, Shape, Table};
 use super::{Block, Content, Report, cell};
 
 /// The report as JSON for its template: its fields, and under `sections` those with a heading;
@@ -86,6 +86,7 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
             },
             "cells": cells(report, &table.entries),
         }),
+        Shape::List => list(report, table),
     };
     if let Content::Table {
         introduction,
@@ -97,6 +98,45 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
         section["notes"] = json!(notes);
     }
     section
+}
+
+/// A list: its heads, its rows with their serial numbers, which of a row's cells names it, and the
+/// row of totals, whose label stands before the first figure.
+fn list(report: &Report, table: &Table) -> Json {
+    let Some((rows, total)) = table.entries.split_first() else {
+        return json!({});
+    };
+    let serial = usize::from(table.serial.is_some());
+    let head = table.serial.iter().map(|label| json!({ "label": label }));
+    let all: Vec<Vec<String>> = (1..)
+        .zip(rows.entries())
+        .map(|(number, row)| {
+            let number = table.serial.iter().map(|_| number.to_string());
+            number.chain(cells(report, row.entries())).collect()
+        })
+        .collect();
+    let columns = rows.entries().first().map_or(&[][..], Entry::entries);
+    let kinds = columns.iter().flat_map(Entry::cells);
+    let kinds: Vec<&CellKind> = kinds.map(|cell| &report.form.cells[cell].kind).collect();
+    let named = kinds.iter().position(|kind| **kind == CellKind::Text);
+    let before = kinds.iter().take_while(|kind| !kind.is_figure()).count();
+    let total = total.first().map(|total| {
+        let mut figures = cells(report, total.entries()).into_iter();
+        let under = kinds
+            .iter()
+            .skip(before)
+            .map(|kind| match kind.is_figure() {
+                true => figures.next().unwrap_or_default(),
+                false => String::new(),
+            });
+        json!({ "label": total.label, "span": serial + before, "cells": under.collect::<Vec<_>>() })
+    });
+    json!({
+        "heads": head.chain(heads(&table.heads)).collect::<Vec<_>>(),
+        "rows": all,
+        "named": named.map(|at| serial + at),
+        "total": total,
+    })
 }
 
 /// The cells of some entries as they are printed.
@@ -145,7 +185,7 @@ fn heads(list: &[Head]) -> Vec<Json> {
 fn row_heads(entries: &[Entry]) -> Vec<Json> {
     let head = |entry: &Entry| match &entry.holds {
         Holds::Cell(_) => json!({ "label": entry.label }),
-        Holds::Entries(inner) => json!({ "label": entry.label, "heads": row_heads(inner) }),
+        _ => json!({ "label": entry.label, "heads": row_heads(entry.entries()) }),
     };
     entries.iter().map(head).collect()
 }

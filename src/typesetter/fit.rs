@@ -202,6 +202,8 @@ impl Walk {
         let mut artifact = false;
         for (_, open) in self.open.iter().rev() {
             match open {
+                // 续表 is placed from a cell of the head, above the table.
+                Open::Cell(..) if artifact => break,
                 Open::Cell(table, cell) => {
                     let place = (*table, *cell);
                     self.tables[*table].cells[*cell].text += text.text.as_str();

@@ -228,13 +228,13 @@ impl Typesetter {
         result
     }
 
-    /// Sets the sample of every edition, which also warms everything.
+    /// Sets the samples of [`Templates::tried`], which also warms everything.
     ///
     /// # Errors
     /// What the engine says of each template that fails, with path, line and column.
     pub fn check(&self) -> Result<(), Outage> {
         let mut wrong = Vec::new();
-        for edition in self.templates.editions() {
+        for edition in self.templates.tried() {
             let sample = Manuscript::sample(&self.templates, edition);
             let (result, remarks) = self.set(&sample);
             remarks.iter().for_each(|remark| remark.log(&sample));

@@ -168,6 +168,30 @@ impl Templates {
         self.editions.iter().find(|edition| edition.name == name)
     }
 
+    /// What is to be set before the first report: every edition that a file of `templates.dir` may
+    /// have changed, and of each other document the last, which warms what its editions share. The
+    /// build's own were set by its tests.
+    pub fn tried(&self) -> impl Iterator<Item = &Edition> {
+        let package = |edition: &Edition| {
+            let (package, _) = edition.name.split_once('/').unwrap_or_default();
+            format!("{package}/")
+        };
+        let base = format!("{BASE}/");
+        let changed = |folder: &str| {
+            let files = self.files.iter();
+            let mut own = files.filter(|(_, text)| matches!(text, Cow::Owned(_)));
+            own.any(|(path, _)| path.starts_with(folder))
+        };
+        let all = changed(&base);
+        let next = self.editions.iter().skip(1).map(Some).chain([None]);
+        let pairs = self.editions.iter().zip(next);
+        let tried = pairs.filter(move |(edition, next)| {
+            let own = package(edition);
+            all || changed(&own) || next.is_none_or(|next| package(next) != own)
+        });
+        tried.map(|(edition, _)| edition)
+    }
+
     /// The form of each edition, for reading jobs.
     pub fn forms(&self) -> Editions {
         let form = |edition: &Edition| {

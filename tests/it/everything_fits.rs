@@ -271,7 +271,7 @@ fn a_figure_that_leaves_its_cell_is_named_with_row_and_column() {
 #[test]
 fn lines_that_leave_a_row_are_found_too() {
     let flat = template(
-        "annual-report/common.typ",
+        "gongwen/matrix.typ",
         "calc.max(measure(own).height, row-need(row.lines))",
         "row-need(row.lines)",
     );

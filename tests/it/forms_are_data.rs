@@ -11,6 +11,7 @@ use banshi::report::form::Form;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::long_lists;
 use crate::support::deployment::Deployment;
 use crate::support::jobs::corpus;
 use crate::support::official::{APPLICANTS, FORMS, RESULTS};
@@ -87,7 +88,7 @@ message_zh = "合计"
         [
             "a/1/form.toml:17: field[2].field: the name \"Cases\"; want a-z, 0-9 and _, a letter first",
             "a/1/form.toml:18: field[2].kind: no kind \"rwo\"; there are line, lines, text, year, date, \
-             blocks, parts, bands, matrix, row; the nearest is \"row\"",
+             blocks, parts, bands, matrix, row, list; the nearest is \"row\"",
             "a/1/form.toml:22: field[3].field: the name \"agency\" is given twice; names beside each \
              other differ",
             "a/1/form.toml:21: field[3]: want a heading, of a section, or a label, of anything else",
@@ -190,10 +191,17 @@ proptest! {
     /// Whatever becomes of a form's text, reading it ends with a form or with mistakes, soon.
     #[test]
     fn no_form_takes_a_worker_down(
+        list in any::<bool>(),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, "[\\[\\]{}=\",a-z0-9*()+/ \n-]{0,12}"), 1..6),
     ) {
-        let path = repository("typst-templates/annual-report/2021/form.toml");
-        let mut text: Vec<char> = fs::read_to_string(path).unwrap().chars().collect();
+        let (form, job) = match list {
+            true => (long_lists::FORM.to_owned(), long_lists::job(9)),
+            false => {
+                let path = repository("typst-templates/annual-report/2021/form.toml");
+                (fs::read_to_string(path).unwrap(), corpus("pingtan-2023"))
+            }
+        };
+        let mut text: Vec<char> = form.chars().collect();
         for (at, length, put) in cuts {
             let at = at.index(text.len());
             let end = (at + length).min(text.len());
@@ -207,9 +215,9 @@ proptest! {
             Err(mistakes) => prop_assert!(!mistakes.is_empty()),
             // A job is read and checked with whatever it has become.
             Ok(form) => {
-                let editions = [("annual-report/2021".to_owned(), Arc::new(form))].into();
-                let job = corpus("pingtan-2023").to_string();
-                drop(job::read(job.as_bytes(), None, &settings().limits, &editions));
+                let name = job["template"].as_str().unwrap().to_owned();
+                let editions = [(name, Arc::new(form))].into();
+                drop(job::read(job.to_string().as_bytes(), None, &settings().limits, &editions));
             }
         }
     }

@@ -11,6 +11,7 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_form_in_ten_steps;
 mod a_full_disk_loses_nothing;
 mod a_stop_loses_nothing;
 mod an_outage_stops_intake;
@@ -25,6 +26,7 @@ mod everything_fits;
 mod forms_are_data;
 mod layers;
 mod lines_end_well;
+mod long_lists;
 mod nothing_is_lost;
 mod nothing_leaks;
 mod other_documents;

@@ -13,7 +13,7 @@ use crate::problem::Code;
 use crate::report::json::nearest;
 
 /// A rule of a form.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// Its code.
     pub code: Code,
@@ -94,7 +94,7 @@ impl Comparison {
 }
 
 /// A rule for one column or row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Instance {
     /// The sides: left and right.
     pub sides: [Vec<Term>; 2],
@@ -120,7 +120,7 @@ impl Instance {
 }
 
 /// A term of a side.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Term {
     /// Whether it is subtracted.
     pub minus: bool,
@@ -129,7 +129,7 @@ pub struct Term {
 }
 
 /// What a term adds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Adds {
     /// The cells of these indices.
     Cells(Vec<usize>),
@@ -155,6 +155,7 @@ pub enum Piece {
 }
 
 /// A rule as the file has it.
+#[derive(Debug, Clone)]
 pub(super) struct RuleSource {
     pub at: At,
     pub code: Code,
@@ -185,11 +186,12 @@ enum Function {
     Number(u32),
 }
 
-/// The rules, with every name looked up.
+/// The rules, with every name looked up. Together they may add `most` cells.
 pub(super) fn compile(
     sources: &[RuleSource],
     cells: &[CellPlace],
     prior: &[Entry],
+    most: usize,
     reader: &mut Reader,
 ) -> Vec<Rule> {
     if sources.len() > LIMITS.rules {
@@ -221,8 +223,7 @@ pub(super) fn compile(
         };
         let instances = rule.instances.iter().flat_map(|instance| &instance.sides);
         terms += instances.flatten().map(of).sum::<usize>();
-        if terms > LIMITS.terms {
-            let most = LIMITS.terms;
+        if terms > most {
             let what = format!("the rules up to here add more than {most} cells");
             reader.note(source.at.byte, &source.at.key, &what);
             break;
@@ -425,7 +426,9 @@ impl Scope<'_> {
                 Each::Column => column,
                 Each::Once => "",
             };
-            if cell.pointer.starts_with(&inside) && seen.insert(one) {
+            // What has no sum is in no rule for every column.
+            let right = self.each != Each::Column || cell.kind.adds_up();
+            if cell.pointer.starts_with(&inside) && right && seen.insert(one) {
                 ones.push(one);
             }
         }

@@ -12,7 +12,7 @@ use super::equation::{self, RuleSource};
 use super::mistakes::{At, LIMITS, Reader};
 use super::{
     CellKind, CellPlace, Each, Entry, Field, FieldKind, Form, Head, Holds, Shape, Table, TextRule,
-    TextRuleKind,
+    TextRuleKind, row_said,
 };
 use crate::problem::{Code, Severity};
 use crate::report::json::nearest;
@@ -322,7 +322,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         .filter_map(|keys| rule_of(keys, reader))
         .collect();
     keys.finish(reader);
-    let rules = equation::compile(&sources, &cells, &prior, reader);
+    let rules = equation::compile(&sources, &cells, &prior, LIMITS.terms, reader);
     let mut form = Form {
         name: name.to_owned(),
         title: title?.0,
@@ -336,39 +336,50 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         fields,
         cells,
         rules,
+        sources: Vec::new(),
         prior,
         succeeds,
         siblings: Vec::new(),
     };
+    if form.lists().next().is_some() {
+        form.sources = sources;
+    }
     form.mark_totals();
     Some(form)
 }
 
 impl Form {
     /// A row whose cells are all made by adding up columns may be left out of a job, and so may a
-    /// cell that is made by adding up its row.
-    fn mark_totals(&mut self) {
+    /// cell that is made by adding up its row. Of a list's totals each may be left out that is made:
+    /// what has no sum is beside them.
+    pub(super) fn mark_totals(&mut self) {
         let computed = |down: bool| -> BTreeSet<usize> {
             let rules = self.rules.iter();
             let rules = rules.filter(|rule| (rule.each == Each::Column) == down);
             rules.flat_map(|rule| rule.computed()).collect()
         };
-        fn mark(entries: &mut [Entry], down: &BTreeSet<usize>, across: &BTreeSet<usize>) {
+        fn mark(entries: &mut [Entry], down: &BTreeSet<usize>, cells: &BTreeSet<usize>) {
             for entry in entries {
-                let cells = entry.cells();
+                let all = entry.cells();
                 match &mut entry.holds {
-                    Holds::Cell(cell) => entry.optional = across.contains(cell),
+                    Holds::Cell(cell) => entry.optional = cells.contains(cell),
+                    Holds::Rows(rows) => mark(rows, down, cells),
                     Holds::Entries(inner) => {
-                        entry.optional = cells.iter().all(|cell| down.contains(cell));
-                        mark(inner, down, across);
+                        entry.optional = all.iter().all(|cell| down.contains(cell));
+                        mark(inner, down, cells);
                     }
                 }
             }
         }
         let (down, across) = (computed(true), computed(false));
+        let both = &down | &across;
         for field in &mut self.fields {
             if let FieldKind::Table(table) = &mut field.kind {
-                mark(&mut table.entries, &down, &across);
+                let cells = match table.shape {
+                    Shape::List => &both,
+                    _ => &across,
+                };
+                mark(&mut table.entries, &down, cells);
             }
         }
     }
@@ -425,10 +436,11 @@ fn field_of(
             let named = heading.as_deref().unwrap_or_default();
             FieldKind::Table(row_of(&mut keys, &pointer, named, cells, reader))
         }
+        "list" => FieldKind::Table(list_of(&mut keys, &pointer, cells, reader)),
         other => {
             let known = [
                 "line", "lines", "text", "year", "date", "blocks", "parts", "bands", "matrix",
-                "row",
+                "row", "list",
             ];
             let near = nearest(other, known.into_iter()).unwrap_or_default();
             let what = format!(
@@ -628,6 +640,7 @@ fn table(shape: Shape, entries: Vec<Entry>, heads: Vec<Head>) -> Table {
         columns_label: String::new(),
         notes: Vec::new(),
         heads,
+        serial: None,
     }
 }
 
@@ -803,6 +816,51 @@ fn row_of(
     table(Shape::Row, entries, heads)
 }
 
+/// As many rows as a job has, all with these columns, and one of totals under the figures.
+fn list_of(
+    keys: &mut Keys<'_>,
+    pointer: &str,
+    cells: &mut Vec<CellPlace>,
+    reader: &mut Reader,
+) -> Table {
+    let serial = keys.text("serial", reader);
+    let total = keys.text("total", reader);
+    let mut columns = Vec::new();
+    let heads = columns_of(keys, 1, &mut BTreeSet::new(), &mut columns, reader);
+    let mut entry = |field: &str, label: &str, below: &str, columns: &[Column]| Entry {
+        field: field.to_owned(),
+        label: label.to_owned(),
+        said: label.to_owned(),
+        leads: true,
+        optional: false,
+        holds: Holds::Entries(row_cells(
+            &format!("{pointer}/{below}"),
+            label,
+            columns,
+            cells,
+        )),
+    };
+    let row = entry("0", &row_said(0, None), "rows/0", &columns);
+    columns.retain(|column| column.kind.is_figure());
+    let total = total.map(|label| entry("total", &label, "total", &columns));
+    let rows = Entry {
+        field: "rows".to_owned(),
+        label: "各行".to_owned(),
+        said: "各行".to_owned(),
+        leads: false,
+        optional: false,
+        holds: Holds::Rows(vec![row]),
+    };
+    Table {
+        serial,
+        ..table(
+            Shape::List,
+            [rows].into_iter().chain(total).collect(),
+            heads,
+        )
+    }
+}
+
 /// Last year's figures: an object with a field for each cell that `of` names.
 fn prior_of(mut keys: Keys<'_>, cells: &[CellPlace], reader: &mut Reader) -> Option<Entry> {
     let field = name_of(&mut keys, &mut BTreeSet::new(), reader);
@@ -815,6 +873,10 @@ fn prior_of(mut keys: Keys<'_>, cells: &[CellPlace], reader: &mut Reader) -> Opt
     // The last name of a pattern's cells is fixed, and the row's name varies; else the other way.
     let entry = |(index, cell): (usize, &CellPlace)| {
         let (row, column) = cell.parts();
+        // A row of a list is not the same one each year.
+        if row.ends_with("/rows/0") {
+            return None;
+        }
         let (field, said) = match pointer.split_once("/*/") {
             Some((before, after)) => {
                 let named = row.strip_prefix(before)?.strip_prefix('/')?;

@@ -14,6 +14,10 @@ pub struct Limits {
     pub rules: usize,
     /// Terms of all equations, a cell of a sum each.
     pub terms: usize,
+    /// Cells of the lists of a report.
+    pub list_cells: usize,
+    /// Terms of all equations over the lists of a report.
+    pub list_terms: usize,
 }
 
 /// What a form may ask for: far more than official documents do, and little to a worker.
@@ -24,9 +28,12 @@ pub const LIMITS: Limits = Limits {
     depth: 4,
     rules: 200,
     terms: 100_000,
+    list_cells: 200_000,
+    list_terms: 2_000_000,
 };
 
 /// Where a mistake is noted.
+#[derive(Default)]
 pub(super) struct Reader<'a> {
     pub path: &'a str,
     pub text: &'a str,

@@ -45,7 +45,7 @@ pub(super) enum Order<'a> {
 /// What a child says.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Faces mapped, templates checked, confined but for what is listed, every sample set.
+    /// Faces mapped, templates checked, confined but for what is listed, samples set.
     Ready {
         fingerprint: String,
         unconfined: Vec<String>,
