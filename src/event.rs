@@ -63,7 +63,7 @@ impl Event {
     pub fn completed(manifest: &Manifest) -> Event {
         let identity = Identity {
             job_id: Some(manifest.job_id.clone()),
-            template_name: manifest.template.name.split('/').next().map(str::to_owned),
+            template: Some(manifest.template.name.clone()),
             key: None,
             sha256: manifest.job.sha256.clone(),
         };
@@ -136,7 +136,7 @@ impl Event {
         if let Some(subject) = &identity.job_id {
             event["subject"] = json!(subject);
         }
-        let template = identity.template_name.as_deref().unwrap_or("unknown");
+        let template = identity.template_name().unwrap_or("unknown");
         Event {
             id,
             kind,

@@ -42,13 +42,20 @@ impl Job {
 pub struct Identity {
     /// The `job_id`, when it could be read; of a job that is no JSON, a `message_id` that is one.
     pub job_id: Option<String>,
-    /// The template's name without its edition, when it is one.
-    pub template_name: Option<String>,
+    /// The template, `name/edition`, when it is one; this build need not have it.
+    pub template: Option<String>,
     /// Where its result would be stored, as far as the job says it in a form that can be stored.
     pub key: Option<Box<ResultKey>>,
     /// The SHA-256 of the job's canonical JSON (RFC 8785), or of its bytes when it is no JSON.
     /// Two jobs with one `job_id` are the same job when this is the same.
     pub sha256: String,
+}
+
+impl Identity {
+    /// The template's name without its edition.
+    pub fn template_name(&self) -> Option<&str> {
+        self.template.as_deref()?.split('/').next()
+    }
 }
 
 /// What the place of a job's result is made from, of a job that may be rejected.
@@ -97,7 +104,7 @@ pub fn read(
     let canonical = node.canonical();
     let mut identity = Identity {
         job_id: None,
-        template_name: None,
+        template: None,
         key: result_key(&node, canonical.len() as u64, editions).map(Box::new),
         sha256: digest::sha256(canonical.as_bytes()),
     };
@@ -168,7 +175,7 @@ pub fn refuse(
 fn unread(message_id: Option<&str>, sha256: String) -> Identity {
     Identity {
         job_id: message_id.filter(|id| is_id(id)).map(str::to_owned),
-        template_name: None,
+        template: None,
         key: None,
         sha256,
     }
@@ -252,7 +259,7 @@ fn read_job(
     };
     let (node, place) = template?;
     let template = read_template(node, &place, editions, problems)?;
-    identity.template_name = template.split('/').next().map(str::to_owned);
+    identity.template = Some(template.clone());
     let form = &editions[&template];
     let prior = match prior {
         Some((node, place)) => Prior::read(node, &place, form, problems),

@@ -48,7 +48,8 @@ pub mod event;
 // 7: in and out.
 pub mod transport;
 
-// 8: the order of it all; and back again, from the PDF.
+// 8: the order of it all, what an operator asks of it; and back again, from the PDF.
+pub mod admin;
 pub mod verify;
 pub mod worker;
 

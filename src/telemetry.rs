@@ -1,21 +1,12 @@
-//! What an operator sees: the log, and the administration port with health and metrics.
+//! What an operator sees: the log, and the names of the metrics.
 //!
 //! A message reads alone and carries its fields: `job.id`, `template`, `artifact.sha256`,
 //! `duration_ms`. A failure is logged once, where it is handled. The report's text is never
 //! logged, whatever the filter: no library's event passes that was not read for it.
 
-use std::convert::Infallible;
-use std::future::{Future, IntoFuture as _};
 use std::io::IsTerminal as _;
-use std::time::Duration;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
@@ -27,31 +18,179 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Log, LogFormat};
 use crate::escape;
-use crate::problem::{Outage, Part};
-use crate::transport::State;
 
-/// The names of the metrics. Base units, `_total` for counters, no job ids as labels.
+/// The metrics: base units, `_total` for counters, no ids and no texts of jobs as labels.
 pub mod metric {
-    /// Jobs that ended, by lane and outcome (completed, rejected, failed).
+    /// Jobs that left the worker's hands, by lane, template and outcome.
     pub const JOBS: &str = "banshi_jobs_total";
-    /// Deliveries that may have been worked on before.
-    pub const REDELIVERED: &str = "banshi_redelivered_total";
-    /// Jobs sent to wait for another attempt, by the part that was out.
-    pub const RETRIES: &str = "banshi_retries_total";
+    /// Problems told, by code.
+    pub const PROBLEMS: &str = "banshi_problems_total";
+    /// Seconds from a job's delivery to its end, by lane and outcome.
+    pub const JOB_DURATION: &str = "banshi_job_duration_seconds";
     /// Seconds of each stage of a job.
     pub const STAGE: &str = "banshi_stage_duration_seconds";
-    /// Jobs in hand.
+    /// Seconds from the sender's timestamp to the first delivery, by lane.
+    pub const QUEUE_WAIT: &str = "banshi_queue_wait_seconds";
+    /// Jobs in hand, by lane.
     pub const INFLIGHT: &str = "banshi_inflight";
-    /// Whether the store keeps the condition on puts: 1, or 0 where the weaker rule is used.
+    /// Messages ready in the queues, or files in the spool's folders.
+    pub const QUEUE_JOBS: &str = "banshi_queue_jobs";
+    /// Typesetter processes, by state.
+    pub const TYPESETTERS: &str = "banshi_typesetters";
+    /// Typesetter processes that were replaced, by reason.
+    pub const TYPESETTER_RESTARTS: &str = "banshi_typesetter_restarts_total";
+    /// The memory of the largest typesetter process.
+    pub const TYPESETTER_MEMORY: &str = "banshi_typesetter_memory_bytes";
+    /// Deliveries that may have been worked on before.
+    pub const REDELIVERED: &str = "banshi_redelivered_total";
+    /// Jobs sent to wait, by the part that was out.
+    pub const RETRIES: &str = "banshi_retries_total";
+    /// Sessions with the broker that ended, by what ended them.
+    pub const SESSIONS: &str = "banshi_sessions_total";
+    /// Whether the gate is shut, by the part that is out.
+    pub const GATE_SHUT: &str = "banshi_gate_shut";
+    /// Bytes of the PDFs made, by template.
+    pub const PDF_BYTES: &str = "banshi_pdf_bytes";
+    /// Pages of the PDFs made, by template.
+    pub const PDF_PAGES: &str = "banshi_pdf_pages";
+    /// Whether the store keeps the condition on puts.
     pub const STORE_CONDITIONAL: &str = "banshi_store_conditional_put";
-    /// Seconds since a job was last settled, while jobs are in hand; 0 with none in hand.
+    /// Seconds since a job was last settled, while jobs are in hand.
     pub const UNSETTLED: &str = "banshi_unsettled_seconds";
-    /// Whether jobs can come in: 1 or 0.
+    /// Whether jobs can come in.
     pub const CONNECTED: &str = "banshi_transport_connected";
-    /// Files of the spool that this worker could not settle: not read, requeued or taken over.
+    /// Files of the spool that could not be settled.
     pub const SPOOL_UNSETTLED: &str = "banshi_spool_unsettled";
-    /// Files among the spool's jobs that are none, by their names or kinds.
+    /// Files among the spool's jobs that are none.
     pub const SPOOL_IGNORED: &str = "banshi_spool_ignored";
+    /// What this worker is.
+    pub const BUILD_INFO: &str = "banshi_build_info";
+
+    /// A metric's type, with the buckets of a histogram.
+    #[derive(Debug, Clone, Copy)]
+    pub enum Kind {
+        /// Only grows.
+        Counter,
+        /// Goes up and down.
+        Gauge,
+        /// Values in buckets with these upper bounds.
+        Histogram(&'static [f64]),
+    }
+
+    /// Seconds, to a day: a job may wait that long.
+    const TIMES: &[f64] = &[
+        0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.125, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+        300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0,
+    ];
+    const BYTES: &[f64] = &[
+        65_536.0,
+        131_072.0,
+        262_144.0,
+        524_288.0,
+        1_048_576.0,
+        4_194_304.0,
+        16_777_216.0,
+        67_108_864.0,
+    ];
+    const PAGES: &[f64] = &[1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0, 100.0, 500.0];
+
+    /// All metrics with what `# HELP` says of each.
+    pub const ALL: [(&str, Kind, &str); 22] = [
+        (
+            JOBS,
+            Kind::Counter,
+            "Jobs that left the worker's hands, by outcome: completed, rejected, failed, or waiting for another attempt.",
+        ),
+        (
+            PROBLEMS,
+            Kind::Counter,
+            "Problems told of jobs, warnings too, by code.",
+        ),
+        (
+            JOB_DURATION,
+            Kind::Histogram(TIMES),
+            "Time from a job's delivery to its acknowledgement.",
+        ),
+        (
+            STAGE,
+            Kind::Histogram(TIMES),
+            "Time in check, wait (for a typesetter), layout, export, store and publish.",
+        ),
+        (
+            QUEUE_WAIT,
+            Kind::Histogram(TIMES),
+            "Time from the sender's timestamp to the first delivery, in whole seconds.",
+        ),
+        (INFLIGHT, Kind::Gauge, "Jobs in hand."),
+        (
+            QUEUE_JOBS,
+            Kind::Gauge,
+            "Messages ready in the queues bulk, urgent, retry, dead and unrouted; every worker says it, so take the max.",
+        ),
+        (
+            TYPESETTERS,
+            Kind::Gauge,
+            "Typesetter processes that are idle, busy or starting.",
+        ),
+        (
+            TYPESETTER_RESTARTS,
+            Kind::Counter,
+            "Typesetter processes replaced: deadline, memory, crash, recycled, or abandoned by a job that went.",
+        ),
+        (
+            TYPESETTER_MEMORY,
+            Kind::Gauge,
+            "Memory of its own of the largest typesetter process.",
+        ),
+        (
+            REDELIVERED,
+            Kind::Counter,
+            "Deliveries that may have been worked on before.",
+        ),
+        (
+            RETRIES,
+            Kind::Counter,
+            "Times that a job was sent to wait, by the part that was out.",
+        ),
+        (
+            SESSIONS,
+            Kind::Counter,
+            "Sessions with the broker that ended: refused (none could be had), cancelled (a consumer was), connection (it ended), lane (a consumer failed).",
+        ),
+        (
+            GATE_SHUT,
+            Kind::Gauge,
+            "1 while no jobs are taken in because this part is out.",
+        ),
+        (PDF_BYTES, Kind::Histogram(BYTES), "Size of the PDFs made."),
+        (PDF_PAGES, Kind::Histogram(PAGES), "Pages of the PDFs made."),
+        (
+            STORE_CONDITIONAL,
+            Kind::Gauge,
+            "1 when the store refuses to overwrite, 0 when the weaker rule is used.",
+        ),
+        (
+            UNSETTLED,
+            Kind::Gauge,
+            "Time since a job was last settled while jobs are in hand; 0 with none in hand.",
+        ),
+        (CONNECTED, Kind::Gauge, "1 when jobs can come in."),
+        (
+            SPOOL_UNSETTLED,
+            Kind::Gauge,
+            "Files of the spool that this worker could not settle: not read, requeued or taken over.",
+        ),
+        (
+            SPOOL_IGNORED,
+            Kind::Gauge,
+            "Files among the spool's jobs that are none, by their names or kinds.",
+        ),
+        (
+            BUILD_INFO,
+            Kind::Gauge,
+            "1; version, engine and the digests of templates and fonts are its labels.",
+        ),
+    ];
 }
 
 /// Whose events may reach the log, whatever `log.filter` says: ours, and those of libraries that
@@ -65,9 +204,6 @@ const LOGGED: [&str; 6] = [
     "rustls",
     "rustls_platform_verifier",
 ];
-
-/// How often samples that nobody fetches are put together. Until then each takes its own memory.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts logging to standard error.
 ///
@@ -131,89 +267,6 @@ pub fn notify(state: &str) {
     if let Err(error) = sd_notify::notify(&[NotifyState::Custom(state)]) {
         tracing::debug!(%error, state, "the service manager does not listen");
     }
-}
-
-/// Starts the administration port: `/livez`, `/readyz` and `/metrics`. Nothing, when `listen` is
-/// empty. The future serves until `stop` is ready.
-///
-/// # Errors
-/// When the address cannot be had.
-pub async fn admin(
-    listen: &str,
-    state: watch::Receiver<State>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<impl Future<Output = ()> + Send + 'static, Outage> {
-    let server = if listen.is_empty() {
-        None
-    } else {
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            let hint = format!(
-                "cannot listen on admin.listen = \"{listen}\"; \
-                 give each worker of a machine an address of its own, or \"\" for none"
-            );
-            Outage::because(Part::Admin, hint, error)
-        })?;
-        Some((listener, recorder()))
-    };
-    Ok(async move {
-        if let Some((listener, metrics)) = server {
-            let served = axum::serve(listener, routes(state, metrics.clone()))
-                .with_graceful_shutdown(stop)
-                .into_future();
-            let served = tokio::select! {
-                served = served => served,
-                never = upkeep(metrics, UPKEEP) => match never {},
-            };
-            if let Err(error) = served {
-                tracing::error!(%error, "the administration port stopped");
-            }
-        }
-    })
-}
-
-/// Puts together what was recorded, again and again: with nobody who fetches the metrics it would
-/// grow with every job.
-async fn upkeep(metrics: Option<PrometheusHandle>, every: Duration) -> Infallible {
-    loop {
-        tokio::time::sleep(every).await;
-        if let Some(metrics) = &metrics {
-            metrics.run_upkeep();
-        }
-    }
-}
-
-/// The process's recorder; a second worker in one process (as in tests) shares none.
-fn recorder() -> Option<PrometheusHandle> {
-    let handle = PrometheusBuilder::new().install_recorder();
-    handle
-        .inspect_err(|error| tracing::debug!(%error, "metrics are recorded elsewhere"))
-        .ok()
-}
-
-fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> Router {
-    let ready = move || {
-        let state = state.borrow().clone();
-        async move {
-            match state {
-                State::Up => (StatusCode::OK, "ready\n".to_owned()),
-                State::Down(why) => {
-                    let why = format!("{}\n", escape::text(&why));
-                    (StatusCode::SERVICE_UNAVAILABLE, why)
-                }
-            }
-        }
-    };
-    let metrics = move || {
-        let text = metrics
-            .as_ref()
-            .map(PrometheusHandle::render)
-            .unwrap_or_default();
-        async move { text }
-    };
-    Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
 }
 
 #[cfg(test)]

@@ -16,27 +16,30 @@ mod gate;
 mod in_flight;
 mod lanes;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::task::JoinSet;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
+use crate::admin;
 use crate::config::Settings;
+use crate::digest;
 use crate::event::{self, Event};
 use crate::job::{self, Identity, Job};
-use crate::problem::{Failure, Outage, Part, Rejection};
+use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
-use crate::timing::{IDLE_POLL, SPREAD};
-use crate::transport::{Delivery, Intake, Reason, retry_wait};
+use crate::timing::{DEPTHS, IDLE_POLL, SPREAD};
+use crate::transport::{Delivery, Depths, Intake, Reason, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
@@ -66,13 +69,15 @@ pub async fn run(
 
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, readiness) = tokio::sync::watch::channel(intake.state().borrow().clone());
-    let admin = telemetry::admin(&settings.admin.listen, readiness, async move {
+    let admin = admin::port(&settings.admin.listen, readiness, async move {
         // Either way, an end of the sender is an end of the worker.
         admin_stopped.await.unwrap_or_default();
     });
     let (mut admin_port, mut watchers) = (JoinSet::new(), JoinSet::new());
     admin_port.spawn(admin.await?);
     pipeline.store.measure();
+    pipeline.introduce();
+    watchers.spawn(watch_depths(intake.depths()));
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(
         intake.state(),
@@ -181,6 +186,44 @@ struct Pipeline {
     progress: Progress,
 }
 
+/// The time that a stage of a job took, from its beginning to now.
+fn record(stage: &'static str, began: Instant) {
+    histogram!(metric::STAGE, "stage" => stage).record(began.elapsed().as_secs_f64());
+}
+
+/// Counts problems that are told, by their codes.
+fn count_problems(problems: &[Problem]) {
+    let mut counts: BTreeMap<Code, u64> = BTreeMap::new();
+    for problem in problems {
+        *counts.entry(problem.code).or_default() += 1;
+    }
+    for (code, count) in counts {
+        counter!(metric::PROBLEMS, "code" => code.to_string()).increment(count);
+    }
+}
+
+/// Seconds since a sender's timestamp; none, where its clock is ahead of ours.
+fn waited(timestamp: u64) -> Option<f64> {
+    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp);
+    let waited = SystemTime::now().duration_since(sent).ok()?;
+    Some(waited.as_secs_f64().floor())
+}
+
+/// Looks at the depths of the queues again and again. Never ends.
+async fn watch_depths(depths: Depths) {
+    loop {
+        match depths().await {
+            Ok(depths) => {
+                for (queue, jobs) in depths {
+                    gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
+                }
+            }
+            Err(outage) => debug!(error = %outage.chain(), "the queues' depths are not known"),
+        }
+        tokio::time::sleep(DEPTHS).await;
+    }
+}
+
 /// Why nothing was made of a job.
 #[derive(Debug)]
 enum Stop {
@@ -265,6 +308,26 @@ impl Pipeline {
         })
     }
 
+    /// Says what this worker is, so that a fleet of several versions is found out.
+    fn introduce(&self) {
+        let templates = self.templates.iter();
+        let templates = templates.map(|facts| format!("{} {}\n", facts.sha256, facts.name));
+        let templates: String = templates.collect();
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine", typesetter::ENGINE.to_owned()),
+            ("templates_sha256", digest::sha256(templates.as_bytes())),
+            ("fonts_sha256", self.fonts_sha256.clone()),
+        ];
+        gauge!(metric::BUILD_INFO, &labels).set(1.0);
+    }
+
+    /// What the metrics call a template: no name that a sender made up.
+    fn label(&self, template: Option<&str>) -> String {
+        let known = template.filter(|name| self.editions.contains_key(*name));
+        known.unwrap_or("other").to_owned()
+    }
+
     /// Whether a part does now what it is there for.
     async fn probe(&self, part: Part) -> Result<(), Outage> {
         if part == Part::Store {
@@ -280,10 +343,12 @@ impl Pipeline {
     /// One job, from its delivery to its acknowledgement.
     async fn process(&self, delivery: Delivery) {
         let started = Instant::now();
-        let in_flight = self.progress.enter();
         let lane = delivery.lane;
+        let in_flight = self.progress.enter(lane);
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
+        } else if let Some(waited) = delivery.timestamp.and_then(waited) {
+            histogram!(metric::QUEUE_WAIT, "lane" => lane.as_str()).record(waited);
         }
         let message_id = delivery.message_id.as_deref();
         let (limits, editions) = (&self.settings.limits, &self.editions);
@@ -298,6 +363,7 @@ impl Pipeline {
                 Err(job::refuse(problems, body, message_id, limits, editions))
             }
         };
+        record("check", started);
         let identity = match &read {
             Ok(job) => job.identity.clone(),
             Err(refusal) => refusal.identity.clone(),
@@ -305,7 +371,7 @@ impl Pipeline {
         let span = info_span!(
             "job",
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
-            template = identity.template_name.as_deref().unwrap_or("unknown"),
+            template = identity.template_name().unwrap_or("unknown"),
             %lane,
             attempt = delivery.attempt
         );
@@ -317,10 +383,17 @@ impl Pipeline {
             match self.settle(delivery, &identity, made).await {
                 Ok(Some(outcome)) => {
                     in_flight.settled();
-                    let outcome = outcome.as_str();
-                    counter!(metric::JOBS, "lane" => lane.as_str(), "outcome" => outcome)
-                        .increment(1);
-                    info!(duration_ms = started.elapsed().as_millis(), "{outcome}");
+                    let (lane, outcome) = (lane.as_str(), outcome.as_str());
+                    let template = self.label(identity.template.as_deref());
+                    counter!(
+                        metric::JOBS,
+                        "lane" => lane, "template" => template, "outcome" => outcome
+                    )
+                    .increment(1);
+                    let took = started.elapsed();
+                    histogram!(metric::JOB_DURATION, "lane" => lane, "outcome" => outcome)
+                        .record(took.as_secs_f64());
+                    info!(duration_ms = took.as_millis(), "{outcome}");
                 }
                 Ok(None) => {
                     info!("the job is requeued: its session has ended before its turn came")
@@ -421,7 +494,9 @@ impl Pipeline {
             info!("stored already: only the event is published again");
             return Ok(stored);
         }
+        let began = Instant::now();
         let permit = self.lanes.enter(delivery.lane).await;
+        record("wait", began);
         self.gate.pass()?;
         if !delivery.is_live() {
             return Err(Stop::Gone);
@@ -433,16 +508,21 @@ impl Pipeline {
             info!("stored meanwhile: only the event is published again");
             return Ok(stored);
         }
-        let started = Instant::now();
         let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
         drop(permit);
-        histogram!(metric::STAGE, "stage" => "typeset").record(started.elapsed().as_secs_f64());
-        let started = Instant::now();
+        for (stage, took) in [("layout", pdf.took.layout), ("export", pdf.took.export)] {
+            histogram!(metric::STAGE, "stage" => stage).record(took.as_secs_f64());
+        }
+        let label = || job.template.clone();
+        histogram!(metric::PDF_BYTES, "template" => label()).record(pdf.bytes.len() as f64);
+        histogram!(metric::PDF_PAGES, "template" => label()).record(pdf.pages as f64);
+        count_problems(job.report.warnings());
+        let began = Instant::now();
         let stored = self
             .store
             .put(&key, &pdf.bytes, self.manifest(job, &pdf))
             .await?;
-        histogram!(metric::STAGE, "stage" => "store").record(started.elapsed().as_secs_f64());
+        record("store", began);
         Ok(stored)
     }
 
@@ -502,6 +582,7 @@ impl Pipeline {
         identity: &Identity,
         rejection: &Rejection,
     ) -> Result<Outcome, Outage> {
+        count_problems(rejection.problems());
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
         self.dead_letter(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
@@ -575,7 +656,10 @@ impl Pipeline {
         delivery: Delivery,
         event: &Event,
     ) -> Result<Option<(Delivery, crate::transport::Confirmed)>, Outage> {
-        match delivery.publish(event).await {
+        let began = Instant::now();
+        let published = delivery.publish(event).await;
+        record("publish", began);
+        match published {
             Ok(confirmed) => Ok(Some((delivery, confirmed))),
             Err(outage) => {
                 counter!(metric::RETRIES, "part" => Part::Transport.as_str()).increment(1);

@@ -24,6 +24,7 @@ mod topology;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::error;
@@ -35,7 +36,7 @@ pub use self::handle::{Handle, Reply};
 pub use self::migrate::ResourceStatus;
 use self::session::Session;
 use self::supervisor::{Stop, Supervisor};
-use super::{Delivery, State};
+use super::{Delivery, Depths, State};
 use crate::config;
 use crate::problem::{Outage, Part};
 
@@ -149,6 +150,24 @@ impl Intake {
                 Err(Outage::new(Part::Transport, why))
             }
         }
+    }
+
+    /// Asks what is ready in each kind of queue.
+    pub fn depths(&self) -> Depths {
+        let (current, broker) = (self.current.clone(), Arc::clone(&self.broker));
+        Box::new(move || {
+            let (current, broker) = (current.clone(), Arc::clone(&broker));
+            let ask = async move {
+                let none = || Outage::new(Part::Transport, "there is no connection");
+                let session = current.get().ok_or_else(none)?;
+                let mut depths = Vec::new();
+                for (kind, queues) in broker.topology.kinds() {
+                    depths.push((kind, session.count(queues.into_iter()).await?));
+                }
+                Ok(depths)
+            };
+            ask.boxed()
+        })
     }
 
     /// Whether jobs can come in, as it changes.

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 
 use crate::config;
@@ -108,6 +109,8 @@ pub struct Delivery {
     pub reply_to: Option<String>,
     /// The W3C trace context.
     pub traceparent: Option<String>,
+    /// When the sender says that it was sent, in seconds since 1970.
+    pub timestamp: Option<u64>,
     /// When it must have been settled or sent to wait (`queue.lease`).
     pub deadline: Deadline,
     handle: Handle,
@@ -246,6 +249,11 @@ pub enum State {
     Up,
 }
 
+/// What is ready in the queues `bulk`, `urgent`, `retry`, `dead` and `unrouted`, as far as there
+/// are these.
+pub type Depths =
+    Box<dyn Fn() -> BoxFuture<'static, Result<Vec<(&'static str, u64)>, Outage>> + Send + Sync>;
+
 /// The stream of jobs.
 #[derive(Debug)]
 pub enum Intake {
@@ -304,6 +312,14 @@ impl Intake {
         match self {
             Intake::Amqp(intake) => intake.pending().await,
             Intake::Spool(intake) => intake.pending().await,
+        }
+    }
+
+    /// Asks what is ready in each queue, or waits in each folder, for as long as the intake is.
+    pub fn depths(&self) -> Depths {
+        match self {
+            Intake::Amqp(intake) => intake.depths(),
+            Intake::Spool(intake) => intake.depths(),
         }
     }
 

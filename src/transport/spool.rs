@@ -34,14 +34,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::claim::{Claim, Finder, Found};
 pub use self::client::Client;
-use self::folders::{EVENTS, Home, JOBS, RETRY, is_job};
+use self::folders::{DEAD, EVENTS, Home, JOBS, RETRY, is_dead, is_job};
 use self::ticket::Ticket;
-use super::{Delivery, Reason, State};
+use super::{Delivery, Depths, Reason, State};
 use crate::disk::{self, Calls};
 use crate::event::Event;
 use crate::problem::{Outage, Part};
@@ -278,24 +279,30 @@ impl Intake {
     pub async fn pending(&self) -> Result<u64, Outage> {
         let home = Arc::clone(&self.home);
         let count = move || {
-            let count = |folder: &str, counts: fn(&fs::DirEntry) -> io::Result<bool>| {
-                let dir = home.folder(folder);
-                let waits = |entry: &fs::DirEntry| -> io::Result<bool> {
-                    Ok(counts(entry)? && !home.unsettled.holds(&entry.path()))
-                };
-                let list = || {
-                    fs::read_dir(&dir)?
-                        .try_fold(0, |sum, entry| Ok(sum + u64::from(waits(&entry?)?)))
-                };
-                list().map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
-            };
-            let jobs = count(JOBS, is_job)?;
-            let retry = count(RETRY, |entry| {
-                Ok(Ticket::parse(&entry.file_name()).is_some())
-            })?;
-            Ok(jobs + retry + home.count_dropped())
+            let jobs = count(&home, JOBS, is_job)?;
+            Ok(jobs + count(&home, RETRY, is_ticket)? + home.count_dropped())
         };
         blocking(&self.home, count).await
+    }
+
+    /// Counts what waits in each folder.
+    pub fn depths(&self) -> Depths {
+        let home = Arc::clone(&self.home);
+        Box::new(move || {
+            let home = Arc::clone(&home);
+            let depths = async move {
+                let all = Arc::clone(&home);
+                let depths = move || {
+                    Ok(vec![
+                        ("bulk", count(&all, JOBS, is_job)?),
+                        ("retry", count(&all, RETRY, is_ticket)?),
+                        ("dead", count(&all, DEAD, is_dead)?),
+                    ])
+                };
+                blocking(&home, depths).await
+            };
+            depths.boxed()
+        })
     }
 
     /// Whether everything that this worker found could be settled.
@@ -367,6 +374,25 @@ impl Intake {
             tracing::warn!(error = %outage.chain(), "{}", outage.chain());
         }
     }
+}
+
+/// The files of a folder that are counted, but for what cannot be settled.
+fn count(
+    home: &Home,
+    folder: &str,
+    counts: fn(&fs::DirEntry) -> io::Result<bool>,
+) -> Result<u64, Outage> {
+    let dir = home.folder(folder);
+    let waits = |entry: &fs::DirEntry| -> io::Result<bool> {
+        Ok(counts(entry)? && !home.unsettled.holds(&entry.path()))
+    };
+    let list =
+        || fs::read_dir(&dir)?.try_fold(0, |sum, entry| Ok(sum + u64::from(waits(&entry?)?)));
+    list().map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
+}
+
+fn is_ticket(entry: &fs::DirEntry) -> io::Result<bool> {
+    Ok(Ticket::parse(&entry.file_name()).is_some())
 }
 
 async fn open(dir: &Path) -> Result<Home, Outage> {

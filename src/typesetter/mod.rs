@@ -18,6 +18,7 @@ mod world;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -88,6 +89,17 @@ pub struct Pdf {
     pub fonts: Vec<String>,
     /// The rare characters (生僻字) that a face of the role `fallback` has drawn, in their order.
     pub rare: Vec<Rare>,
+    /// How long it took.
+    pub took: Took,
+}
+
+/// How long the making of a PDF took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// Until the pages were laid out and checked.
+    pub layout: Duration,
+    /// The export that followed.
+    pub export: Duration,
 }
 
 /// A character that no face of the text has, drawn by one for rare characters.
@@ -109,6 +121,7 @@ impl std::fmt::Debug for Pdf {
             pages,
             fonts,
             rare,
+            took: _,
         } = self;
         write!(
             f,
@@ -261,6 +274,7 @@ impl Typesetter {
         let mut remarks = Vec::new();
         let made = manuscript.made.as_deref();
         let product = made.map_or(crate::PRODUCT, |made| &made.product);
+        let began = Instant::now();
         let result = self.lay_out(manuscript, &mut remarks, |document, ink| {
             let options = PdfOptions {
                 ident: Smart::Custom(manuscript.ident.clone()),
@@ -271,11 +285,15 @@ impl Typesetter {
                 tagged: true,
                 pretty: false,
             };
+            let layout = began.elapsed();
+            let bytes = typst_pdf::pdf(document, &options)?;
+            let export = began.elapsed() - layout;
             Ok(Pdf {
-                bytes: typst_pdf::pdf(document, &options)?,
+                bytes,
                 pages: document.pages().len(),
                 fonts: ink.fonts.into_iter().collect(),
                 rare: ink.rare.into_iter().collect(),
+                took: Took { layout, export },
             })
         });
         (result, remarks)

@@ -12,10 +12,11 @@ mod pipe;
 mod process;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use metrics::{counter, gauge};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -26,6 +27,7 @@ use self::process::{Child, ExitCause, Greeting, exit_status};
 use super::{Manuscript, Pdf, fonts};
 use crate::config::{Confine, Render, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
+use crate::telemetry::metric;
 
 /// How long a child may take to get ready.
 const START: Duration = Duration::from_secs(120);
@@ -122,6 +124,7 @@ impl Pool {
             },
             queue: Mutex::new(queue),
             up: AtomicUsize::new(slots),
+            memory: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             fingerprint: OnceLock::new(),
             tasks: tasks.clone(),
         });
@@ -179,6 +182,8 @@ struct Shared {
     queue: Mutex<mpsc::Receiver<Request>>,
     /// Slots that have a child, or are sure to have one in a moment.
     up: AtomicUsize,
+    /// The memory of its own of each slot's child, in bytes, after its last report.
+    memory: Vec<AtomicU64>,
     /// The faces and templates of the first child. One with others would make other bytes of the
     /// same job.
     fingerprint: OnceLock<String>,
@@ -189,6 +194,27 @@ struct Shared {
 struct Slot {
     number: usize,
     shared: Arc<Shared>,
+}
+
+/// A slot in a state, counted for as long as this is.
+struct Counted(&'static str);
+
+impl Counted {
+    fn new(state: &'static str) -> Counted {
+        gauge!(metric::TYPESETTERS, "state" => state).increment(1.0);
+        Counted(state)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge!(metric::TYPESETTERS, "state" => self.0).decrement(1.0);
+    }
+}
+
+/// Counts a child that has to be replaced.
+fn count_replaced(reason: &'static str) {
+    counter!(metric::TYPESETTER_RESTARTS, "reason" => reason).increment(1);
 }
 
 /// How it went with a report and a child.
@@ -213,12 +239,17 @@ impl Slot {
                     None => return,
                 },
             };
+            let idle = Counted::new("idle");
             tokio::select! {
                 request = self.next() => match request {
-                    Some(request) => child = self.serve(live, request).await,
+                    Some(request) => {
+                        drop(idle);
+                        child = self.serve(live, request).await;
+                    }
                     None => return live.stop().await,
                 },
                 status = live.process.wait() => {
+                    count_replaced("crash");
                     let how = status.map_or_else(|error| error.to_string(), exit_status);
                     warn!(typesetter = self.number, "an idle typesetter {how}; it is replaced");
                 }
@@ -276,6 +307,7 @@ impl Slot {
     /// Sets a report with this child, and once more with a fresh one when it is lost. Returns
     /// the child that can have the next one.
     async fn serve(&self, mut child: Child, mut request: Request) -> Option<Child> {
+        let _busy = Counted::new("busy");
         let mut lost = Vec::new();
         loop {
             match self.attempt(&mut child, &mut request).await {
@@ -284,6 +316,7 @@ impl Slot {
                     return self.keep(child).await;
                 }
                 Ended::Abandoned => {
+                    count_replaced("abandoned");
                     debug!(
                         typesetter = self.number,
                         "its report was abandoned; it is replaced"
@@ -293,6 +326,7 @@ impl Slot {
                 }
                 Ended::Lost(how) => {
                     child.kill().await;
+                    count_replaced(how.reason);
                     let (digest, try_) = (&request.manuscript.ident, lost.len() + 1);
                     warn!(
                         typesetter = self.number,
@@ -320,7 +354,9 @@ impl Slot {
 
     /// The child, for the next report; none, when it keeps too much memory and was let go.
     async fn keep(&self, child: Child) -> Option<Child> {
-        let (grown, reports) = (child.growth() >> 20, child.reports());
+        let (memory, grown) = child.memory();
+        self.weigh(memory);
+        let (grown, reports) = (grown >> 20, child.reports());
         if grown < self.shared.setup.render.recycle {
             return Some(child);
         }
@@ -330,8 +366,19 @@ impl Slot {
             reports,
             "it keeps more memory than render.recycle and is replaced"
         );
+        count_replaced("recycled");
         child.stop().await;
         None
+    }
+
+    /// Notes the memory of its child, in bytes, and which child has the most.
+    fn weigh(&self, memory: u64) {
+        let all = &self.shared.memory;
+        if let Some(own) = all.get(self.number - 1) {
+            own.store(memory, Ordering::Relaxed);
+        }
+        let largest = all.iter().map(|own| own.load(Ordering::Relaxed)).max();
+        gauge!(metric::TYPESETTER_MEMORY).set(largest.unwrap_or_default() as f64);
     }
 
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
@@ -353,6 +400,7 @@ impl Slot {
 
     /// Starts a child and waits until it is ready. Gives it with what it could not be confined by.
     async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
+        let _starting = Counted::new("starting");
         let mut child = Child::spawn(self.number, &self.shared)?;
         let ready = tokio::time::timeout(START, child.greet(&self.shared.setup)).await;
         let render = &self.shared.setup.render;
@@ -397,6 +445,8 @@ impl Slot {
 struct Loss {
     en: String,
     zh: String,
+    /// What the metrics call it.
+    reason: &'static str,
     /// Whether somebody else killed it: the kernel for want of memory, an operator.
     foreign: bool,
 }
@@ -410,21 +460,25 @@ impl Loss {
             ExitCause::Memory => Loss {
                 en: format!("needed more than {memory} MiB of memory (render.memory)"),
                 zh: format!("所需内存超过{memory} MiB（render.memory）"),
+                reason: "memory",
                 foreign: false,
             },
             ExitCause::Time => Loss {
                 en: format!("was killed after {deadline} s (render.deadline)"),
                 zh: format!("超过{deadline}秒被终止（render.deadline）"),
+                reason: "deadline",
                 foreign: false,
             },
             ExitCause::Killed(en) => Loss {
                 en,
                 zh: "被外部终止".to_owned(),
+                reason: "crash",
                 foreign: true,
             },
             ExitCause::Other(en) => Loss {
                 en,
                 zh: "意外终止".to_owned(),
+                reason: "crash",
                 foreign: false,
             },
         }

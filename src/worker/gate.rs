@@ -5,11 +5,13 @@
 //! it: the part itself is probed. If we crash here, nothing is forgotten, for nothing is
 //! remembered.
 
+use metrics::gauge;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::problem::{Outage, Part};
+use crate::telemetry::metric;
 use crate::timing::{AGAIN, PROBE};
 
 /// A part that is out for every job, and why.
@@ -59,6 +61,7 @@ impl Gate {
             return false;
         };
         let why = found.reason();
+        gauge!(metric::GATE_SHUT, "part" => found.part.as_str()).set(1.0);
         self.closed.send_replace(Some(Closed {
             part: found.part,
             why,
@@ -86,6 +89,7 @@ impl Gate {
                 }
             }
             info!(%part, "it is back");
+            gauge!(metric::GATE_SHUT, "part" => part.as_str()).set(0.0);
             self.closed.send_replace(None);
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::telemetry::{self, metric};
-use crate::transport::{Intake, State};
+use crate::transport::{Intake, Lane, State};
 
 /// The longest time between two looks at whether jobs are stuck.
 const LOOK: Duration = Duration::from_secs(5);
@@ -28,14 +28,14 @@ impl Progress {
     }
 
     /// A job was taken in.
-    pub(super) fn enter(&self) -> InFlight {
-        gauge!(metric::INFLIGHT).increment(1.0);
+    pub(super) fn enter(&self, lane: Lane) -> InFlight {
+        gauge!(metric::INFLIGHT, "lane" => lane.as_str()).increment(1.0);
         let mut now = self.lock();
         if now.0 == 0 {
             now.1 = Instant::now();
         }
         now.0 += 1;
-        InFlight(self.clone())
+        InFlight(self.clone(), lane)
     }
 
     /// How long no job was settled while jobs were in hand.
@@ -54,7 +54,7 @@ impl Progress {
 
 /// A job in hand, counted for as long as this is.
 #[derive(Debug)]
-pub(super) struct InFlight(Progress);
+pub(super) struct InFlight(Progress, Lane);
 
 impl InFlight {
     /// The job was settled.
@@ -65,7 +65,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        gauge!(metric::INFLIGHT).decrement(1.0);
+        gauge!(metric::INFLIGHT, "lane" => self.1.as_str()).decrement(1.0);
         self.0.lock().0 -= 1;
     }
 }
@@ -157,7 +157,11 @@ mod tests {
         let (ready, mut readiness) = watch::channel(State::Down("starting".to_owned()));
         let (_state, up) = watch::channel(State::Up);
         let progress = Progress::new();
-        let (looking, slow, quick) = (progress.clone(), progress.enter(), progress.enter());
+        let (looking, slow, quick) = (
+            progress.clone(),
+            progress.enter(Lane::Bulk),
+            progress.enter(Lane::Urgent),
+        );
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(up, looking, bound, ready));
         let mut becomes = async |wanted: fn(&State) -> bool| {

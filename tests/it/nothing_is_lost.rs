@@ -255,7 +255,9 @@ async fn two_workers_with_the_same_jobs_in_hand_agree() {
     deployment
         .until("it has them in hand", async |_| {
             let metrics = ask(&admin, "/metrics").map(|(_, text)| text);
-            metrics.is_some_and(|text| text.contains(&format!("banshi_inflight {JOBS}\n")))
+            metrics.is_some_and(|text| {
+                text.contains(&format!("banshi_inflight{{lane=\"bulk\"}} {JOBS}\n"))
+            })
         })
         .await;
     sleeper.signal("STOP");

@@ -130,7 +130,7 @@ fn text(delivery: &Delivery) -> &str {
 fn event(body: &[u8]) -> Event {
     let identity = Identity {
         job_id: None,
-        template_name: None,
+        template: None,
         key: None,
         sha256: sha256(body),
     };

@@ -95,9 +95,11 @@ impl Client {
             let why = format!("its id {:?}… is longer than 255 bytes", cut(id));
             return Err(Unsent::Unfit(why));
         }
+        let now = OffsetDateTime::now_utc().unix_timestamp();
         let properties = persistent()
             .with_content_type(short("application/json"))
             .with_message_id(short(id))
+            .with_timestamp(u64::try_from(now).unwrap_or_default())
             .with_app_id(short(PRODUCT));
         let exchange = self.broker.topology.name("jobs");
         let sent = self

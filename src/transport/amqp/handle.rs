@@ -396,6 +396,7 @@ pub(super) fn delivery(
         correlation_id: own(properties.correlation_id()),
         reply_to: own(properties.reply_to()),
         traceparent: header(&properties, TRACEPARENT).and_then(text),
+        timestamp: *properties.timestamp(),
         deadline: Deadline::after(broker.lease),
         handle: transport::Handle::Amqp(Handle {
             broker: Arc::clone(broker),

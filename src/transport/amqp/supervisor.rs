@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use lapin::Acker;
+use metrics::counter;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
@@ -23,6 +24,7 @@ use super::session::{ConnectionEvent, Incoming, Session};
 use super::session_state::{Conditions, LanePrefetch, SessionEvent, SessionState};
 use super::{Current, STOPPED};
 use crate::problem::Outage;
+use crate::telemetry::metric;
 use crate::timing::{BACKOFF, CLOSE, PROBE_INTERVAL, SETTLED, YOUNG, backoff};
 use crate::transport::{Delivery, State};
 
@@ -42,8 +44,8 @@ pub(super) struct Supervisor {
 
 /// How the feeding from a session ends.
 enum Ended {
-    /// The session is over, and why.
-    Session(String),
+    /// The session is over: what the metrics call that, and why.
+    Session(&'static str, String),
     /// The intake wants no more. `None` when it is gone altogether.
     Intake(Option<Stop>),
 }
@@ -70,7 +72,10 @@ impl Supervisor {
                     self.current.set(Some(Arc::clone(&session)));
                     let ended = self.feed(&session, &mut incoming, &mut session_state).await;
                     let why = match ended {
-                        Ended::Session(why) => why,
+                        Ended::Session(by, why) => {
+                            counter!(metric::SESSIONS, "ended" => by).increment(1);
+                            why
+                        }
                         Ended::Intake(stop) => return self.drain(&session, incoming, stop).await,
                     };
                     session.end(why.as_str());
@@ -90,6 +95,7 @@ impl Supervisor {
                     return;
                 }
                 Err(fault) => {
+                    counter!(metric::SESSIONS, "ended" => "refused").increment(1);
                     let lasting = matches!(fault, Fault::Lasting(_));
                     let why = plain(&Outage::from(fault));
                     if self.set_state(State::Down(why.clone())) && lasting {
@@ -145,11 +151,11 @@ impl Supervisor {
                 let changed = tokio::select! {
                     biased;
                     stop = stopping.recv() => return Ended::Intake(stop),
-                    why = session.ended() => return Ended::Session(why),
+                    why = session.ended() => return Ended::Session("connection", why),
                     changed = incoming.change(broker, session_state) => changed,
                 };
                 if let Err(outage) = changed {
-                    return Ended::Session(plain(&outage));
+                    return Ended::Session("lane", plain(&outage));
                 }
             }
             match &*session_state {
@@ -197,7 +203,7 @@ impl Supervisor {
             let (lane, channel, received) = tokio::select! {
                 biased;
                 stop = stopping.recv() => return Ended::Intake(stop),
-                why = session.ended() => return Ended::Session(why),
+                why = session.ended() => return Ended::Session("connection", why),
                 changed = paused.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return Ended::Intake(None),
@@ -211,8 +217,11 @@ impl Supervisor {
                         blocked = None;
                         continue;
                     }
-                    Some(ConnectionEvent::Ended(why)) => return Ended::Session(why),
-                    None => return Ended::Session("the connection has ended".to_owned()),
+                    Some(ConnectionEvent::Ended(why)) => return Ended::Session("connection", why),
+                    None => {
+                        let why = "the connection has ended".to_owned();
+                        return Ended::Session("connection", why);
+                    }
                 },
                 // The senders are the session's own, so that these never end.
                 Ok(()) = held.changed() => continue,
@@ -265,13 +274,15 @@ impl Supervisor {
                 }
                 Received::Drained => {}
                 Received::Failed(error) => {
-                    return Ended::Session(plain(&outage(format!("lane {lane}"), error)));
+                    let why = plain(&outage(format!("lane {lane}"), error));
+                    return Ended::Session("lane", why);
                 }
                 Received::Cancelled => {
-                    return Ended::Session(format!(
+                    let why = format!(
                         "the broker has cancelled lane {lane}: its queue was deleted, or a job was \
                          held for longer than consumer_timeout"
-                    ));
+                    );
+                    return Ended::Session("cancelled", why);
                 }
             }
         }

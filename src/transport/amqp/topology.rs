@@ -425,6 +425,19 @@ impl Topology {
         lanes.chain(retries)
     }
 
+    /// The queues of each kind, as the metrics call them.
+    pub(super) fn kinds(&self) -> [(&'static str, Vec<String>); 5] {
+        let retries = RETRY_WAITS.iter();
+        let retries = retries.map(|(label, _)| self.name(&format!("retry.{label}")));
+        [
+            ("bulk", vec![self.lane(Lane::Bulk)]),
+            ("urgent", vec![self.lane(Lane::Urgent)]),
+            ("retry", retries.collect()),
+            ("dead", vec![self.name("dead")]),
+            ("unrouted", vec![self.name("unrouted")]),
+        ]
+    }
+
     /// The full name of an exchange or a queue.
     pub(super) fn name(&self, rest: &str) -> String {
         format!("{}.{rest}", self.prefix)

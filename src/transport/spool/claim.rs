@@ -157,6 +157,7 @@ impl Found {
             correlation_id: None,
             reply_to: None,
             traceparent: None,
+            timestamp: None,
             deadline: Deadline::NONE,
             handle: transport::Handle::Spool(Handle {
                 claim: Arc::new(claim),

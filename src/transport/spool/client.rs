@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::folders::{DEAD, Home, JOBS, is_job, link_once, read_job, remove};
+use super::folders::{DEAD, Home, JOBS, is_dead, link_once, read_job, remove};
 use super::ticket::{REASON, Ticket, safe_name};
 use super::unsettled::{Note, STUCK};
 use super::{blocking, open};
@@ -178,7 +178,7 @@ fn dead_name(entry: &fs::DirEntry) -> io::Result<Option<(SystemTime, OsString)>>
     let Some(name) = file.as_bytes().strip_suffix(b".json") else {
         return Ok(None);
     };
-    if !is_job(entry)? || name.ends_with(REASON.as_bytes()) {
+    if !is_dead(entry)? {
         return Ok(None);
     }
     match entry.metadata().and_then(|metadata| metadata.modified()) {

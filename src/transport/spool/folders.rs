@@ -608,6 +608,14 @@ pub(super) fn is_job(entry: &fs::DirEntry) -> io::Result<bool> {
     Ok(kind(entry)? == Kind::Job)
 }
 
+/// Whether it is a job among the dead, beside which its reason stands.
+pub(super) fn is_dead(entry: &fs::DirEntry) -> io::Result<bool> {
+    let name = entry.file_name();
+    let name = name.as_encoded_bytes().strip_suffix(b".json");
+    let named = name.is_some_and(|name| !name.ends_with(REASON.as_bytes()));
+    Ok(named && is_job(entry)?)
+}
+
 fn is_hidden(file: &OsStr) -> bool {
     file.as_encoded_bytes().starts_with(b".")
 }

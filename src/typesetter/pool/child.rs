@@ -146,7 +146,16 @@ fn work(
                 pages,
                 fonts,
                 rare,
-            }) => (Verdict::Set { pages, fonts, rare }, Some(bytes)),
+                took,
+            }) => {
+                let set = Verdict::Set {
+                    pages,
+                    fonts,
+                    rare,
+                    took,
+                };
+                (set, Some(bytes))
+            }
             Err(Failure::Rejected(rejection)) => (
                 Verdict::Rejected {
                     problems: rejection.into_problems(),

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::problem::{Outage, Part, Problem};
-use crate::typesetter::{Manuscript, Rare, Remark};
+use crate::typesetter::{Manuscript, Rare, Remark, Took};
 
 /// The version of what crosses the pipe.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// The largest frame, in bytes.
 const FRAME: usize = 256 << 20;
@@ -68,6 +68,7 @@ pub(super) enum Verdict {
         pages: usize,
         fonts: Vec<String>,
         rare: Vec<Rare>,
+        took: Took,
     },
     /// It can't be.
     Rejected { problems: Vec<Problem> },

@@ -186,13 +186,19 @@ impl Child {
             return Err(broken("it answered another question"));
         }
         let result = match verdict {
-            Verdict::Set { pages, fonts, rare } => {
+            Verdict::Set {
+                pages,
+                fonts,
+                rare,
+                took,
+            } => {
                 let bytes = self.frame().await?;
                 Ok(Pdf {
                     bytes,
                     pages,
                     fonts,
                     rare,
+                    took,
                 })
             }
             Verdict::Rejected { problems } if problems.is_empty() => {
@@ -224,10 +230,10 @@ impl Child {
         Ok(frame)
     }
 
-    /// The memory that it has grown by since it was warm, in bytes.
-    pub(super) fn growth(&self) -> u64 {
+    /// The memory of its own, and by how much that has grown since it was warm, in bytes.
+    pub(super) fn memory(&self) -> (u64, u64) {
         let own = self.own_memory().unwrap_or_default();
-        own.saturating_sub(self.warm.unwrap_or(own))
+        (own, own.saturating_sub(self.warm.unwrap_or(own)))
     }
 
     /// Reports that it has been given.

@@ -35,7 +35,7 @@ pub async fn sessions(stage: Stage) -> Outcome {
         close_all_connections(&mut bench).await;
     }
     bench.settle().await;
-    let line = "banshi_stage_duration_seconds_count{stage=\"typeset\"}";
+    let line = "banshi_stage_duration_seconds_count{stage=\"layout\"}";
     let typeset = bench.metric(line).await;
     let most = count as f64 * (1.0 + WASTED);
     bench.bound("typesettings", typeset, most as u64);

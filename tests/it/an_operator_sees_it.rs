@@ -1,0 +1,245 @@
+//! What an operator sees of workers: metrics that a real Prometheus reads, described, and moved by
+//! what happens.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use banshi::telemetry::metric;
+use lapin::BasicProperties;
+use serde_json::{Value, json};
+
+use crate::support::deployment::{Deployment, ask};
+use crate::support::jobs::{corpus, remove};
+use crate::support::repository;
+
+/// A tool that `tests/tools/install test` has put there.
+fn tool(name: &str) -> PathBuf {
+    let path = repository("target/tools/bin").join(name);
+    assert!(path.is_file(), "{name} is needed: tests/tools/install test");
+    path
+}
+
+/// A Prometheus of its own.
+struct Prometheus {
+    process: Child,
+    address: String,
+    workers: Vec<String>,
+}
+
+impl Prometheus {
+    /// Starts one that looks at these workers every second.
+    fn start(deployment: &Deployment, workers: &[&str]) -> Prometheus {
+        let config = deployment.path("prometheus.yml");
+        let targets = json!([{ "targets": workers }]);
+        let text = json!({
+            "global": { "scrape_interval": "1s" },
+            "scrape_configs": [{ "job_name": "banshi", "static_configs": targets }],
+        });
+        // JSON is YAML.
+        std::fs::write(&config, text.to_string()).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let process = Command::new(tool("prometheus"))
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                deployment.path("tsdb").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let workers = workers.iter().map(ToString::to_string).collect();
+        Prometheus {
+            process,
+            address,
+            workers,
+        }
+    }
+
+    /// What an expression comes to; none, when it comes to nothing.
+    fn ask(&self, expression: &str) -> Option<f64> {
+        let encoded: String = expression
+            .bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+                other => format!("%{other:02X}"),
+            })
+            .collect();
+        let (_, answer) = ask(&self.address, &format!("/api/v1/query?query={encoded}"))?;
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        let value = answer.pointer("/data/result/0/value/1")?.as_str()?;
+        value.parse().ok()
+    }
+
+    /// What the workers say now, for whoever asks why.
+    fn exposed(&self) -> String {
+        let texts = self
+            .workers
+            .iter()
+            .filter_map(|worker| ask(worker, "/metrics"));
+        let texts: String = texts.map(|(_, text)| text).collect();
+        let lines = texts
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Waits until an expression, which compares, holds.
+    fn expect(&self, expression: &str) {
+        let began = Instant::now();
+        while self.ask(expression).is_none() {
+            let plain = expression.split(" == ").next().unwrap_or_default();
+            let now = self.ask(plain.split(" >").next().unwrap_or_default());
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{expression} does not hold: {now:?}\n{}",
+                self.exposed()
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it is gone");
+    }
+}
+
+fn named(name: &str, id: &str) -> Value {
+    let mut job = corpus(name);
+    job["job_id"] = json!(id);
+    job
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_sees_every_metric_move_over_two_workers() {
+    let deployment = Deployment::amqp().await;
+    let (deployment, first) = deployment.with("RENDER__THREADS", "1").with_admin();
+    let one = deployment.worker();
+    let (deployment, second) = deployment.with_admin();
+    let two = deployment.worker();
+    let prometheus = Prometheus::start(&deployment, &[&first, &second]);
+    prometheus.expect("sum(banshi_transport_connected) == 2");
+    prometheus.expect("sum(banshi_typesetters{state='idle'}) >= 2");
+    // What the fleet is, and that it is of one kind.
+    prometheus.expect("count(banshi_build_info) == 2");
+    prometheus.expect("count(count by (version, engine, templates_sha256, fonts_sha256) (banshi_build_info)) == 1");
+
+    // Six good jobs that waited for a minute, two of them urgent; a bad one, and one of no template.
+    let sent = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap() - 60;
+    for number in 0..4 {
+        let id = format!("bulk-{number}");
+        let properties = BasicProperties::default().with_timestamp(sent);
+        let job = named("pingtan-2023", &id).to_string();
+        deployment.send_as(&id, job.as_bytes(), properties).await;
+    }
+    for id in ["urgent-0", "urgent-1"] {
+        let job = named("pingtan-2019", id).to_string();
+        deployment.send_urgent(id, job.as_bytes()).await;
+    }
+    let mut bad = named("pingtan-2023", "bad");
+    remove(&mut bad, "/data", "agency");
+    remove(&mut bad, "/data", "year");
+    deployment.send("bad", bad.to_string().as_bytes()).await;
+    let mut foreign = named("pingtan-2023", "foreign");
+    foreign["template"] = json!("no/such");
+    deployment
+        .send("foreign", foreign.to_string().as_bytes())
+        .await;
+
+    let jobs = |labels: &str| format!("sum(banshi_jobs_total{{{labels}}})");
+    prometheus.expect(&format!(
+        "{} == 4",
+        jobs("lane='bulk',template='annual-report/2021',outcome='completed'")
+    ));
+    prometheus.expect(&format!(
+        "{} == 2",
+        jobs("lane='urgent',template='annual-report/2019',outcome='completed'")
+    ));
+    prometheus.expect(&format!(
+        "{} == 1",
+        jobs("template='other',outcome='rejected'")
+    ));
+    prometheus.expect("sum(banshi_problems_total{code='E-SCHEMA'}) == 2");
+    prometheus.expect("sum(banshi_problems_total{code='E-TEMPLATE'}) == 1");
+    prometheus.expect("sum(banshi_job_duration_seconds_count{outcome='completed'}) == 6");
+    for stage in ["layout", "export", "store", "wait"] {
+        prometheus.expect(&format!(
+            "sum(banshi_stage_duration_seconds_count{{stage='{stage}'}}) == 6"
+        ));
+    }
+    for stage in ["check", "publish"] {
+        prometheus.expect(&format!(
+            "sum(banshi_stage_duration_seconds_count{{stage='{stage}'}}) == 8"
+        ));
+    }
+    // Histograms add up over workers.
+    prometheus.expect(
+        "histogram_quantile(0.9, sum by (le) (banshi_queue_wait_seconds_bucket{lane='bulk'})) > 30",
+    );
+    prometheus.expect("sum(banshi_pdf_pages_count{template='annual-report/2021'}) == 4");
+    prometheus.expect("sum(banshi_pdf_bytes_sum) > 600000");
+    prometheus.expect("max(banshi_queue_jobs{queue='dead'}) == 2");
+    prometheus.expect("max(banshi_queue_jobs{queue='bulk'}) == 0");
+    prometheus.expect("sum(banshi_inflight{lane='bulk'}) == 0");
+    prometheus.expect("max(banshi_typesetter_memory_bytes) > 10000000");
+    prometheus.expect("min(banshi_store_conditional_put) == 1");
+    prometheus.expect("sum(process_resident_memory_bytes) > 20000000");
+
+    // Faults: typesetters that die, a store that is out, a session that ends.
+    one.signal_typesetters("KILL");
+    prometheus.expect("sum(banshi_typesetter_restarts_total{reason='crash'}) >= 1");
+    deployment.lose_store();
+    let late = named("pingtan-2021", "late").to_string();
+    deployment.send("late", late.as_bytes()).await;
+    prometheus.expect("max(banshi_gate_shut{part='store'}) == 1");
+    prometheus.expect("sum(banshi_retries_total{part='store'}) >= 1");
+    deployment.restore_store();
+    prometheus.expect(&format!("{} == 7", jobs("outcome='completed'")));
+    prometheus.expect("max(banshi_gate_shut{part='store'}) == 0");
+    prometheus.expect("sum(banshi_redelivered_total) >= 1");
+
+    // All that is exposed has its words, and Prometheus' own checker finds nothing to say.
+    let (_, exposed) = ask(&second, "/metrics").unwrap();
+    let mut check = Command::new(tool("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(exposed.as_bytes())
+        .unwrap();
+    let checked = check.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success() && said.is_empty(), "{said}");
+    for line in exposed.lines().filter(|line| line.starts_with("banshi_")) {
+        let known = metric::ALL.iter().any(|(name, ..)| line.starts_with(name));
+        assert!(known, "{line} is not described");
+    }
+    assert_eq!(one.stop(), Some(0));
+    assert_eq!(two.stop(), Some(0));
+    deployment.remove().await;
+}
+
+#[test]
+fn every_metric_is_in_the_operators_guide() {
+    let guide = std::fs::read_to_string(repository("docs/operator.md")).unwrap();
+    for (name, ..) in metric::ALL {
+        assert!(
+            guide.contains(&format!("| `{name}` |")),
+            "{name} is not in docs/operator.md"
+        );
+    }
+}
