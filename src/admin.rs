@@ -31,6 +31,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// When the address cannot be had.
 pub async fn port(
     listen: &str,
+    recorder: Recorder,
     state: watch::Receiver<State>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<impl Future<Output = ()> + Send + 'static, Outage> {
@@ -44,7 +45,7 @@ pub async fn port(
             );
             Outage::because(Part::Admin, hint, error)
         })?;
-        Some((listener, recorder()))
+        Some((listener, recorder.0))
     };
     Ok(async move {
         if let Some((listener, metrics)) = server {
@@ -73,8 +74,17 @@ async fn upkeep(metrics: Option<PrometheusHandle>, every: Duration) -> Infallibl
     }
 }
 
-/// The process's recorder, with every metric described; a second worker in one process (as in
-/// tests) shares none.
+/// Where this process records its metrics.
+#[derive(Debug)]
+pub struct Recorder(Option<PrometheusHandle>);
+
+/// Has the metrics recorded from now on; not at all, when `listen` is empty. A second worker in one
+/// process (as in tests) shares none.
+pub fn record(listen: &str) -> Recorder {
+    Recorder(if listen.is_empty() { None } else { recorder() })
+}
+
+/// The process's recorder, with every metric described.
 fn recorder() -> Option<PrometheusHandle> {
     let mut builder = PrometheusBuilder::new();
     for (name, kind, _) in metric::ALL {

@@ -57,6 +57,8 @@ pub async fn run(
     until_idle: bool,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Outage> {
+    // What happens at the start is counted, too.
+    let recorder = admin::record(&settings.admin.listen);
     let mut shutdown = std::pin::pin!(shutdown);
     let (pipeline, mut intake) = tokio::select! {
         biased;
@@ -69,7 +71,8 @@ pub async fn run(
 
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, readiness) = tokio::sync::watch::channel(intake.state().borrow().clone());
-    let admin = admin::port(&settings.admin.listen, readiness, async move {
+    let listen = &settings.admin.listen;
+    let admin = admin::port(listen, recorder, readiness, async move {
         // Either way, an end of the sender is an end of the worker.
         admin_stopped.await.unwrap_or_default();
     });

@@ -38,6 +38,16 @@ pub fn new(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
             "a package is named by its folder, with a-z, 0-9 and -, as school-meals; not {name:?}"
         )));
     }
+    let own = Templates::load(None)?;
+    if name == "gongwen"
+        || own
+            .editions()
+            .any(|edition| edition.name.starts_with(&format!("{name}/")))
+    {
+        return Err(Error::Usage(format!(
+            "{name} is a package of this build, and would take its place; name another"
+        )));
+    }
     if dir.exists() {
         let dir = dir.display();
         return Err(Error::Usage(format!("{dir} exists; name a new folder")));
@@ -98,6 +108,16 @@ fn look(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
     let typesetter = Typesetter::new(Fonts::load(&settings.fonts)?, templates, &settings.render)?;
     let templates = typesetter.templates();
     let mut exit = Exit::Done;
+    let own = format!("{package}/");
+    if !templates
+        .editions()
+        .any(|edition| edition.name.starts_with(&own))
+    {
+        let text =
+            "no typst.toml in it declares an edition; name a package's folder, as templates/NAME";
+        print_stderr(format_args!("{}: {text}", dir.display()));
+        return Ok(Exit::JobAtFault);
+    }
     for edition in templates.editions() {
         let name = match edition.name.split_once('/') {
             Some((own, name)) if own == package => name,

@@ -161,7 +161,12 @@ pub(super) const MONEY_DIGITS: (usize, usize) = (18, 10);
 const MONEY_UNITS: [&str; 4] = ["元", "万", "万元", "亿元"];
 
 /// An amount with one of the units.
-fn money(text: &str, units: Units<'_>) -> Option<Money> {
+fn money(sent: &str, units: Units<'_>) -> Option<Money> {
+    // A share may fall.
+    let (sign, text) = match (units, sent.strip_prefix('-')) {
+        (Units::Percent, Some(rest)) => (-Decimal::ONE, rest),
+        _ => (Decimal::ONE, sent),
+    };
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -172,8 +177,8 @@ fn money(text: &str, units: Units<'_>) -> Option<Money> {
         && !part.contains('.');
     let amount = Decimal::from_str_exact(number).ok().filter(|_| plain)?;
     units.take(unit).then(|| Money {
-        text: text.to_owned(),
-        amount,
+        text: sent.to_owned(),
+        amount: sign * amount,
         unit: unit.to_owned(),
     })
 }

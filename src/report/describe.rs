@@ -27,7 +27,17 @@ pub fn describe(template: &str, form: &Form) -> String {
         entries(form, &form.prior, "", &mut page);
         page.push_str("```\n");
     }
-    if !form.rules.is_empty() {
+    let texts = form.fields.iter().flat_map(|field| match &field.kind {
+        FieldKind::Blocks(rules) => rules.iter().map(|rule| (field, rule)).collect(),
+        _ => Vec::new(),
+    });
+    let texts: Vec<String> = texts
+        .map(|(field, rule)| {
+            let told = rule.message[0].replace("{heading}", &field.label);
+            format!("| `{}` | {} | |\n", rule.code, told.replace("{count}", "…"))
+        })
+        .collect();
+    if !form.rules.is_empty() || !texts.is_empty() {
         page.push_str("\n## Rules\n\n| code | what is told | equation |\n|---|---|---|\n");
         for rule in &form.rules {
             let (code, equation) = (rule.code, &rule.equation);
@@ -38,8 +48,13 @@ pub fn describe(template: &str, form: &Form) -> String {
                 format!(", below `{table}`")
             };
             let message = message(rule);
-            page.push_str(&format!("| `{code}` | {message} | `{equation}`{below} |\n"));
+            let when = rule.condition.iter();
+            let when: String = when.map(|when| format!(", when `{when}`")).collect();
+            page.push_str(&format!(
+                "| `{code}` | {message} | `{equation}`{below}{when} |\n"
+            ));
         }
+        page.push_str(&texts.concat());
     }
     page
 }
@@ -61,7 +76,11 @@ fn holds(field: &Field) -> &'static str {
 fn entries(form: &Form, list: &[Entry], indent: &str, page: &mut String) {
     for entry in list {
         let optional = if entry.optional { " (optional)" } else { "" };
-        let (name, label) = (&entry.field, entry.label.replace('\n', ""));
+        let label = match entry.label.as_str() {
+            "" => &entry.said,
+            label => label,
+        };
+        let (name, label) = (&entry.field, label.replace('\n', ""));
         let (kind, inner) = match &entry.holds {
             Holds::Cell(cell) => (kind(&form.cells[*cell].kind), &[][..]),
             Holds::Entries(inner) => (String::new(), &inner[..]),
@@ -80,8 +99,8 @@ fn kind(kind: &CellKind) -> String {
     match kind {
         CellKind::Count => String::new(),
         CellKind::Change => ", with its sign".to_owned(),
-        CellKind::Money(unit) => format!(", in {unit}"),
-        CellKind::MoneyWithUnit(units) => format!(", in {}", units.join(", ")),
+        CellKind::Money(unit) => format!(", in {unit}, sent without the unit"),
+        CellKind::MoneyWithUnit(units) => format!(", sent with its unit: {}", units.join(", ")),
         CellKind::Percent => ", a percentage".to_owned(),
         CellKind::Text => ", a text".to_owned(),
         CellKind::Date => ", a date".to_owned(),

@@ -324,6 +324,16 @@ impl CellKind {
         }
     }
 
+    /// What its figures are in: those of two kinds are neither added nor compared.
+    fn unit(&self) -> String {
+        match self {
+            CellKind::Money(unit) => unit.clone(),
+            CellKind::MoneyWithUnit(units) => units.join("/"),
+            CellKind::Percent => "%".to_owned(),
+            _ => "counts".to_owned(),
+        }
+    }
+
     /// Whether a column of it has a sum: all its figures are in one unit, and parts of a whole.
     pub fn adds_up(&self) -> bool {
         match self {

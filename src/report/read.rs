@@ -198,13 +198,17 @@ fn entries<'a>(
                 take(*index, cell::read(node, &place, kind, problems));
             }
             Holds::Rows(rows) => {
-                let place = Place::new(place.pointer, "");
                 let found = items(node, &place, problems);
                 if matches!(node, Node::Array(_)) && found.is_empty() {
-                    let en = "want a row at least: one of null where there is nothing to list";
-                    bad(problems, &place, en, "至少要有一行：无可列者填一行null");
+                    let en = "want a row at least; where there is nothing to list, one whose cells \
+                              are null";
+                    let zh = "各行：至少要有一行；无可列者填一行，各格为null";
+                    bad(problems, &place, en, zh);
                 }
-                for (row, (node, _)) in rows.iter().zip(found) {
+                // One that is longer than the service takes is told already.
+                let whole = found.len() == rows.len();
+                let place = Place::new(place.pointer, "");
+                for (row, (node, _)) in rows.iter().zip(found).filter(|_| whole) {
                     let place = place.field(&row.field, &row.said);
                     object(node, &place, row.entries(), form, take, problems);
                 }

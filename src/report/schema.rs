@@ -289,7 +289,7 @@ fn cell(kind: &CellKind, label: &str) -> Value {
                 or_mark(&format!("{amount}({units})?")),
             )
         }
-        CellKind::Percent => (json!(["string", "null"]), or_mark(&format!("{amount}%"))),
+        CellKind::Percent => (json!(["string", "null"]), or_mark(&format!("-?{amount}%"))),
         CellKind::Date => (
             json!(["string", "null"]),
             or_mark("[0-9]{4}-[0-9]{2}-[0-9]{2}"),

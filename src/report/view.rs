@@ -16,6 +16,9 @@ pub fn view(report: &Report) -> Json {
     view.insert("edition".to_owned(), json!(report.form.edition()));
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
         match &field.heading {
+            // Nothing is left of a table that a job leaves out.
+            Some(_) if *content == Content::Absent && matches!(field.kind, FieldKind::Table(_)) => {
+            }
             Some(heading) => {
                 let mut section = section(report, field, content);
                 section["heading"] = json!(heading);
@@ -118,7 +121,13 @@ fn list(report: &Report, table: &Table) -> Json {
     let columns = rows.entries().first().map_or(&[][..], Entry::entries);
     let kinds = columns.iter().flat_map(Entry::cells);
     let kinds: Vec<&CellKind> = kinds.map(|cell| &report.form.cells[cell].kind).collect();
-    let named = kinds.iter().position(|kind| **kind == CellKind::Text);
+    let is_text = |kind: &&CellKind| **kind == CellKind::Text;
+    let named = kinds.iter().position(is_text);
+    let texts: Vec<usize> = (serial..)
+        .zip(&kinds)
+        .filter(|(_, kind)| is_text(kind))
+        .map(|(at, _)| at)
+        .collect();
     let before = kinds.iter().take_while(|kind| !kind.is_figure()).count();
     let total = total.first().map(|total| {
         let mut figures = cells(report, total.entries()).into_iter();
@@ -135,6 +144,7 @@ fn list(report: &Report, table: &Table) -> Json {
         "heads": head.chain(heads(&table.heads)).collect::<Vec<_>>(),
         "rows": all,
         "named": named.map(|at| serial + at),
+        "texts": texts,
         "total": total,
     })
 }

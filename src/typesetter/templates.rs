@@ -16,6 +16,7 @@ use crate::digest;
 use crate::problem::{Outage, Part};
 use crate::report::Editions;
 use crate::report::form::{Form, Sibling};
+use crate::report::json::nearest;
 
 /// The tree at the time of the build: path and content.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/templates.rs"));
@@ -261,6 +262,20 @@ fn forms(
                 forms.insert(form.clone(), read);
             }
             Err(mistakes) => wrong.extend(mistakes),
+        }
+    }
+    for form in forms.values() {
+        if let Some(other) = form
+            .succeeds
+            .as_ref()
+            .filter(|other| !forms.contains_key(*other))
+        {
+            let known = forms.keys().map(String::as_str);
+            let near = nearest(other, known).unwrap_or_default();
+            wrong.push(format!(
+                "{}: succeeds: no edition \"{other}\"; the nearest is \"{near}\"",
+                form.name
+            ));
         }
     }
     let siblings: Vec<(Sibling, Option<String>)> = forms

@@ -103,6 +103,111 @@ message_zh = "合计"
 }
 
 #[test]
+fn what_makes_no_sense_is_a_mistake_and_never_done_silently() {
+    let rule = |text: &str| format!("{HEAD}{TABLE}\n[[rule]]\ncode = \"R-A\"\n{text}\n");
+    let row = |equation: &str| rule(&format!("table = \"cases\"\neach = \"row\"\n{equation}"));
+    let field = |text: &str| format!("{HEAD}\n[[field]]\nfield = \"x\"\n{text}\n");
+    let cell = |text: &str| {
+        field(&format!(
+            "kind = \"row\"\nheading = \"表\"\ncolumns = [{{ field = \"a\", label = \"甲\", {text} }}]"
+        ))
+    };
+    let mixed = field(
+        "kind = \"row\"\nheading = \"表\"\ncolumns = [\n\
+         { field = \"a\", label = \"件\" },\n\
+         { field = \"b\", label = \"款（万元）\", kind = \"money\", unit = \"万元\" },\n\
+         { field = \"c\", label = \"名\", kind = \"text\" },\n]\n\
+         [[rule]]\ncode = \"R-A\"\ntable = \"x\"\neach = \"row\"\n",
+    );
+    let twice = "\n[[rule]]\ncode = \"R-B\"\ntable = \"cases\"\neach = \"row\"\ncomputes = true\n\
+                 equation = \"total = opened\"\n";
+    for (form, mistake) in [
+        (
+            HEAD.replace("{year}", "{yeer}"),
+            "nothing is known to put for {yeer}; the nearest is {year}",
+        ),
+        (
+            HEAD.replace("{agency}", "{agency"),
+            "nothing is known to put for {agency{year}",
+        ),
+        (
+            HEAD.replace("label = \"年度\"", "label = \"年度\"\noptional = true"),
+            "\"year\" is optional",
+        ),
+        (
+            field("kind = \"row\"\nlabel = \"表\"\ncolumns = [{ field = \"a\", label = \"甲\" }]"),
+            "a table needs a heading",
+        ),
+        (
+            field("kind = \"lines\"\nheading = \"人\""),
+            "a heading is for blocks and tables",
+        ),
+        (
+            field(
+                "kind = \"list\"\nheading = \"表\"\ntotal = \"合计\"\ncolumns = [{ field = \"a\", label = \"甲\" }]",
+            ),
+            "the label of the total has no place",
+        ),
+        (
+            cell("kind = \"money\", unit = \"元\", units = [\"万\"]"),
+            "not both",
+        ),
+        (
+            cell("kind = \"percent\", options = [\"好\"]"),
+            "\"options\" is for choice, and this is a percent",
+        ),
+        (
+            cell("unit = \"元\""),
+            "\"unit\" is for money and decimal, and this is a count",
+        ),
+        (
+            cell("kind = \"choice\", options = [\"好\", \"好\"]"),
+            "an option is given twice",
+        ),
+        (
+            row("computes = true\nequation = \"total <= opened\""),
+            "a rule that computes has =, not <=",
+        ),
+        (
+            row("computes = true\nequation = \"total = total + opened\""),
+            "on both sides",
+        ),
+        (
+            row(&format!(
+                "computes = true\nequation = \"total = opened + closed\"\n{twice}"
+            )),
+            "R-A computes the same cell",
+        ),
+        (
+            row("equation = \"total = opened\"\nat = [\"opend\"]"),
+            "at: no figure \"opend\"; the nearest is \"opened\"",
+        ),
+        (
+            rule("table = \"case\"\neach = \"row\"\nequation = \"total = opened\""),
+            "no cells in a table \"case\"; the nearest is \"cases\"",
+        ),
+        (
+            format!("{mixed}equation = \"a = b\"\n"),
+            "figures of different kinds: counts, 万元",
+        ),
+        (
+            format!("{mixed}equation = \"sum(*) > 0\"\n"),
+            "figures of different kinds: counts, 万元",
+        ),
+        (
+            format!("{mixed}equation = \"a = c\"\n"),
+            "\"c\" holds words, and no figure",
+        ),
+    ] {
+        let found = mistakes(&form).join("\n");
+        assert!(
+            found.contains(mistake),
+            "{mistake}\nis not told, but\n{found}\nof\n{form}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_toml_is_told_with_its_line() {
     let found = mistakes("title = \"a\nnotice = ");
     assert!(found[0].starts_with("a/1/form.toml:1: "), "{found:?}");

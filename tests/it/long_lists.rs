@@ -414,6 +414,17 @@ fn what_is_wrong_in_a_row_is_told_by_its_place_and_its_name() {
     let ran = deployment.banshi(&["check", &path]).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(said.contains("want a row at least"), "{said}");
+    // What it asks for is taken.
+    let names = [
+        "unit", "granted", "refused", "all", "fees", "on_time", "grade", "note",
+    ];
+    let blank: Value = names
+        .into_iter()
+        .map(|name| (name.to_owned(), Value::Null))
+        .collect();
+    empty["data"]["units"]["rows"] = json!([blank]);
+    let path = write(&deployment, &empty);
+    succeeded(&deployment.banshi(&["check", &path]).output().unwrap());
 }
 
 #[test]

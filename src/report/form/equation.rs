@@ -21,6 +21,8 @@ pub struct Rule {
     pub table: String,
     /// The equation as the file has it.
     pub equation: String,
+    /// Its condition as the file has it.
+    pub condition: Option<String>,
     /// How the sides compare: the left with the right.
     pub comparison: Comparison,
     /// Whether the left side is computed where a job leaves it out.
@@ -128,6 +130,17 @@ pub struct Term {
     pub adds: Adds,
 }
 
+impl Term {
+    /// The cells whose figures it adds, of this year or the last.
+    fn cells(&self) -> &[usize] {
+        match &self.adds {
+            Adds::Cells(cells) => cells,
+            Adds::Prior(cell) => std::slice::from_ref(cell),
+            Adds::Number(_) => &[],
+        }
+    }
+}
+
 /// What a term adds.
 #[derive(Debug, Clone)]
 pub enum Adds {
@@ -211,12 +224,24 @@ pub(super) fn compile(
         index.by_pointer.insert(&cell.pointer, at);
         index.by_row.entry(cell.parts().0).or_default().push(at);
     }
-    let mut rules = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
     let mut terms = 0;
     for source in sources {
         let Some(rule) = rule(source, &index, reader) else {
             continue;
         };
+        // Across and down may meet in one cell, as totals do.
+        let twice = rules.iter().find(|other| {
+            let together = other.each == rule.each || other.each == Each::Once;
+            (together || rule.each == Each::Once)
+                && rule
+                    .computed()
+                    .any(|cell| other.computed().any(|own| own == cell))
+        });
+        if let Some(other) = twice {
+            let what = format!("{} computes the same cell; one of them may", other.code);
+            reader.note(source.at.byte, &source.at.key, &what);
+        }
         let of = |term: &Term| match &term.adds {
             Adds::Cells(cells) => cells.len(),
             Adds::Prior(_) | Adds::Number(_) => 1,
@@ -268,6 +293,11 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
         None => None,
     };
     let message = messages(source, each, &sides, comparison, index.cells, reader)?;
+    if source.computes && comparison != Comparison::Equal {
+        let what = format!("a rule that computes has =, not {}", comparison.as_str());
+        reader.note(source.at.byte, &source.at.key, &what);
+        return None;
+    }
     if source.computes && (sides[0].len() != 1 || sides[0][0].function != Function::Cell) {
         let what = "a rule that computes has one cell on its left side";
         reader.note(source.at.byte, &source.at.key, what);
@@ -283,10 +313,47 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
         None => Default::default(),
     };
     let instances = scope.instances(&sides, &when, reader)?;
+    let mut notes = Vec::new();
+    for instance in &instances {
+        let circular = source.computes
+            && instance.target().is_some_and(|target| {
+                let right = instance.sides[1].iter();
+                right.flat_map(Term::cells).any(|&cell| cell == target)
+            });
+        if circular {
+            notes.push("the cell that it computes is on both sides".to_owned());
+        }
+        for sides in [&instance.sides, &instance.when] {
+            let cells = sides.iter().flatten().flat_map(Term::cells);
+            let units: BTreeSet<String> =
+                cells.map(|&cell| index.cells[cell].kind.unit()).collect();
+            if units.len() > 1 {
+                let units = units.into_iter().collect::<Vec<_>>().join(", ");
+                notes.push(format!("figures of different kinds: {units}"));
+            }
+        }
+        if !notes.is_empty() {
+            break;
+        }
+    }
+    for what in notes {
+        reader.note(source.equation.1.byte, &source.equation.1.key, &what);
+    }
+    for path in &source.places {
+        if !scope
+            .ones()
+            .iter()
+            .any(|one| scope.find(path, one).is_some())
+        {
+            let what = format!("at: no figure \"{path}\"{}", scope.nearest(path));
+            reader.note(source.at.byte, &source.at.key, &what);
+        }
+    }
     Some(Rule {
         code: source.code,
         table: source.table.clone(),
         equation: source.equation.0.clone(),
+        condition: source.when.as_ref().map(|(text, _)| text.clone()),
         comparison,
         when: compared,
         computes: source.computes,
@@ -449,8 +516,9 @@ impl Scope<'_> {
                 .cells
                 .iter()
                 .filter_map(|cell| cell.pointer.split('/').nth(1));
-            let near = nearest(self.source.table.trim_matches('/'), known).unwrap_or_default();
-            let what = format!("no cells in the table; the nearest is \"{near}\"");
+            let table = self.source.table.trim_matches('/');
+            let near = nearest(table, known).unwrap_or_default();
+            let what = format!("no cells in a table \"{table}\"; the nearest is \"{near}\"");
             reader.note(self.source.at.byte, &self.source.at.key, &what);
             return None;
         }
@@ -462,8 +530,15 @@ impl Scope<'_> {
                 Function::Number(_) => true,
             };
             if !ones.iter().any(known) {
-                let near = self.nearest(&term.path);
-                let what = format!("no figure \"{}\"{near}", term.path);
+                let path = &term.path;
+                let there = |one: &&str| {
+                    let pointer = self.pattern(path, one);
+                    self.index.cells.iter().any(|cell| cell.pointer == pointer)
+                };
+                let what = match ones.iter().any(there) {
+                    true => format!("\"{path}\" holds words, and no figure"),
+                    false => format!("no figure \"{path}\"{}", self.nearest(path)),
+                };
                 reader.note(at.byte, &at.key, &what);
                 return None;
             }
@@ -491,7 +566,8 @@ impl Scope<'_> {
     fn nearest(&self, path: &str) -> String {
         let inside = format!("{}/", self.source.table);
         let cells = self.index.cells.iter();
-        let inside = cells.filter(|cell| cell.pointer.starts_with(&inside));
+        let figures = cells.filter(|cell| cell.kind.is_figure());
+        let inside = figures.filter(|cell| cell.pointer.starts_with(&inside));
         let names = inside.map(|cell| {
             let (row, column) = cell.parts();
             match self.each {
@@ -580,9 +656,10 @@ fn messages(
     reader: &mut Reader,
 ) -> Option<[Vec<Piece>; 2]> {
     let [en, zh] = &source.message;
-    let made = |sum: &str, [is, most, least, less, more]: [&str; 5]| {
+    let made = |[sum, last]: [&str; 2], [is, most, least, less, more]: [&str; 5]| {
         let word = |term: &Written| match term.function {
             Function::Sum => sum.to_owned(),
+            Function::Prior => format!("{last}{}", label(source, each, &term.path, cells)),
             _ => label(source, each, &term.path, cells),
         };
         let side = |terms: &[Written]| {
@@ -611,7 +688,7 @@ fn messages(
     let en = en.clone().unwrap_or_else(|| {
         let at = source.at.clone();
         let words = ["be", "be at most", "be at least", "be under", "be over"];
-        let (one, left, compared, right) = made("the sum of its parts", words);
+        let (one, left, compared, right) = made(["the sum of its parts", "last year's "], words);
         let text =
             format!("{one}{left} is {{left}}, but must {compared} {right}, which is {{right}}");
         (text, at)
@@ -619,7 +696,7 @@ fn messages(
     let zh = zh.clone().unwrap_or_else(|| {
         let at = source.at.clone();
         let words = ["等于", "不大于", "不小于", "小于", "大于"];
-        let (one, left, compared, right) = made("各分项之和", words);
+        let (one, left, compared, right) = made(["各分项之和", "上年度"], words);
         let text = format!("{one}{left}为{{left}}，应{compared}{right}，而后者为{{right}}");
         (text, at)
     });

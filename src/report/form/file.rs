@@ -148,10 +148,18 @@ impl<'a> Keys<'a> {
     }
 
     fn texts(&mut self, key: &'static str, reader: &mut Reader) -> Vec<String> {
+        let texts = self.placed_texts(key, reader);
+        texts.into_iter().map(|(text, _)| text).collect()
+    }
+
+    /// The texts of an array, each with its place.
+    fn placed_texts(&mut self, key: &'static str, reader: &mut Reader) -> Vec<(String, At)> {
         let Some((value, at)) = self.get(key) else {
             return Vec::new();
         };
-        as_texts(value, &at, reader)
+        let items = as_items(value, &at, reader).into_iter();
+        let texts = items.map(|(item, at)| as_text(item, &at, reader).map(|text| (text, at)));
+        texts.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
     fn finish(self, reader: &mut Reader) {
@@ -265,8 +273,8 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
     };
     let title = keys.required("title", reader);
     let notice = keys.required("notice", reader);
-    let description = keys.text("description", reader);
-    let keywords = keys.texts("keywords", reader);
+    let description = keys.placed("description", reader);
+    let keywords = keys.placed_texts("keywords", reader);
     let succeeds = keys.text("succeeds", reader);
     let years = years_of(&mut keys, reader);
     let (author, year, date) = (
@@ -288,6 +296,25 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         let (found, most) = (cells.len(), LIMITS.cells);
         reader.note(0, "", &format!("{found} cells; there may be {most}"));
         return None;
+    }
+    let filled = fields.iter().filter(|field| {
+        let kind = &field.kind;
+        matches!(
+            kind,
+            FieldKind::Line | FieldKind::Text | FieldKind::Year | FieldKind::Date
+        )
+    });
+    let filled = filled.map(|field| field.field.as_str()).chain(["notice"]);
+    let filled: Vec<&str> = filled.collect();
+    for text in title.iter().chain(&description).chain(&keywords) {
+        braces(text, &filled, reader);
+    }
+    for named in [&author, &year].into_iter().flatten() {
+        let optional = |field: &&Field| field.optional && field.field == named.0;
+        if fields.iter().any(|field| optional(&field)) {
+            let what = format!("\"{}\" is optional, and every document has one", named.0);
+            reader.note(named.1.byte, &named.1.key, &what);
+        }
     }
     let mut place = |named: Option<(String, At)>, kinds: fn(&FieldKind) -> bool, want: &str| {
         let (name, at) = named?;
@@ -328,8 +355,8 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         title: title?.0,
         notice: notice?.0,
         years: years?,
-        description: description.unwrap_or_else(|| "按{notice}编制".to_owned()),
-        keywords,
+        description: description.map_or_else(|| "按{notice}编制".to_owned(), |(text, _)| text),
+        keywords: keywords.into_iter().map(|(text, _)| text).collect(),
         author: author?,
         year: year?,
         date,
@@ -420,6 +447,17 @@ fn field_of(
         let what = "want a heading, of a section, or a label, of anything else";
         reader.note(keys.at.byte, &keys.at.key, what);
     }
+    if let Some((kind, at)) = &kind {
+        let table = ["bands", "matrix", "row", "list"].contains(&kind.as_str());
+        if table && heading.is_none() {
+            reader.note(keys.at.byte, &keys.at.key, "a table needs a heading");
+        }
+        let texts = ["line", "lines", "text", "year", "date", "parts"];
+        if heading.is_some() && texts.contains(&kind.as_str()) {
+            let what = "a heading is for blocks and tables; give a label, and set it in main.typ";
+            reader.note(at.byte, &at.key, what);
+        }
+    }
     let pointer = format!("/{field}");
     let (name, at) = kind.unwrap_or_else(|| ("line".to_owned(), keys.at.clone()));
     let mut kind = match name.as_str() {
@@ -487,6 +525,9 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
                 any: words_of(&mut inner, reader),
             }
         };
+        for message in [&message, &message_zh].into_iter().flatten() {
+            braces(message, &["heading", "count"], reader);
+        }
         inner.finish(reader);
         if let (Some(code), Some((en, _)), Some((zh, _))) = (code, message, message_zh) {
             rules.push(TextRule {
@@ -497,6 +538,23 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
         }
     }
     rules
+}
+
+/// Notes names in braces that nothing will be put for.
+fn braces((text, at): &(String, At), known: &[&str], reader: &mut Reader) {
+    let mut rest = text.as_str();
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else {
+            reader.note(at.byte, &at.key, "a { without }");
+            return;
+        };
+        if !known.contains(&name) {
+            let near = nearest(name, known.iter().copied()).unwrap_or_default();
+            let what = format!("nothing is known to put for {{{name}}}; the nearest is {{{near}}}");
+            reader.note(at.byte, &at.key, &what);
+        }
+        rest = after;
+    }
 }
 
 /// Lists of lists of lists of words.
@@ -520,7 +578,28 @@ fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
     let unit = keys.text("unit", reader);
     let units = keys.texts("units", reader);
     let options = keys.texts("options", reader);
-    let Some((kind, at)) = keys.placed("kind", reader) else {
+    let kind = keys.placed("kind", reader);
+    let named = kind.as_ref().map_or("count", |(kind, _)| kind.as_str());
+    let mut only = |key: &str, there: bool, kinds: &[&str]| {
+        if there && !kinds.contains(&named) {
+            let what = format!(
+                "\"{key}\" is for {}, and this is a {named}",
+                kinds.join(" and ")
+            );
+            reader.note(keys.at.byte, &keys.at.key, &what);
+        }
+    };
+    only("unit", unit.is_some(), &["money", "decimal"]);
+    only("units", !units.is_empty(), &["money", "decimal"]);
+    only("options", !options.is_empty(), &["choice"]);
+    if unit.is_some() && !units.is_empty() {
+        let what = "a unit, of the whole column, or units, one a cell; not both";
+        reader.note(keys.at.byte, &keys.at.key, what);
+    }
+    if options.iter().collect::<BTreeSet<_>>().len() < options.len() {
+        reader.note(keys.at.byte, &keys.at.key, "an option is given twice");
+    }
+    let Some((kind, at)) = kind else {
         return CellKind::Count;
     };
     match kind.as_str() {
@@ -563,6 +642,10 @@ fn cell_of(keys: &mut Keys<'_>, reader: &mut Reader) -> CellKind {
 struct Column {
     field: String,
     label: String,
+    /// What messages call it: its label, or that and the heads over it where another has the same.
+    said: String,
+    /// The heads over it, one after another.
+    over: String,
     kind: CellKind,
 }
 
@@ -575,6 +658,7 @@ fn columns_of(
     reader: &mut Reader,
 ) -> Vec<Head> {
     let at = keys.at.clone();
+    let begins = columns.len();
     let tables = keys.tables("columns", reader);
     if tables.is_empty() {
         reader.note(at.byte, &at.key, "no columns; add columns = [ … ]");
@@ -582,14 +666,22 @@ fn columns_of(
     let mut heads = Vec::new();
     for mut keys in tables {
         let label = keys.wanted("label", reader);
+        too_deep(&keys, "columns", depth, reader);
         let heads_below = if keys.table.contains_key("columns") && depth < LIMITS.depth {
-            columns_of(&mut keys, depth + 1, names, columns, reader)
+            let first = columns.len();
+            let below = columns_of(&mut keys, depth + 1, names, columns, reader);
+            for column in &mut columns[first..] {
+                column.over = format!("{}{}", label.replace('\n', ""), column.over);
+            }
+            below
         } else {
             let field = name_of(&mut keys, names, reader);
             let kind = cell_of(&mut keys, reader);
             columns.push(Column {
                 field,
+                said: label.replace('\n', ""),
                 label: label.clone(),
+                over: String::new(),
                 kind,
             });
             Vec::new()
@@ -600,7 +692,24 @@ fn columns_of(
             heads: heads_below,
         });
     }
+    // Once all are there: the outermost call has no heads over it.
+    if begins == 0 && depth <= 1 {
+        let said: Vec<String> = columns.iter().map(|column| column.said.clone()).collect();
+        for column in columns {
+            if said.iter().filter(|said| **said == column.said).count() > 1 {
+                column.said = format!("{}{}", column.over, column.said);
+            }
+        }
+    }
     heads
+}
+
+/// Notes rows or heads that nest deeper than they may.
+fn too_deep(keys: &Keys<'_>, key: &str, depth: usize, reader: &mut Reader) {
+    if keys.table.contains_key(key) && depth >= LIMITS.depth {
+        let what = format!("{key} nest deeper than {} levels here", LIMITS.depth);
+        reader.note(keys.at.byte, &keys.at.key, &what);
+    }
 }
 
 /// The cells of a row under some columns.
@@ -613,7 +722,7 @@ fn row_cells(
     // A form with more is refused; it is not to take the memory for them before.
     let room = (LIMITS.cells + 1).saturating_sub(cells.len());
     let entries = columns.iter().take(room).map(|column| {
-        let name = column.label.replace('\n', "");
+        let name = column.said.clone();
         cells.push(CellPlace {
             pointer: format!("{pointer}/{}", column.field),
             row: said.to_owned(),
@@ -724,6 +833,7 @@ impl Walk<'_> {
                 "" => label.clone(),
                 said => format!("{said} {label}"),
             };
+            too_deep(&keys, self.key, self.depth, reader);
             let group = keys.table.contains_key(self.key) && self.depth < LIMITS.depth;
             let holds = if group {
                 let inner = Walk {
@@ -840,6 +950,13 @@ fn list_of(
             cells,
         )),
     };
+    let named = columns
+        .first()
+        .is_some_and(|column| !column.kind.is_figure());
+    if total.is_some() && serial.is_none() && !named {
+        let what = "the label of the total has no place: add serial, or a text as the first column";
+        reader.note(keys.at.byte, &keys.at.key, what);
+    }
     let row = entry("0", &row_said(0, None), "rows/0", &columns);
     columns.retain(|column| column.kind.is_figure());
     let total = total.map(|label| entry("total", &label, "total", &columns));
