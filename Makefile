@@ -40,7 +40,8 @@ lint: ## format, clippy, documentation, licences and sources, templates; every w
 .PHONY: test
 test: ## all tests, against a private broker and private S3 servers, or those of AMQP_URL, BANSHI_TEST_S3_URL, …_LAX_URL
 	$(INSTALL) test
-	$(BROKER) run $(S3) run cargo test --locked $(TESTS)
+	cargo test --locked --no-run $(TESTS)
+	$(BROKER) run $(S3) run $(if $(TESTS),cargo test --locked $(TESTS),tests/tools/all)
 
 VERSIONS := 3.10 4.0 4.3
 
