@@ -11,7 +11,7 @@
 //! whatever is done for a job ends at its deadline, before the broker's.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -53,6 +53,16 @@ pub const IDLE_POLL: Duration = Duration::from_millis(300);
 /// don't come back together. A retry queue has one wait for all that is in it, and no worker has
 /// more jobs in hand than this spreads.
 pub const SPREAD: Duration = Duration::from_secs(3);
+/// Seconds since 1970, for timestamps of messages. Nothing that is made depends on it.
+pub fn unix_seconds() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "when a message was sent, and how long it waited"
+    )]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
 /// How often a worker looks at the depths of the queues, for the metrics.
 pub const DEPTHS: Duration = Duration::from_secs(15);
 /// How long a part may take to show that it is there.

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
 use tokio::task::JoinSet;
@@ -38,7 +38,7 @@ use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
-use crate::timing::{DEPTHS, IDLE_POLL, SPREAD};
+use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds};
 use crate::transport::{Delivery, Depths, Intake, Reason, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
@@ -207,9 +207,8 @@ fn count_problems(problems: &[Problem]) {
 
 /// Seconds since a sender's timestamp; none, where its clock is ahead of ours.
 fn waited(timestamp: u64) -> Option<f64> {
-    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp);
-    let waited = SystemTime::now().duration_since(sent).ok()?;
-    Some(waited.as_secs_f64().floor())
+    let waited = unix_seconds().checked_sub(timestamp)?;
+    Some(waited as f64)
 }
 
 /// Looks at the depths of the queues again and again. Never ends.

@@ -133,7 +133,7 @@ async fn a_prometheus_sees_every_metric_move_over_two_workers() {
     prometheus.expect("count(count by (version, engine, templates_sha256, fonts_sha256) (banshi_build_info)) == 1");
 
     // Six good jobs that waited for a minute, two of them urgent; a bad one, and one of no template.
-    let sent = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap() - 60;
+    let sent = banshi::timing::unix_seconds() - 60;
     for number in 0..4 {
         let id = format!("bulk-{number}");
         let properties = BasicProperties::default().with_timestamp(sent);

@@ -25,6 +25,7 @@ use super::publisher::{PublishError, Publisher};
 use super::topology::Declared;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
+use crate::timing::unix_seconds;
 use crate::transport::{AsSent, DeadJob, Kept, LARGEST, Lane, Unsent, Verdict};
 use crate::{digest, event, job};
 
@@ -95,11 +96,10 @@ impl Client {
             let why = format!("its id {:?}… is longer than 255 bytes", cut(id));
             return Err(Unsent::Unfit(why));
         }
-        let now = OffsetDateTime::now_utc().unix_timestamp();
         let properties = persistent()
             .with_content_type(short("application/json"))
             .with_message_id(short(id))
-            .with_timestamp(u64::try_from(now).unwrap_or_default())
+            .with_timestamp(unix_seconds())
             .with_app_id(short(PRODUCT));
         let exchange = self.broker.topology.name("jobs");
         let sent = self
