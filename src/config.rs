@@ -368,52 +368,8 @@ impl Settings {
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Settings, ConfigError> {
         let mut wrong = Vec::new();
-        let known =
-            keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
-
-        let mut sources = Config::builder().add_source(defaults());
-        let file = match file {
-            Some(path) => Some(path.to_owned()),
-            None => Some(PathBuf::from(FILE)).filter(|path| path.exists()),
-        };
-        if let Some(path) = file {
-            let source = File::from(path.clone()).format(FileFormat::Toml);
-            match layer(Config::builder().add_source(source.clone())) {
-                Ok(table) => {
-                    for key in keys(&table).difference(&known) {
-                        wrong.push(unknown(key, &path.display().to_string(), &known));
-                    }
-                    sources = sources.add_source(source);
-                }
-                Err(error) => wrong.push(format!("{}: {error}", path.display())),
-            }
-        }
-        let mut aws = BTreeMap::new();
-        for (name, value) in env {
-            if name.starts_with(AWS_PREFIX) {
-                aws.insert(name, value);
-                continue;
-            }
-            let Some(rest) = name.strip_prefix(PREFIX) else {
-                continue;
-            };
-            let key = rest.replace("__", ".").to_lowercase();
-            if !known.contains(&key) {
-                wrong.push(unknown(&key, &name, &known));
-                continue;
-            }
-            let value = Value::new(Some(&name), ValueKind::String(value));
-            sources = sources
-                .set_override(key, value)
-                .expect("a known key is a valid key");
-        }
-
-        let mut table = match layer(sources) {
-            Ok(table) => table,
-            Err(error) => {
-                wrong.push(error.to_string());
-                return Err(report(wrong));
-            }
+        let Some((mut table, aws)) = merged(file, env, &mut wrong) else {
+            return Err(report(wrong));
         };
         split_lists(&mut table);
         let queue = section(&table, "queue", &mut wrong);
@@ -537,6 +493,197 @@ impl Settings {
     }
 }
 
+/// A setting in force, with its value and where that came from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Setting {
+    /// The key, as `queue.url`; or the name of an `AWS_*` variable.
+    pub key: String,
+    /// The value. What is secret in it is `***`.
+    pub value: serde_json::Value,
+    /// `default`, the path of the file, or the name of the environment's variable.
+    pub source: String,
+}
+
+/// What stands in the place of a secret.
+const MASKED: &str = "***";
+
+/// The `AWS_*` variables in which no secret stands. Of any other only the name is shown.
+const AWS_SHOWN: [&str; 8] = [
+    "AWS_ALLOW_HTTP",
+    "AWS_CA_BUNDLE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SHARED_CREDENTIALS_FILE",
+];
+
+impl Settings {
+    /// The settings in force, read as [`Settings::load`] reads them: every key of [`DEFAULTS`], in
+    /// its order, then the `AWS_*` variables. Secrets are masked.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn in_force(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Vec<Setting>, ConfigError> {
+        let env: Vec<_> = env.into_iter().collect();
+        let settings = Settings::load(file, env.iter().cloned())?;
+        let mut wrong = Vec::new();
+        let Some((table, aws)) = merged(file, env, &mut wrong) else {
+            return Err(report(wrong));
+        };
+        let values = serde_json::to_value(&settings).map_err(|error| {
+            report(vec![format!("a setting has a value that is no text: {error}")])
+        })?;
+        let file = named_file(file);
+        let mut all = Vec::new();
+        for key in ordered_keys() {
+            let pointer = format!("/{}", key.replace('.', "/"));
+            let value = values.pointer(&pointer).cloned().unwrap_or_default();
+            let source = match origin(&table, &key) {
+                None => "default".to_owned(),
+                Some(variable) if variable.starts_with(PREFIX) => variable.to_owned(),
+                // The library names the file from the working directory; we as it was given.
+                Some(path) => match &file {
+                    Some(file) => file.display().to_string(),
+                    None => path.to_owned(),
+                },
+            };
+            all.push(Setting {
+                key,
+                value: masked(value),
+                source,
+            });
+        }
+        for (name, value) in aws {
+            let value = match AWS_SHOWN.contains(&name.as_str()) {
+                true => masked(value.into()),
+                false => MASKED.into(),
+            };
+            all.push(Setting {
+                key: name.clone(),
+                value,
+                source: name,
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// The file that is read, when there is one.
+fn named_file(file: Option<&Path>) -> Option<PathBuf> {
+    match file {
+        Some(path) => Some(path.to_owned()),
+        None => Some(PathBuf::from(FILE)).filter(|path| path.exists()),
+    }
+}
+
+/// The defaults, the file and the environment in one table, each value with its origin, and the
+/// `AWS_*` variables. None, when they cannot be read; what is wrong is noted.
+fn merged(
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    wrong: &mut Vec<String>,
+) -> Option<(Map<String, Value>, BTreeMap<String, String>)> {
+    let known = keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
+
+    let mut sources = Config::builder().add_source(defaults());
+    if let Some(path) = named_file(file) {
+        let source = File::from(path.clone()).format(FileFormat::Toml);
+        match layer(Config::builder().add_source(source.clone())) {
+            Ok(table) => {
+                for key in keys(&table).difference(&known) {
+                    wrong.push(unknown(key, &path.display().to_string(), &known));
+                }
+                sources = sources.add_source(source);
+            }
+            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+        }
+    }
+    let mut aws = BTreeMap::new();
+    for (name, value) in env {
+        if name.starts_with(AWS_PREFIX) {
+            aws.insert(name, value);
+            continue;
+        }
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let key = rest.replace("__", ".").to_lowercase();
+        if !known.contains(&key) {
+            wrong.push(unknown(&key, &name, &known));
+            continue;
+        }
+        let value = Value::new(Some(&name), ValueKind::String(value));
+        sources = sources
+            .set_override(key, value)
+            .expect("a known key is a valid key");
+    }
+    match layer(sources) {
+        Ok(table) => Some((table, aws)),
+        Err(error) => {
+            wrong.push(error.to_string());
+            None
+        }
+    }
+}
+
+/// Every key of [`DEFAULTS`], in its order.
+fn ordered_keys() -> Vec<String> {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+/// Where the value of a key came from; none for the defaults.
+fn origin<'a>(table: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    let mut table = table;
+    let mut names = key.split('.').peekable();
+    while let Some(name) = names.next() {
+        let value = table.get(name)?;
+        match &value.kind {
+            ValueKind::Table(inner) if names.peek().is_some() => table = inner,
+            _ => return value.origin(),
+        }
+    }
+    None
+}
+
+/// A value without the password of an address in it.
+fn masked(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) => without_password(&text).into(),
+        serde_json::Value::Array(list) => list.into_iter().map(masked).collect(),
+        other => other,
+    }
+}
+
+/// An address with `***` for its password, however it is written.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // A password with a / in it is a mistake, and a secret all the same.
+    let Some(at) = rest[..end].rfind('@').or_else(|| rest.rfind('@')) else {
+        return text.to_owned();
+    };
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{MASKED}{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
 fn defaults() -> File<config::FileSourceString, FileFormat> {
     File::from_str(DEFAULTS, FileFormat::Toml)
 }
@@ -638,4 +785,32 @@ fn report(wrong: Vec<String>) -> ConfigError {
             .collect::<Vec<_>>()
             .join("\n"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_the_keys_names_every_one() {
+        let known = keys(&layer(Config::builder().add_source(defaults())).unwrap());
+        let ordered = ordered_keys();
+        assert_eq!(ordered.first().map(String::as_str), Some("queue.url"));
+        assert_eq!(ordered.len(), known.len());
+        assert_eq!(ordered.into_iter().collect::<BTreeSet<_>>(), known);
+    }
+
+    #[test]
+    fn no_password_of_an_address_is_shown() {
+        for (text, shown) in [
+            ("amqp://u:p@h:5672/v", "amqp://u:***@h:5672/v"),
+            ("amqp://u:p@ss@a,b/v?x=1", "amqp://u:***@a,b/v?x=1"),
+            ("amqp://u:p/ss@h/v", "amqp://u:***@h/v"),
+            ("amqp://u@h/v", "amqp://u@h/v"),
+            ("amqp://h/v", "amqp://h/v"),
+            ("spool:./a:b@c", "spool:./a:b@c"),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -263,6 +263,72 @@ pub fn unstage<T>(staged: &Path, result: io::Result<T>) -> io::Result<T> {
         Err(error) if result.is_ok() && error.kind() != ErrorKind::NotFound => Err(error),
         _ => result,
     }
+}
+
+/// What is free on a disk, for a user that is not root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files that can still be made; none where the filesystem has no limit of its own.
+    pub files: Option<u64>,
+}
+
+/// What is free on the disk that a folder is on. None, where the system is not asked: only Linux
+/// is.
+///
+/// # Errors
+/// When the folder can't be looked at.
+#[cfg(target_os = "linux")]
+pub fn space(dir: &Path) -> io::Result<Option<Space>> {
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(Some(Space {
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        files: (found.f_files > 0).then_some(found.f_favail),
+    }))
+}
+
+/// What is free on the disk that a folder is on: not asked here.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn space(_: &Path) -> io::Result<Option<Space>> {
+    Ok(None)
+}
+
+/// What a disk did with a file that was written to find out.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// How long it took to write a few bytes so that they outlast a power cut.
+    pub sync: Duration,
+    /// The file's time, by the clock of the disk's machine.
+    pub modified: SystemTime,
+}
+
+/// Writes and syncs a small file, gives it a second name, reads it back by that, and removes both.
+/// `staged` and `linked` must be names that nobody reads, in one folder.
+///
+/// # Errors
+/// What the disk does not do; what it reads back when that is something else.
+pub fn try_out(staged: &Path, linked: &Path, bytes: &[u8]) -> io::Result<Trial> {
+    let work = || {
+        let began = Instant::now();
+        stage(staged, bytes)?;
+        sync_parent(staged)?;
+        let sync = began.elapsed();
+        let modified = fs::metadata(staged)?.modified()?;
+        if !link_new(staged, linked)? || link_new(staged, linked)? {
+            let wrong = "a second name could be taken twice";
+            return Err(io::Error::new(ErrorKind::Unsupported, wrong));
+        }
+        if fs::read(linked)? != bytes {
+            let wrong = "what was read back is not what was written";
+            return Err(io::Error::new(ErrorKind::InvalidData, wrong));
+        }
+        Ok(Trial { sync, modified })
+    };
+    unstage(staged, unstage(linked, work()))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@
 
 mod bucket;
 mod errors;
+mod examine;
 mod folder;
 mod manifest;
 
@@ -42,6 +43,7 @@ use object_store::{
 use tracing::{info, warn};
 
 use self::errors::Answer;
+pub use self::examine::{Clock, Examined, ReadBack, Site};
 use self::folder::Folder;
 pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
 use crate::config::{self, ConditionalPut, Create};
@@ -121,6 +123,16 @@ enum Place {
     },
 }
 
+/// A store that was opened, and whether it may be begun.
+type Opened = (Arc<dyn ObjectStore>, Place, bool);
+
+/// For what a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Use,
+    Look,
+}
+
 /// What became of a put if absent.
 enum Put {
     New,
@@ -137,9 +149,26 @@ impl Store {
     /// A folder that is no store and may not become one, cannot be made or locked, or does not
     /// answer; an address or `AWS_*` variable that makes no sense.
     pub fn open(settings: &config::Store) -> Result<Store, Outage> {
+        let opened = Store::open_as(settings, Entry::Use)?;
+        opened.ok_or_else(|| no_store(&settings.url))
+    }
+
+    /// Opens the store for [`Store::examine`]: nothing is made, and nothing swept. None for a
+    /// folder that is no store yet and that a worker makes one of.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn visit(settings: &config::Store) -> Result<Option<Store>, Outage> {
+        Store::open_as(settings, Entry::Look)
+    }
+
+    fn open_as(settings: &config::Store, entry: Entry) -> Result<Option<Store>, Outage> {
         let url = &settings.url;
         let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
-            open_folder(dir, settings)?
+            match open_folder(dir, settings, entry)? {
+                Some(opened) => opened,
+                None => return Ok(None),
+            }
         } else if let Some(rest) = url.strip_prefix("s3://") {
             let (objects, place) = open_bucket(rest, settings)?;
             (objects, place, settings.create != Create::Never)
@@ -147,7 +176,7 @@ impl Store {
             let message = format!("store.url {url:?}: want file:DIR or s3://bucket/prefix");
             return Err(Outage::new(Part::Store, message));
         };
-        Ok(Store {
+        Ok(Some(Store {
             objects,
             place,
             shards: settings.shards,
@@ -156,7 +185,7 @@ impl Store {
             settle: Duration::from_secs(settings.settle),
             overwrites: Arc::default(),
             may_begin: Arc::new(AtomicBool::new(may_begin)),
-        })
+        }))
     }
 
     /// Where it is, for people.
@@ -665,10 +694,8 @@ impl Store {
     }
 }
 
-fn open_folder(
-    dir: &str,
-    settings: &config::Store,
-) -> Result<(Arc<dyn ObjectStore>, Place, bool), Outage> {
+/// The folder of a `file:` address.
+fn folder_of(dir: &str) -> Result<PathBuf, Outage> {
     // file:///DIR is a URL with an empty host; file://DIR would name a host, not a folder.
     let dir = match dir.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path,
@@ -678,49 +705,70 @@ fn open_folder(
         }
         None => dir,
     };
-    let dir = PathBuf::from(if dir.is_empty() { "." } else { dir });
-    let may_begin = match settings.create {
+    Ok(PathBuf::from(if dir.is_empty() { "." } else { dir }))
+}
+
+/// Whether a folder that is no store may become one.
+fn may_begin(dir: &Path, create: Create) -> bool {
+    match create {
         Create::Auto => dir.is_relative(),
         Create::Always => true,
         Create::Never => false,
-    };
+    }
+}
+
+fn open_folder(
+    dir: &str,
+    settings: &config::Store,
+    entry: Entry,
+) -> Result<Option<Opened>, Outage> {
+    let dir = folder_of(dir)?;
+    let may_begin = may_begin(&dir, settings.create);
     let timeout = Duration::from_secs(settings.timeout);
     // A thread that hangs with its disk is left behind: this is done once, before there is work.
     let (done, entered) = mpsc::channel();
     let enter = {
         let dir = dir.clone();
-        move || done.send(enter_folder(&dir, may_begin, timeout)).is_ok()
+        move || done.send(enter_folder(&dir, may_begin, timeout, entry)).is_ok()
     };
     let outage = |error| disk::outage(Part::Store, "open the store", &dir, error);
     let thread = std::thread::Builder::new().name("store".to_owned());
     thread.spawn(enter).map_err(outage)?;
-    let (objects, place) = entered.recv_timeout(timeout).unwrap_or_else(|_| {
+    let entered = entered.recv_timeout(timeout).unwrap_or_else(|_| {
         let message = format!("no answer within {} s", timeout.as_secs());
         Err(outage(io::Error::new(io::ErrorKind::TimedOut, message)))
     })?;
-    Ok((objects, place, may_begin))
+    Ok(entered.map(|(objects, place)| (objects, place, may_begin)))
 }
 
 fn enter_folder(
     dir: &Path,
     may_begin: bool,
     timeout: Duration,
-) -> Result<(Arc<dyn ObjectStore>, Place), Outage> {
+    entry: Entry,
+) -> Result<Option<(Arc<dyn ObjectStore>, Place)>, Outage> {
     let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
     if !Folder::is_store(dir).map_err(outage)? {
         if !may_begin {
             return Err(no_store(&dir.display().to_string()));
         }
+        if entry == Entry::Look {
+            return Ok(None);
+        }
         disk::make_root(dir).map_err(outage)?;
     }
     let root = dir.canonicalize().map_err(outage)?;
-    let folder = Folder::enter(&root, timeout).map_err(outage)?;
+    let folder = match entry {
+        Entry::Use => Folder::enter(&root, timeout),
+        Entry::Look => Folder::visit(&root, timeout),
+    };
+    let folder = folder.map_err(outage)?;
     let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| {
         let message = format!("cannot open the store {}", root.display());
         Outage::because(Part::Store, message, error)
     })?;
     let objects = Arc::new(objects.with_fsync(true));
-    Ok((objects, Place::Folder(folder)))
+    Ok(Some((objects, Place::Folder(folder))))
 }
 
 fn no_store(place: &str) -> Outage {

@@ -1,8 +1,10 @@
 //! The command line: what can be asked, and how each answer ends.
 
 mod catalog;
+mod config;
 mod dead;
 mod demo;
+mod doctor;
 mod output;
 mod package;
 mod queue;
@@ -35,7 +37,7 @@ pub enum Exit {
     /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
-    /// banshi made.
+    /// banshi made; or `doctor --strict` has a warning.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
@@ -121,6 +123,24 @@ enum Command {
                             banshi dead replay zibo-bigdata-2020\n  \
                             banshi dead list --queue unrouted")]
     Dead(DeadArgs),
+    /// Print the settings in force, each with where it comes from
+    #[command(after_help = "Example:\n  \
+                            banshi --config /etc/banshi/banshi.toml config\n  \
+                            banshi config --format json | jq '.[] | select(.source != \
+                            \"default\")'\n\n\
+                            Passwords and secrets are shown as ***. Settings that are wrong are \
+                            told as by every command.")]
+    Config(ConfigArgs),
+    /// Check settings, broker, store, disks, fonts, typesetters and limits, and say what to do
+    #[command(after_help = "Example:\n  \
+                            runuser -u banshi -- banshi --config /etc/banshi/banshi.toml doctor\n  \
+                            banshi doctor --strict --text agencies.txt\n\n\
+                            Run it as the user and with the environment of the worker. It changes \
+                            nothing that it doesn't remove\n\
+                            again, and workers may run meanwhile.\n\n\
+                            Exit codes: 0 nothing fails, 1 there is a warning (with --strict), 3 \
+                            something fails.")]
+    Doctor(DoctorArgs),
     /// Make the store that workers put results into
     #[command(after_help = "Example:\n  banshi store init")]
     Store(StoreArgs),
@@ -159,6 +179,8 @@ impl Command {
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Check(_)
             | Command::Verify(_)
+            | Command::Config(_)
+            | Command::Doctor(_)
             | Command::Templates(_)
             | Command::Fonts(_)
             | Command::Demo
@@ -382,6 +404,36 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+struct ConfigArgs {
+    /// How the settings are printed
+    #[arg(long, value_enum, default_value_t = Listing::Text)]
+    format: Listing,
+}
+
+/// How a list is printed that belongs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Listing {
+    /// TOML, with where each value comes from as a comment
+    Text,
+    /// One JSON array of key, value and source
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// Check that the faces draw every character of this text, or of this file; of a file of JSON,
+    /// of every string in it
+    #[arg(long, value_name = "FILE-or-TEXT")]
+    text: Option<String>,
+    /// End with 1 when there is a warning
+    #[arg(long)]
+    strict: bool,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
 struct StoreArgs {
     #[command(subcommand)]
     command: StoreCommand,
@@ -482,14 +534,23 @@ pub fn run() -> ExitCode {
     if let Command::Typesetter = cli.command {
         return crate::typesetter::child();
     }
-    let settings = match Settings::load(cli.config.as_deref(), environment()) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&Error::Config(error)).into(),
+    let file = cli.config.as_deref();
+    let settings = match (Settings::load(file, environment()), &cli.command) {
+        (Ok(settings), _) => settings,
+        (Err(error), Command::Doctor(args)) => {
+            return doctor::unreadable(&error, args)
+                .unwrap_or_else(|error| fail(&error))
+                .into();
+        }
+        (Err(error), _) => return fail(&Error::Config(error)).into(),
     };
     let mut log = settings.log.clone();
-    if !matches!(cli.command, Command::Worker(_)) {
+    match cli.command {
+        Command::Worker(_) => {}
+        // What it finds it prints itself, warnings included.
+        Command::Doctor(_) => log.filter = "off".to_owned(),
         // What the other commands do they print themselves.
-        log.filter = "warn".to_owned();
+        _ => log.filter = "warn".to_owned(),
     }
     if let Err(error) = telemetry::start_log(&log) {
         print_stderr(format_args!("banshi: {error}"));
@@ -500,6 +561,16 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),
+        Command::Config(args) => {
+            let all = Settings::in_force(cli.config.as_deref(), environment());
+            all.map_err(Error::Config)
+                .and_then(|all| config::config(&all, &args))
+        }
+        Command::Doctor(args) => {
+            let all = Settings::in_force(cli.config.as_deref(), environment());
+            all.map_err(Error::Config)
+                .and_then(|all| doctor::doctor(&settings, &all, &args))
+        }
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => dead::dead(&settings, &args),

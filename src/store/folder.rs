@@ -101,6 +101,17 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         alive.lock_shared()?;
+        Folder::with(root, timeout, alive)
+    }
+
+    /// As [`Folder::enter`], and sweeps nothing.
+    pub(super) fn visit(root: &Path, timeout: Duration) -> io::Result<Folder> {
+        let alive = open_alive(root)?;
+        alive.lock_shared()?;
+        Folder::with(root, timeout, alive)
+    }
+
+    fn with(root: &Path, timeout: Duration, alive: File) -> io::Result<Folder> {
         Ok(Folder {
             root: root.to_owned(),
             home: Arc::new(Mutex::new(Home {
@@ -113,6 +124,16 @@ impl Folder {
             trials: Calls::new(1),
             hangs: Arc::default(),
         })
+    }
+
+    /// Tries out what a store needs of the disk, with files that are swept like staged ones.
+    pub(super) fn trial(
+        &self,
+        bytes: Vec<u8>,
+    ) -> impl FnOnce() -> io::Result<disk::Trial> + Send + 'static + use<> {
+        let name = || format!("{MARKER}#{}", rand::random::<u64>());
+        let (staged, linked) = (self.root.join(name()), self.root.join(name()));
+        move || disk::try_out(&staged, &linked, &bytes)
     }
 
     /// The same folder for finding out whether it answers. The first to ask after a call was given

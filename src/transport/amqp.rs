@@ -10,6 +10,7 @@
 
 mod broker;
 mod client;
+mod examine;
 mod guard;
 mod handle;
 mod lane;
@@ -31,6 +32,8 @@ use tracing::error;
 
 use self::broker::Broker;
 pub use self::client::Client;
+pub use self::examine::{Permissions, Standing, Use};
+pub use self::guard::Server;
 use self::handle::requeue;
 pub use self::handle::{Handle, Reply};
 pub use self::migrate::ResourceStatus;

@@ -30,7 +30,7 @@ mod unsettled;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -393,6 +393,34 @@ fn count(
 
 fn is_ticket(entry: &fs::DirEntry) -> io::Result<bool> {
     Ok(Ticket::parse(&entry.file_name()).is_some())
+}
+
+/// Tries out what a spool needs of its disk, in each of its folders, with files that nobody reads
+/// and that are removed. Gives those folders that are not there yet, and how the slowest did.
+///
+/// # Errors
+/// When files cannot be written, linked or read there, or the disk does not answer.
+pub async fn examine(dir: &Path) -> Result<(Vec<PathBuf>, Option<disk::Trial>), Outage> {
+    let root = dir.to_owned();
+    let work = move || {
+        let (mut missing, mut slowest) = (Vec::new(), None::<disk::Trial>);
+        for folder in folders::FOLDERS {
+            let folder = root.join(folder);
+            let outage = |error| disk::outage(Part::Transport, "use", &folder, error);
+            if !folder.try_exists().map_err(outage)? {
+                missing.push(folder);
+                continue;
+            }
+            let name = || folder.join(format!(".banshi-doctor-{:016x}", rand::random::<u64>()));
+            let trial = disk::try_out(&name(), &name(), b"banshi doctor");
+            let trial = trial.map_err(outage)?;
+            if slowest.is_none_or(|slowest| trial.sync > slowest.sync) {
+                slowest = Some(trial);
+            }
+        }
+        Ok((missing, slowest))
+    };
+    answered(&Calls::new(1), dir, work).await
 }
 
 async fn open(dir: &Path) -> Result<Home, Outage> {

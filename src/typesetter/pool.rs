@@ -72,6 +72,8 @@ impl Program {
 pub struct Pool {
     requests: mpsc::Sender<Request>,
     tasks: TaskTracker,
+    unconfined: Vec<String>,
+    warm: Option<u64>,
 }
 
 /// Says once how the children are confined.
@@ -140,14 +142,31 @@ impl Pool {
         };
         let ready = futures_util::future::try_join_all((1..=slots).map(start)).await?;
         // The same for all of them, and for those to come.
-        if let Some((_, _, unconfined)) = ready.first() {
-            report(unconfined, settings.render.confine);
-        }
+        let first = ready.first();
+        let unconfined = first.map_or_else(Vec::new, |(_, _, unconfined)| unconfined.clone());
+        let warm = first.and_then(|(_, child, _)| child.own_memory());
+        report(&unconfined, settings.render.confine);
         for (slot, child, _) in ready {
             tasks.spawn(slot.run(child));
         }
         tasks.close();
-        Ok(Pool { requests, tasks })
+        Ok(Pool {
+            requests,
+            tasks,
+            unconfined,
+            warm,
+        })
+    }
+
+    /// What the children could not be confined or held to limits by, on this system.
+    pub fn unconfined(&self) -> &[String] {
+        &self.unconfined
+    }
+
+    /// The memory that a child had for itself when it was warm, in bytes; none, where the system
+    /// doesn't say.
+    pub fn warm(&self) -> Option<u64> {
+        self.warm
     }
 
     /// Sets a report in the next free child. Safe to drop at any point: the child that was at it

@@ -219,6 +219,27 @@ impl Broker {
         self.topology.ensure(connection, declare).await
     }
 
+    /// The virtual host and the user. A certificate's user is in the certificate.
+    pub(super) fn whose(&self) -> (&str, &str) {
+        self.nodes.first().map_or(("/", "USER"), |node| {
+            let external = node.query.auth_mechanism == Some(SASLMechanism::External);
+            let user = match external {
+                true => "USER",
+                false => node.authority.userinfo.username.as_str(),
+            };
+            (node.vhost.as_str(), user)
+        })
+    }
+
+    /// Whether connections are encrypted, and whether every node is this machine.
+    pub(super) fn way(&self) -> (bool, bool) {
+        let local = |host: &str| host == "localhost" || host.starts_with("127.");
+        (
+            self.nodes.iter().all(|node| node.scheme == AMQPScheme::AMQPS),
+            self.nodes.iter().all(|node| local(&node.authority.host)),
+        )
+    }
+
     /// Whether the topology is ours to create.
     pub(super) fn declares(&self) -> bool {
         self.mode == config::Topology::Declare

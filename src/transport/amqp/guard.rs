@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,10 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
+use lapin::protocol::connection::AMQPMethod as Method;
+use lapin::protocol::{AMQPClass, parse_class};
 use lapin::tcp::{AMQPUriTcpExt as _, AsyncTcpStream, OwnedTLSConfig};
+use lapin::types::AMQPValue;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 
@@ -50,11 +53,42 @@ const READ: usize = 64 * 1024;
 /// Messages that are unfit and were not taken yet, at most: more than two lanes can hold.
 const MOST: usize = 2 << 16;
 
-/// What was found on one connection and was not taken yet.
+/// What was found on one connection and was not taken yet; and what the broker says it is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Findings(Arc<Mutex<BTreeMap<(u16, u64), Unfit>>>);
+pub(super) struct Findings(Arc<Mutex<BTreeMap<(u16, u64), Unfit>>>, Arc<OnceLock<Server>>);
+
+/// What a broker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `RabbitMQ`.
+    pub product: String,
+    /// As `3.10.8`.
+    pub version: String,
+}
+
+impl Server {
+    /// From the first frame that the library gets, without its head: `connection.start`.
+    fn of(frame: &[u8]) -> Option<Server> {
+        let Ok((_, AMQPClass::Connection(Method::Start(start)))) = parse_class(frame) else {
+            return None;
+        };
+        let text = |name: &str| match start.server_properties.inner().get(name) {
+            Some(AMQPValue::LongString(text)) => text.to_string(),
+            _ => "unknown".to_owned(),
+        };
+        Some(Server {
+            product: text("product"),
+            version: text("version"),
+        })
+    }
+}
 
 impl Findings {
+    /// What the broker says of itself, if it does.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.1.get()
+    }
+
     /// What is wrong with a delivery, if anything is. It is handed out once.
     pub(super) fn take(&self, channel: u16, tag: u64) -> Option<Unfit> {
         let mut findings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +147,7 @@ pub(super) async fn connect(
                 start: 0,
                 end: 0,
                 broken: None,
+                greeting: Some(Vec::new()),
             }))
         },
         properties,
@@ -219,6 +254,27 @@ struct Guarded<S> {
     start: usize,
     end: usize,
     broken: Option<Broken>,
+    /// The first frame as far as it was read; none once it is whole.
+    greeting: Option<Vec<u8>>,
+}
+
+impl<S> Guarded<S> {
+    /// Keeps what the first frame says of the broker.
+    fn greet(greeting: &mut Option<Vec<u8>>, findings: &Findings, bytes: &[u8]) {
+        let Some(frame) = greeting else { return };
+        frame.extend_from_slice(bytes);
+        // Type, channel, length; the content; the end.
+        let Some((&[_, _, _, a, b, c, d], content)) = frame.split_first_chunk() else {
+            return;
+        };
+        if content.len() <= u32::from_be_bytes([a, b, c, d]) as usize {
+            return;
+        }
+        if let Some(server) = Server::of(content) {
+            findings.1.get_or_init(|| server);
+        }
+        *greeting = None;
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
@@ -235,6 +291,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             start,
             end,
             broken,
+            greeting,
         } = self.get_mut();
         loop {
             if let Some(Broken(why)) = broken {
@@ -248,6 +305,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                     *start += progress.read;
                     *broken = too_many;
                     if progress.written > 0 || output.is_empty() {
+                        Self::greet(greeting, findings, &output[..progress.written]);
                         return Poll::Ready(Ok(progress.written));
                     }
                 }

@@ -47,7 +47,7 @@ pub(super) enum ConnectionEvent {
 
 /// What a connection says of itself. lapin says here, too, that the broker has closed one channel:
 /// where messages are published that is the answer to one of them, and no more.
-fn connection_events(
+pub(super) fn connection_events(
     connection: &Connection,
     publishes: bool,
 ) -> BoxStream<'static, ConnectionEvent> {

@@ -7,7 +7,9 @@
 
 use std::sync::Once;
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tracing::warn;
@@ -370,6 +372,93 @@ impl Topology {
         Ok(found)
     }
 
+    /// How many exchanges and queues there are.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.exchanges.len(), self.queues.len())
+    }
+
+    /// What of it this user may not declare, each as `exchange NAME` or `queue NAME`. Changes
+    /// nothing: what is declared to find out has an argument that is none, at which the broker
+    /// looks after it has looked at the permission, and which it refuses.
+    pub(super) async fn undeclarable(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<String>, lapin::Error> {
+        let mut refused = Vec::new();
+        let mut channel = connection.create_channel().await?;
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        for Exchange { name, kind, .. } in &self.exchanges {
+            let wrong = one("alternate-exchange", AMQPValue::LongLongInt(0));
+            let declared = channel.exchange_declare(short(name), kind.clone(), durable, wrong);
+            if is_forbidden(declared.await)? {
+                refused.push(format!("exchange {name}"));
+            }
+            reopen(&mut channel, connection).await?;
+        }
+        for Queue { name, .. } in &self.queues {
+            let wrong = one("x-max-length", AMQPValue::LongLongInt(-1));
+            let options = QueueDeclareOptions {
+                durable: true,
+                ..Default::default()
+            };
+            let declared = channel.queue_declare(short(name), options, wrong).await;
+            if is_forbidden(declared.map(drop))? {
+                refused.push(format!("queue {name}"));
+            }
+            reopen(&mut channel, connection).await?;
+        }
+        Ok(refused)
+    }
+
+    /// What of the bindings this user may not make, each as `queue NAME to exchange NAME`. Changes
+    /// nothing: what is undone to find out, which takes the same permissions, was never made.
+    pub(super) async fn unbindable(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<String>, lapin::Error> {
+        let mut refused = Vec::new();
+        let mut channel = connection.create_channel().await?;
+        for Queue { name, exchange, .. } in &self.queues {
+            let key = short(&format!("banshi.doctor.{:016x}", rand::random::<u64>()));
+            let none = FieldTable::default();
+            let unbound = channel.queue_unbind(short(name), short(exchange), key, none);
+            if is_forbidden(unbound.await)? {
+                refused.push(format!("queue {name} to exchange {exchange}"));
+            }
+            reopen(&mut channel, connection).await?;
+        }
+        Ok(refused)
+    }
+
+    /// Which of these queues this user may not read, each as `queue NAME`. Takes nothing out of
+    /// them: who asks to read has an argument that is none, at which the broker looks after it has
+    /// looked at the permission, and which it refuses.
+    pub(super) async fn unreadable(
+        &self,
+        queues: impl Iterator<Item = String>,
+        connection: &Connection,
+    ) -> Result<Vec<String>, lapin::Error> {
+        let mut refused = Vec::new();
+        let mut channel = connection.create_channel().await?;
+        for name in queues {
+            let wrong = one("x-priority", AMQPValue::LongString(LongString::from("none")));
+            let options = BasicConsumeOptions::default();
+            let consumed = channel.basic_consume(short(&name), short(""), options, wrong);
+            if is_forbidden(consumed.await.map(drop))? {
+                refused.push(format!("queue {name}"));
+            }
+            if channel.status().connected() {
+                // A broker that took the argument: whatever it sends goes back at once.
+                channel.close(200, "OK".into()).await?;
+            }
+            reopen(&mut channel, connection).await?;
+        }
+        Ok(refused)
+    }
+
     /// How one queue stands, and what it holds.
     pub(super) async fn look_at(
         &self,
@@ -575,6 +664,27 @@ fn declared(answer: Result<(), lapin::Error>) -> Result<Declared, lapin::Error> 
         404 if is_missing(&error) => Ok(Declared::Missing),
         403 => Ok(Declared::AccessRefused(said.to_owned())),
         406 => Ok(Declared::Inequivalent(said.to_owned())),
+        _ => Err(error),
+    }
+}
+
+/// A table with one argument.
+fn one(name: &str, value: AMQPValue) -> FieldTable {
+    let mut table = FieldTable::default();
+    table.insert(short(name), value);
+    table
+}
+
+/// Whether the broker refused something for want of a permission. That something is missing, or
+/// wrong as it was meant to be, is no such refusal.
+fn is_forbidden(answer: Result<(), lapin::Error>) -> Result<bool, lapin::Error> {
+    let Err(error) = answer else { return Ok(false) };
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => match refusal.get_id() {
+            403 => Ok(true),
+            404 | 406 => Ok(false),
+            _ => Err(error),
+        },
         _ => Err(error),
     }
 }

@@ -25,7 +25,7 @@ use crate::problem::{Outage, Part};
 use crate::transport::{Reason, State, retry_wait};
 
 /// The folders of a spool.
-const FOLDERS: [&str; 5] = [JOBS, CLAIMED, RETRY, EVENTS, DEAD];
+pub(super) const FOLDERS: [&str; 5] = [JOBS, CLAIMED, RETRY, EVENTS, DEAD];
 pub(super) const JOBS: &str = "jobs";
 pub(super) const CLAIMED: &str = "claimed";
 pub(super) const RETRY: &str = "retry";

@@ -242,7 +242,7 @@ impl Child {
     }
 
     /// None, where the system doesn't say, and when the child is gone.
-    fn own_memory(&self) -> Option<u64> {
+    pub(super) fn own_memory(&self) -> Option<u64> {
         kernel::own_memory(self.process.id()?).ok()
     }
 
