@@ -129,7 +129,7 @@ async fn permissions(report: &mut Report, client: &Client) -> Result<(), Error> 
             report.ok(check, format!("may {to} ({asked} of {asked})"))?;
             continue;
         }
-        let (grant, names) = (client.grant(), refused.join(", "));
+        let (grant, names) = (client.grant(), some(&refused, asked));
         let verify = match of {
             Use::Configure | Use::Bind => {
                 "; or create everything once with another user and set queue.topology = \"verify\""
@@ -142,7 +142,7 @@ async fn permissions(report: &mut Report, client: &Client) -> Result<(), Error> 
                 "may not {to}, for which it needs the permission {permission}: {names}. \
                  {grant}{verify}"
             ),
-            format!("用户缺少权限：{names}；请执行 {grant}"),
+            format!("用户缺少权限：{}；请执行 {grant}", zh(&names)),
         )?;
     }
     Ok(())
@@ -176,20 +176,24 @@ async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Resul
                     CHECK,
                     format!("{what} stands with other arguments: {said}; {fix}"),
                     format!(
-                        "{what} 的参数与本版本不符：请执行 banshi topology \
-                         migrate，或换一个 queue.prefix，或在清空后删除重建"
+                        "{} 的参数与本版本不符：{}",
+                        zh(&what),
+                        match migrates {
+                            true => "请执行 banshi topology migrate，其中的消息会保留",
+                            false => "参数无法更改，请换一个 queue.prefix，或在清空后删除，由工作进程重建",
+                        }
                     ),
                 )?;
             }
         }
     }
     if !missing.is_empty() {
-        let names = missing.join(", ");
+        let names = some(&missing, all);
         match mode {
             Topology::Declare => report.warn(
                 CHECK,
                 format!("not there yet, a worker creates them at its start: {names}"),
-                format!("尚不存在，工作进程启动时会创建：{names}"),
+                format!("尚不存在，工作进程启动时会创建：{}", zh(&names)),
             )?,
             Topology::Verify => report.fail(
                 CHECK,
@@ -198,14 +202,15 @@ async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Resul
                      \"declare\" and a user that may, or check queue.prefix"
                 ),
                 format!(
-                    "不存在，而 queue.topology 为 verify：{names}；请用有权限的用户以 declare \
-                     启动一次工作进程，或检查 queue.prefix"
+                    "不存在，而 queue.topology 为 verify：{}；请用有权限的用户以 declare \
+                     启动一次工作进程，或检查 queue.prefix",
+                    zh(&names)
                 ),
             )?,
         }
     }
     if !earlier.is_empty() {
-        let names = earlier.join(", ");
+        let names = some(&earlier, all);
         report.warn(
             CHECK,
             format!(
@@ -213,20 +218,45 @@ async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Resul
                  this version run `banshi topology migrate`, which keeps what is in them"
             ),
             format!(
-                "仍是旧版本的参数：{names}；所有工作进程升级后，请执行 banshi topology migrate"
+                "仍是旧版本的参数：{}；所有工作进程升级后，请执行 banshi topology migrate",
+                zh(&names)
             ),
         )?;
     }
     // Without "configure" the arguments of what is there are not compared.
-    let seen = match unseen.len() {
-        0 => String::new(),
-        count => format!(
-            "; how {count} more are declared this user may not see, so check them with another: \
-             banshi topology check"
+    match (well, unseen.len()) {
+        (0, 0) => Ok(()),
+        (_, 0) => report.ok(CHECK, format!("{well} of {all} stand as they must")),
+        (_, others) => report.ok(
+            CHECK,
+            format!(
+                "{well} of {all} stand as they must; how the other {others} are declared this user \
+                 may not see: `banshi topology check` by one that may configure them"
+            ),
         ),
-    };
-    if well > 0 || !unseen.is_empty() {
-        report.ok(CHECK, format!("{well} of {all} stand as they must{seen}"))?;
     }
-    Ok(())
+}
+
+/// Names for one line: all of them by a word, or the first few.
+fn some(names: &[String], all: usize) -> String {
+    const NAMED: usize = 6;
+    match names.len() {
+        count if count == all && count > NAMED => format!("all {all}"),
+        count if count > NAMED => {
+            let rest = count - NAMED;
+            format!("{} and {rest} more", names[..NAMED].join(", "))
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// The same in Chinese.
+fn zh(names: &str) -> String {
+    names
+        .replace(" to exchange ", " → 交换机 ")
+        .replace("exchange ", "交换机 ")
+        .replace("queue ", "队列 ")
+        .replace("all ", "全部 ")
+        .replace(" and ", " 等，另有 ")
+        .replace(" more", " 个")
 }
