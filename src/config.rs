@@ -536,7 +536,9 @@ impl Settings {
             return Err(report(wrong));
         };
         let values = serde_json::to_value(&settings).map_err(|error| {
-            report(vec![format!("a setting has a value that is no text: {error}")])
+            report(vec![format!(
+                "a setting has a value that is no text: {error}"
+            )])
         })?;
         let file = named_file(file);
         let mut all = Vec::new();
@@ -636,7 +638,10 @@ fn ordered_keys() -> Vec<String> {
     let mut section = "";
     let mut keys = Vec::new();
     for line in DEFAULTS.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             section = name;
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             keys.push(format!("{section}.{key}"));

@@ -729,7 +729,10 @@ fn open_folder(
     let (done, entered) = mpsc::channel();
     let enter = {
         let dir = dir.clone();
-        move || done.send(enter_folder(&dir, may_begin, timeout, entry)).is_ok()
+        move || {
+            done.send(enter_folder(&dir, may_begin, timeout, entry))
+                .is_ok()
+        }
     };
     let outage = |error| disk::outage(Part::Store, "open the store", &dir, error);
     let thread = std::thread::Builder::new().name("store".to_owned());

@@ -43,7 +43,11 @@ fn toml(value: &serde_json::Value) -> String {
     let mut toml = String::new();
     for c in value.to_string().chars() {
         match c {
-            '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}' => {
                 write!(toml, "\\u{:04X}", u32::from(c)).unwrap_or_default();
             }

@@ -183,7 +183,11 @@ impl Store {
         let about = about.map_err(|answer| answer.into_outage(self, "read", path))?;
         let theirs = SystemTime::from(about.last_modified);
         // The time of the second put, where that was done.
-        let after = if matches!(again, Put::Exists) { after } else { now() };
+        let after = if matches!(again, Put::Exists) {
+            after
+        } else {
+            now()
+        };
         Ok(Examined {
             keeps_condition: Some(!unconditional && matches!(again, Put::Exists)),
             read_back: ReadBack::Same,

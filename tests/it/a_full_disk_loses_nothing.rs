@@ -30,10 +30,13 @@ const SMALL: &str = "this-is-the-small-disk";
 
 /// Runs a test of this module, one that is `#[ignore]`d otherwise, where `TMPDIR` is a small disk.
 fn on_a_small_disk(test: &str) {
+    run_on_a_small_disk(module_path!(), test);
+}
+
+/// The same for a test of another module.
+pub fn run_on_a_small_disk(module: &str, test: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let module = module_path!()
-        .split_once("::")
-        .map_or("", |(_, module)| module);
+    let module = module.split_once("::").map_or("", |(_, module)| module);
     let mounts = format!(
         "mount -t tmpfs -o size={DISK}m small \"$TMPDIR\" && touch \"$TMPDIR/{SMALL}\" && exec \
          \"$0\" \"$@\""
@@ -63,15 +66,15 @@ fn on_a_small_disk(test: &str) {
 }
 
 /// The small disk that a test was given; none, when it was started by hand.
-fn small_disk() -> Option<PathBuf> {
+pub fn small_disk() -> Option<PathBuf> {
     Some(std::env::temp_dir()).filter(|dir| dir.join(SMALL).exists())
 }
 
 /// A file that takes what space there is.
-struct Ballast(File, PathBuf);
+pub struct Ballast(File, PathBuf);
 
 impl Ballast {
-    fn fill(disk: &Path) -> Ballast {
+    pub fn fill(disk: &Path) -> Ballast {
         let path = disk.join("ballast");
         let mut file = File::create(&path).unwrap();
         loop {

@@ -42,6 +42,7 @@ mod text_is_data;
 mod text_takes_its_levels;
 mod the_broker_is_reached_safely;
 mod the_dead_queue_is_a_tool;
+mod the_doctor_finds_it;
 mod the_file_is_archival;
 mod the_page_keeps_its_measures;
 mod the_schema_says_what_the_reader_says;

@@ -81,7 +81,11 @@ pub(super) fn fonts(
             true
         }
         Err(outage) => {
-            report.out("templates", &outage, "模板有误：请按上文修改 templates.dir 中的文件")?;
+            report.out(
+                "templates",
+                &outage,
+                "模板有误：请按上文修改 templates.dir 中的文件",
+            )?;
             false
         }
     };

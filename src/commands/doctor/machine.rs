@@ -71,7 +71,8 @@ pub(super) async fn typesetter(report: &mut Report, settings: &Settings) -> Resu
     };
     let ready = began.elapsed();
     let set = sample(&pool, &one).await;
-    let done = set_a_sample(report, settings, ready, set).and_then(|()| confined(report, one, &pool));
+    let done =
+        set_a_sample(report, settings, ready, set).and_then(|()| confined(report, one, &pool));
     pool.close().await;
     done
 }
@@ -141,7 +142,10 @@ fn confined(report: &mut Report, settings: Settings, pool: &Pool) -> Result<(), 
             "隔离已关闭：请把 render.confine 设为 try 或 require",
         )?;
     } else if without.is_empty() {
-        report.ok(CHECK, "files, network, programs and other processes are out of reach")?;
+        report.ok(
+            CHECK,
+            "files, network, programs and other processes are out of reach",
+        )?;
     } else {
         report.warn(
             CHECK,
@@ -149,7 +153,9 @@ fn confined(report: &mut Report, settings: Settings, pool: &Pool) -> Result<(), 
                 "without {without}: allow it in the container or the kernel (docs/operator.md, \
                  \"Confinement\"), or do without"
             ),
-            format!("未能完全隔离，缺少 {without}：请在容器或内核中放行（docs/zh/operator.md“隔离”）"),
+            format!(
+                "未能完全隔离，缺少 {without}：请在容器或内核中放行（docs/zh/operator.md“隔离”）"
+            ),
         )?;
     }
     let limit = settings.render.memory << 20;
@@ -262,7 +268,9 @@ fn memory(report: &mut Report, settings: &Settings, typesetters: u64) -> Result<
 /// Bytes of the machine.
 fn total_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
     Some(kib << 10)
 }
@@ -312,7 +320,9 @@ mod kernel {
             (getrlimit(Resource::As).current, "ulimit -v"),
         ];
         let limits = limits.into_iter();
-        limits.filter_map(|(limit, name)| Some((limit?, name))).min()
+        limits
+            .filter_map(|(limit, name)| Some((limit?, name)))
+            .min()
     }
 }
 

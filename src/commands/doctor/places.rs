@@ -62,7 +62,11 @@ pub(super) async fn store(report: &mut Report, settings: &config::Store) -> Resu
             "此处没有存储，且 store.create 为 never：请检查 store.url，或执行 banshi store init",
         )?,
         Err(outage) => {
-            return report.out("store", &outage, "存储无响应，或其布局与配置不符：请按上文处理");
+            return report.out(
+                "store",
+                &outage,
+                "存储无响应，或其布局与配置不符：请按上文处理",
+            );
         }
     }
     if let Some(folder) = &site.folder {
@@ -155,7 +159,9 @@ fn skew(report: &mut Report, check: &str, clock: Clock) -> Result<(), Error> {
             "{seconds} s {how} ours: set both by NTP; an S3 server refuses whoever is 15 minutes \
              away"
         ),
-        format!("比本机{how_zh} {seconds} 秒：请用 NTP 校准两边的时钟；相差 15 分钟时 S3 会拒绝请求"),
+        format!(
+            "比本机{how_zh} {seconds} 秒：请用 NTP 校准两边的时钟；相差 15 分钟时 S3 会拒绝请求"
+        ),
     )
 }
 
@@ -178,7 +184,10 @@ pub(super) async fn spool(report: &mut Report, dir: &str) -> Result<(), Error> {
                 "there is no spool at {} yet: a worker makes it at its start",
                 dir.display()
             ),
-            format!("{} 处还没有 Spool 目录：工作进程启动时会创建", dir.display()),
+            format!(
+                "{} 处还没有 Spool 目录：工作进程启动时会创建",
+                dir.display()
+            ),
         )?;
         return space(report, "spool.space", dir);
     };
@@ -210,8 +219,10 @@ fn written(report: &mut Report, check: &str, how: &str, took: Duration) -> Resul
     }
     report.warn(
         check,
-        format!("{message}, which is slow, and each report is several such: see to the disk or the \
-                 network"),
+        format!(
+            "{message}, which is slow, and each report is several such: see to the disk or the \
+                 network"
+        ),
         format!("写入一个小文件用了 {millis} 毫秒，太慢，每份报告要写多次：请检查磁盘或网络"),
     )
 }

@@ -235,7 +235,9 @@ impl Broker {
     pub(super) fn way(&self) -> (bool, bool) {
         let local = |host: &str| host == "localhost" || host.starts_with("127.");
         (
-            self.nodes.iter().all(|node| node.scheme == AMQPScheme::AMQPS),
+            self.nodes
+                .iter()
+                .all(|node| node.scheme == AMQPScheme::AMQPS),
             self.nodes.iter().all(|node| local(&node.authority.host)),
         )
     }

@@ -55,7 +55,10 @@ const MOST: usize = 2 << 16;
 
 /// What was found on one connection and was not taken yet; and what the broker says it is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Findings(Arc<Mutex<BTreeMap<(u16, u64), Unfit>>>, Arc<OnceLock<Server>>);
+pub(super) struct Findings(
+    Arc<Mutex<BTreeMap<(u16, u64), Unfit>>>,
+    Arc<OnceLock<Server>>,
+);
 
 /// What a broker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -444,7 +444,10 @@ impl Topology {
         let mut refused = Vec::new();
         let mut channel = connection.create_channel().await?;
         for name in queues {
-            let wrong = one("x-priority", AMQPValue::LongString(LongString::from("none")));
+            let wrong = one(
+                "x-priority",
+                AMQPValue::LongString(LongString::from("none")),
+            );
             let options = BasicConsumeOptions::default();
             let consumed = channel.basic_consume(short(&name), short(""), options, wrong);
             if is_forbidden(consumed.await.map(drop))? {
