@@ -123,8 +123,8 @@ enum Place {
     },
 }
 
-/// A store that was opened, and whether it may be begun.
-type Opened = (Arc<dyn ObjectStore>, Place, bool);
+/// A folder that was entered; none, where there is no store yet.
+type Entered = Option<(Arc<dyn ObjectStore>, Place)>;
 
 /// For what a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,8 +166,8 @@ impl Store {
         let url = &settings.url;
         let (objects, place, may_begin) = if let Some(dir) = url.strip_prefix("file:") {
             match open_folder(dir, settings, entry)? {
-                Some(opened) => opened,
-                None => return Ok(None),
+                (Some((objects, place)), may_begin) => (objects, place, may_begin),
+                (None, _) => return Ok(None),
             }
         } else if let Some(rest) = url.strip_prefix("s3://") {
             let (objects, place) = open_bucket(rest, settings)?;
@@ -721,7 +721,7 @@ fn open_folder(
     dir: &str,
     settings: &config::Store,
     entry: Entry,
-) -> Result<Option<Opened>, Outage> {
+) -> Result<(Entered, bool), Outage> {
     let dir = folder_of(dir)?;
     let may_begin = may_begin(&dir, settings.create);
     let timeout = Duration::from_secs(settings.timeout);
@@ -741,7 +741,7 @@ fn open_folder(
         let message = format!("no answer within {} s", timeout.as_secs());
         Err(outage(io::Error::new(io::ErrorKind::TimedOut, message)))
     })?;
-    Ok(entered.map(|(objects, place)| (objects, place, may_begin)))
+    Ok((entered, may_begin))
 }
 
 fn enter_folder(
@@ -749,7 +749,7 @@ fn enter_folder(
     may_begin: bool,
     timeout: Duration,
     entry: Entry,
-) -> Result<Option<(Arc<dyn ObjectStore>, Place)>, Outage> {
+) -> Result<Entered, Outage> {
     let outage = |error| disk::outage(Part::Store, "open the store", dir, error);
     if !Folder::is_store(dir).map_err(outage)? {
         if !may_begin {

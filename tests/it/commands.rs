@@ -45,6 +45,8 @@ fn every_command_has_help_with_an_example() {
         "worker",
         "enqueue",
         "dead",
+        "config",
+        "doctor",
         "templates",
         "fonts",
         "demo",
@@ -511,7 +513,7 @@ fn a_command_keeps_its_exit_code_when_nobody_listens() {
     let (good, broken) = (report("zibo-bigdata-2020"), report(BROKEN));
     // Each with its exit code, and what it does with standard output: it prints nothing there,
     // shows something, or changes something that must be heard of.
-    let cases: [(&[&str], i32, Prints); 20] = [
+    let cases: [(&[&str], i32, Prints); 22] = [
         (&["--help"], 0, Prints::Shows),
         (&["dead", "--help"], 0, Prints::Shows),
         (&["rendre"], 2, Prints::Nothing),
@@ -524,6 +526,8 @@ fn a_command_keeps_its_exit_code_when_nobody_listens() {
         (&["verify", &good], 1, Prints::Shows),
         (&["templates", TEMPLATE, "--sample"], 0, Prints::Shows),
         (&["fonts", "--text", "\u{e000}"], 1, Prints::Shows),
+        (&["config"], 0, Prints::Shows),
+        (&["doctor", "--strict"], 1, Prints::Shows),
         (&["dead", "list"], 0, Prints::Shows),
         (&["dead", "show", "job-0000"], 0, Prints::Shows),
         (&["dead", "drop", "--dry-run", "--all"], 0, Prints::Shows),
