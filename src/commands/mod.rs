@@ -131,7 +131,7 @@ enum Command {
                             Passwords and secrets are shown as ***. Settings that are wrong are \
                             told as by every command.")]
     Config(ConfigArgs),
-    /// Check settings, broker, store, disks, fonts, typesetters and limits, and say what to do
+    /// Check all that a worker needs, from the broker to the fonts, and say what to do
     #[command(after_help = "Example:\n  \
                             runuser -u banshi -- banshi --config /etc/banshi/banshi.toml doctor\n  \
                             banshi doctor --strict --text agencies.txt\n\n\
@@ -547,8 +547,11 @@ pub fn run() -> ExitCode {
     let mut log = settings.log.clone();
     match cli.command {
         Command::Worker(_) => {}
-        // What it finds it prints itself, warnings included.
-        Command::Doctor(_) => log.filter = "off".to_owned(),
+        // What it finds it prints itself, warnings included; but what a typesetter says that can't
+        // start is in the log alone.
+        Command::Doctor(_) => {
+            log.filter = "off,banshi::typesetter::pool::process=warn".to_owned();
+        }
         // What the other commands do they print themselves.
         _ => log.filter = "warn".to_owned(),
     }

@@ -96,6 +96,8 @@ pub(super) fn open(bucket: &str, settings: &config::Store) -> Result<AmazonS3, O
     }
     builder
         .with_bucket_name(bucket)
+        // One object at a time is what every server removes; it is only ever one.
+        .with_disable_bulk_delete(true)
         .with_client_options(client)
         .with_retry(RetryConfig {
             max_retries: RETRIES,

@@ -104,9 +104,17 @@ impl Folder {
         Folder::with(root, timeout, alive)
     }
 
-    /// As [`Folder::enter`], and sweeps nothing.
+    /// As [`Folder::enter`], and neither sweeps nor makes anything.
     pub(super) fn visit(root: &Path, timeout: Duration) -> io::Result<Folder> {
-        let alive = open_alive(root)?;
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .open(root.join(ALIVE));
+        let alive = match lock {
+            // A store that was copied without it. Nobody else uses this one now.
+            Err(error) if error.kind() == ErrorKind::NotFound => File::open(root)?,
+            lock => lock?,
+        };
         alive.lock_shared()?;
         Folder::with(root, timeout, alive)
     }

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use banshi::config::{self, DEFAULTS};
+use futures_util::TryStreamExt;
 use lapin::types::{AMQPValue, FieldTable};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
 use serde_json::{Value, json};
 
 use crate::a_full_disk_loses_nothing::{Ballast, run_on_a_small_disk, small_disk};
@@ -15,6 +18,7 @@ use crate::support::bench::Bench;
 use crate::support::deployment::Deployment;
 use crate::support::node::Node;
 use crate::support::stores::{Place, Server};
+use crate::support::wire::{Harm, Wire};
 use crate::support::{BANSHI, repository};
 
 /// What the doctor found: of each check the worst status and all that was said, and how it ended.
@@ -401,7 +405,9 @@ fn a_store_that_is_not_there_or_not_what_it_was() {
         .env("BANSHI__STORE__URL", format!("file:{}", place.display()))
         .output();
     assert!(made.unwrap().status.success());
+    std::fs::remove_file(place.join(".banshi-lock")).unwrap();
     doctor("0").else_all_is_ok(&["spool"]);
+    assert_eq!(crate::support::listed(&place), [".banshi-ready"]);
     doctor("16").says("store", "fail", &["store.shards = 0", "Set it back"]);
 
     std::fs::remove_dir_all(&place).unwrap();
@@ -429,6 +435,22 @@ async fn a_bucket_is_put_to_and_read_back_and_left_as_it_was() {
     found.says("store.clock", "ok", &[]);
     found.else_all_is_ok(&["spool"]);
 
+    let server = Server::strict();
+    let wire = Wire::to(server.address());
+    let wired = Place::bucket(&server.at(wire.address()));
+    drop(wired.ready().await);
+    wire.harm_to("HEAD", "", 9, Harm::AnswerOld);
+    let found = doctor(&wired);
+    found.says("store.clock", "warn", &[" s behind ours", "NTP"]);
+    found.else_all_is_ok(&["store.clock", "spool"]);
+    // Keys that may put and not remove: nothing is put that would stay.
+    wire.harm_to("DELETE", "", 9, Harm::Answer(403, "AccessDenied"));
+    let found = doctor(&wired);
+    found.says("store.put-if-absent", "ok", &["refuses to put"]);
+    found.says("store.write", "ok", &["not tried", "AccessDenied"]);
+    found.else_all_is_ok(&["spool"]);
+    assert_eq!(left_at(&server).await, [""; 0]);
+
     let wrong =
         Place::bucket(&Server::strict()).variable("AWS_SECRET_ACCESS_KEY", Some("not-the-secret"));
     let found = doctor(&wrong);
@@ -449,8 +471,24 @@ async fn a_bucket_is_put_to_and_read_back_and_left_as_it_was() {
         "warn",
         &["If-None-Match", "A server that overwrites"],
     );
-    let left = lax.files().await;
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(left_at(&Server::lax()).await, [""; 0]);
+}
+
+/// What a doctor has left in a server's bucket.
+async fn left_at(server: &Server) -> Vec<String> {
+    let client = AmazonS3Builder::new()
+        .with_access_key_id(&server.key)
+        .with_secret_access_key(&server.secret)
+        .with_endpoint(&server.endpoint)
+        .with_allow_http(true)
+        .with_bucket_name(&server.bucket)
+        .build()
+        .unwrap();
+    let all: Vec<_> = client.list(None).try_collect().await.unwrap();
+    let names = all.iter().map(|object| object.location.to_string());
+    names
+        .filter(|name| name.contains("banshi-doctor"))
+        .collect()
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Harm {
     ChangeTheBody,
     /// The request is on its way for so long.
     Delay(Duration),
+    /// The answer says of an object that it is of the year 2020.
+    AnswerOld,
 }
 
 /// Harm for the next requests of this method to names that end so, as many of them.
@@ -127,6 +129,17 @@ fn carry(mut client: TcpStream, server: &str, plan: &Mutex<Option<Plan>>) -> std
         Some(Harm::SwallowTheAnswer) => {
             // Until the client gives up.
             client.read_to_end(&mut Vec::new())?;
+            Ok(())
+        }
+        Some(Harm::AnswerOld) => {
+            let answer = String::from_utf8_lossy(&answer);
+            for line in answer.split_inclusive("\r\n") {
+                let line = match line.to_ascii_lowercase().starts_with("last-modified:") {
+                    true => "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT\r\n",
+                    false => line,
+                };
+                client.write_all(line.as_bytes())?;
+            }
             Ok(())
         }
         _ => client.write_all(&answer),
