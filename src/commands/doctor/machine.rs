@@ -192,8 +192,9 @@ fn files(report: &mut Report, typesetters: u64) -> Result<(), Error> {
     report.warn(
         CHECK,
         format!(
-            "{limit} open files, and {typesetters} typesetters want {want}: raise it (LimitNOFILE= \
-             in the unit, ulimit -n)"
+            "{limit} open files, and {} want {want}: raise it (LimitNOFILE= in the unit, ulimit \
+             -n)",
+            of_them(typesetters)
         ),
         format!("最多打开 {limit} 个文件，{typesetters} 个排版进程需要 {want} 个：请提高（LimitNOFILE=、ulimit -n）"),
     )
@@ -234,13 +235,22 @@ fn memory(report: &mut Report, settings: &Settings, typesetters: u64) -> Result<
     let most = settings.render.memory << 20;
     let most = WORKER.saturating_add(most.saturating_mul(typesetters));
     let (has, everyday_size, most_size) = (size(limit), size(everyday), size(most));
-    let fix = "raise the limit, or lower render.threads";
-    let fix_zh = "请提高上限，或减小 render.threads";
+    let (fix, fix_zh) = match group {
+        Some(_) => (
+            "raise the limit, or lower render.threads",
+            "请提高上限，或减小 render.threads",
+        ),
+        None => (
+            "give it more, or lower render.threads",
+            "请增加内存，或减小 render.threads",
+        ),
+    };
+    let children = of_them(typesetters);
     if limit < everyday {
         return report.fail(
             CHECK,
             format!(
-                "{whose} {has}, and a worker with {typesetters} typesetters takes {everyday_size} \
+                "{whose} {has}, and a worker with {children} takes {everyday_size} \
                  in everyday work: {fix}"
             ),
             format!("内存上限 {has}，{typesetters} 个排版进程日常需要 {everyday_size}：{fix_zh}"),
@@ -250,7 +260,7 @@ fn memory(report: &mut Report, settings: &Settings, typesetters: u64) -> Result<
         return report.warn(
             CHECK,
             format!(
-                "{whose} {has}, and {typesetters} typesetters may take {most_size} when the largest \
+                "{whose} {has}, and {children} may take {most_size} when the largest \
                  reports come together (render.memory for each): {fix} or render.memory"
             ),
             format!(
@@ -261,8 +271,16 @@ fn memory(report: &mut Report, settings: &Settings, typesetters: u64) -> Result<
     }
     report.ok(
         CHECK,
-        format!("{whose} {has}; {typesetters} typesetters take {most_size} at most"),
+        format!("{whose} {has}; a worker with {children} takes {most_size} at most"),
     )
+}
+
+/// So many typesetters, in words.
+fn of_them(typesetters: u64) -> String {
+    match typesetters {
+        1 => "1 typesetter".to_owned(),
+        more => format!("{more} typesetters"),
+    }
 }
 
 /// Bytes of the machine.
