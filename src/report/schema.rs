@@ -296,6 +296,15 @@ fn cell(kind: &CellKind, label: &str) -> Value {
         ),
     };
     let mut cell = json!({ "type": types, "pattern": text, "description": label });
+    let example = match kind {
+        CellKind::Percent => Some(json!("85.3%")),
+        CellKind::Date => Some(json!("2025-01-20")),
+        CellKind::YesNo => Some(json!(true)),
+        _ => None,
+    };
+    if let Some(example) = example {
+        cell["examples"] = json!([example]);
+    }
     if *kind == CellKind::Change {
         cell["minimum"] = json!(-MAX_COUNT);
         cell["maximum"] = json!(MAX_COUNT);
