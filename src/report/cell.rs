@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::form::CellKind;
 use super::json::{Fields, Node, Place, Problems, wrong, wrong_but};
 use super::text::{self, Kind as Text};
-use super::{Cell, MARKS, MAX_COUNT, Money, view};
+use super::{Cell, MARKS, MAX_COUNT, Money};
 
 /// Reads what stands in a cell. What cannot be read is noted, and is [`Cell::Unread`].
 pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems) -> Cell {
@@ -25,7 +25,7 @@ pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems
             _ => unread(node, place, ("a text", "文本"), None, problems),
         },
         CellKind::Date => match read_date(node, place, problems) {
-            Some(date) => Cell::Text(view::date(date)),
+            Some(day) => Cell::Text(date(day)),
             None => Cell::Unread,
         },
         CellKind::YesNo => match node {
@@ -78,6 +78,12 @@ pub(super) fn read_date(node: &Node, place: &Place, problems: &mut Problems) -> 
         wrong(problems, place, node, en, zh);
     }
     date
+}
+
+/// A date in Arabic digits, no leading zeros (GB/T 9704-2012, 7.3.5.4): 2021年1月26日.
+pub fn date(date: Date) -> String {
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    format!("{year}年{month}月{day}日")
 }
 
 /// A cell as it is printed: `22（其中修订16件）`, `+2`, a mark, or nothing.

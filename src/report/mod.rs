@@ -142,7 +142,7 @@ impl Report {
                 ("notice", _) => filled.push_str(&self.form.notice),
                 (_, Some(Content::Text(text))) => filled.push_str(text),
                 (_, Some(Content::Year(year))) => filled.push_str(&year.to_string()),
-                (_, Some(Content::Date(date))) => filled.push_str(&view::date(*date)),
+                (_, Some(Content::Date(date))) => filled.push_str(&cell::date(*date)),
                 _ => {}
             }
             rest = after;

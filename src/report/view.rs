@@ -2,7 +2,6 @@
 //! only lays out; it computes nothing and knows no rule.
 
 use serde_json::{Map, Value as Json, json};
-use time::Date;
 
 use super::form::{CellKind, Entry, Field, FieldKind, Head, Holds, Shape, Table};
 use super::{Block, Content, Report, cell};
@@ -36,12 +35,6 @@ pub fn view(report: &Report) -> Json {
     view.into()
 }
 
-/// A date in Arabic digits, no leading zeros (GB/T 9704-2012, 7.3.5.4): 2021年1月26日.
-pub fn date(date: Date) -> String {
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    format!("{year}年{month}月{day}日")
-}
-
 /// A field that stands before the sections.
 fn plain(content: &Content, kind: &FieldKind) -> Json {
     match content {
@@ -56,7 +49,7 @@ fn plain(content: &Content, kind: &FieldKind) -> Json {
         Content::Absent => Json::Null,
         Content::Text(text) => json!(text),
         Content::Year(year) => json!(year),
-        Content::Date(day) => json!(date(*day)),
+        Content::Date(day) => json!(cell::date(*day)),
         Content::Lines(lines) => json!(lines),
         Content::Blocks(list) => json!(blocks(list)),
         Content::Parts(parts) => {
