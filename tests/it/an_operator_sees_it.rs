@@ -193,6 +193,13 @@ async fn a_prometheus_sees_every_metric_move_over_two_workers() {
     prometheus.expect("min(banshi_store_conditional_put) == 1");
     prometheus.expect("sum(process_resident_memory_bytes) > 20000000");
 
+    // How long it will be until the lane is empty, as the guide has it.
+    let guide = std::fs::read_to_string(repository("docs/operator.md")).unwrap();
+    let empty = guide
+        .lines()
+        .find(|line| line.starts_with("max(banshi_queue_jobs"));
+    prometheus.expect(&format!("{} >= 0", empty.unwrap()));
+
     // Faults: typesetters that die, a store that is out, a session that ends.
     one.signal_typesetters("KILL");
     prometheus.expect("sum(banshi_typesetter_restarts_total{reason='crash'}) >= 1");
