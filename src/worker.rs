@@ -39,7 +39,7 @@ use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
 use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds};
-use crate::transport::{Delivery, Depths, Intake, Reason, retry_wait};
+use crate::transport::{Delivery, Depths, Intake, Reason, State, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
@@ -80,7 +80,7 @@ pub async fn run(
     admin_port.spawn(admin.await?);
     pipeline.store.measure();
     pipeline.introduce();
-    watchers.spawn(watch_depths(intake.depths()));
+    watchers.spawn(watch_depths(intake.depths(), intake.state()));
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(
         intake.state(),
@@ -211,9 +211,10 @@ fn waited(timestamp: u64) -> Option<f64> {
     Some(waited as f64)
 }
 
-/// Looks at the depths of the queues again and again. Never ends.
-async fn watch_depths(depths: Depths) {
-    loop {
+/// Looks at the depths of the queues again and again, while jobs can come in: a disk that hangs is
+/// not asked once more. Ends with the intake.
+async fn watch_depths(depths: Depths, mut state: tokio::sync::watch::Receiver<State>) {
+    while state.wait_for(|state| *state == State::Up).await.is_ok() {
         match depths().await {
             Ok(depths) => {
                 for (queue, jobs) in depths {
