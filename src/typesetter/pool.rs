@@ -418,7 +418,19 @@ impl Slot {
     }
 
     /// Starts a child and waits until it is ready. Gives it with what it could not be confined by.
+    /// One that somebody else kills meanwhile is no sign that none can be had.
     async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
+        match self.start_one().await {
+            Err(Unready { outage, foreign }) if foreign => {
+                warn!(typesetter = self.number, error = %outage.chain(), "it is started again");
+                self.start_one().await
+            }
+            started => started,
+        }
+        .map_err(|unready| unready.outage)
+    }
+
+    async fn start_one(&self) -> Result<(Child, Vec<String>), Unready> {
         let _starting = Counted::new("starting");
         let mut child = Child::spawn(self.number, &self.shared)?;
         let ready = tokio::time::timeout(START, child.greet(&self.shared.setup)).await;
@@ -429,22 +441,23 @@ impl Slot {
         } = match ready {
             Ok(Ok(greeting)) => greeting?,
             Ok(Err(error)) => {
-                let how = Loss::of(child.cause_of_exit(&error).await, render).en;
+                let Loss { en, foreign, .. } = Loss::of(child.cause_of_exit(&error).await, render);
                 child.kill().await;
-                let text = format!("a starting typesetter {how}; its standard error is in the log");
-                return Err(Outage::new(Part::Typesetter, text));
+                let text = format!("a starting typesetter {en}; its standard error is in the log");
+                let outage = Outage::new(Part::Typesetter, text);
+                return Err(Unready { outage, foreign });
             }
             Err(_) => {
                 child.kill().await;
                 let text = format!("a typesetter was not ready after {} s", START.as_secs());
-                return Err(Outage::new(Part::Typesetter, text));
+                return Err(Outage::new(Part::Typesetter, text).into());
             }
         };
         if *self.shared.fingerprint.get_or_init(|| fingerprint.clone()) != fingerprint {
             child.kill().await;
             let text = "the faces or templates are others than when this worker started, and would \
                         make other pages; restart the worker to use them";
-            return Err(Outage::new(Part::Typesetter, text));
+            return Err(Outage::new(Part::Typesetter, text).into());
         }
         if render.confine == Confine::Require && !unconfined.is_empty() {
             child.kill().await;
@@ -453,9 +466,23 @@ impl Slot {
                  asks for; \"try\" does without",
                 unconfined.join(", ")
             );
-            return Err(Outage::new(Part::Typesetter, text));
+            return Err(Outage::new(Part::Typesetter, text).into());
         }
         Ok((child, unconfined))
+    }
+}
+
+/// Why a child did not get ready.
+struct Unready {
+    outage: Outage,
+    /// As in [`Loss`].
+    foreign: bool,
+}
+
+impl From<Outage> for Unready {
+    fn from(outage: Outage) -> Unready {
+        let foreign = false;
+        Unready { outage, foreign }
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Bench {
     bounds: Vec<Bound>,
     /// What was taken out of the dead queue so far.
     dead: Vec<Dead>,
+    /// Messages that were thrown away with a dead queue.
+    thrown_away: usize,
     faults: BTreeMap<String, u64>,
     patience: Duration,
     started: Instant,
@@ -218,6 +220,7 @@ impl Bench {
             died: 0,
             bounds: Vec::new(),
             dead: Vec::new(),
+            thrown_away: 0,
             faults: BTreeMap::new(),
             patience: PATIENCE,
             started: Instant::now(),
@@ -568,6 +571,7 @@ impl Bench {
             store,
             rendered,
             dead: std::mem::take(&mut self.dead),
+            thrown_away: std::mem::take(&mut self.thrown_away),
             queues,
             lanes: LANES.map(str::to_owned).into(),
             workers,
@@ -695,8 +699,9 @@ impl Bench {
         declare(&self.node.url(), &self.prefix).await;
     }
 
-    /// Deletes the dead queue, and loses nothing by that: nothing gets in any more before what is
-    /// in it is taken out.
+    /// Deletes the dead queue when what is in it is taken out, and nothing gets in any more. But a
+    /// worker may find that and bind it again before it is gone; then the broker says how many
+    /// messages went with it, which were safe until somebody threw them away.
     pub async fn delete_dead(&mut self) {
         let line = self.node.line().await;
         let (queue, exchange) = (self.name("dead"), self.name("dlx"));
@@ -706,7 +711,7 @@ impl Bench {
             .queue_unbind(queue.into(), exchange.into(), "dead".into(), none);
         unbound.await.expect("it was bound");
         self.drain_dead().await;
-        self.delete("dead").await;
+        self.thrown_away += self.delete("dead").await as usize;
     }
 
     /// How much was taken out of the dead queue so far.
@@ -745,12 +750,12 @@ impl Bench {
     }
 
     /// Deletes a queue, with what is in it.
-    pub async fn delete(&self, queue: &str) {
+    pub async fn delete(&self, queue: &str) -> u32 {
         let line = self.node.line().await;
         let deleted = line
             .channel
             .queue_delete(self.name(queue).into(), QueueDeleteOptions::default());
-        deleted.await.expect("a queue");
+        deleted.await.expect("a queue")
     }
 
     /// Whether there is such a queue.

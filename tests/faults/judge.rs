@@ -120,6 +120,8 @@ pub struct Observation {
     pub rendered: BTreeMap<String, String>,
     /// The dead queue.
     pub dead: Vec<Dead>,
+    /// Messages that the broker says it threw away with a dead queue that was deleted.
+    pub thrown_away: usize,
     /// The queues in which nothing may stay, while the workers still live.
     pub queues: BTreeMap<String, Depth>,
     /// The queues that the workers consume from, among them.
@@ -389,6 +391,7 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
         by_id.entry(id).or_default().push(event);
     }
     let mut judged = BTreeSet::new();
+    let mut thrown_away = seen.thrown_away;
     for sent in &seen.sent {
         let name = sent.job_id.as_deref().unwrap_or("(no job_id)");
         if !judged.insert((name, &sent.content, &sent.body)) {
@@ -431,7 +434,9 @@ fn judge_jobs(seen: &Observation, events: &[Event], verdict: &mut Verdict) {
                 );
             }
             let is_kept_as = |died: &&str| *died == code || *died == REJECTED && code == "E-JSON";
-            if !died_of.iter().any(is_kept_as) {
+            if died_of.is_empty() && thrown_away > 0 {
+                thrown_away -= 1;
+            } else if !died_of.iter().any(is_kept_as) {
                 verdict.object(
                     Kind::Lost,
                     format!(

@@ -92,6 +92,7 @@ fn sound() -> Observation {
         workers: 2,
         exits: vec![Some(0), Some(0)],
         complaints: Vec::new(),
+        thrown_away: 0,
         bounds: vec![Bound {
             what: "sessions lost".to_owned(),
             seen: 1,
@@ -107,7 +108,7 @@ const MANIFEST: &str = "annual-report/2021/2023/good.json";
 type Spoil = fn(&mut Observation);
 
 /// Each with one thing wrong.
-const WRONG: [(&str, Kind, Spoil); 32] = [
+const WRONG: [(&str, Kind, Spoil); 33] = [
     ("a result is gone", Kind::Lost, |it| it.store.clear()),
     ("a PDF is gone", Kind::Lost, |it| {
         it.store.remove(PDF);
@@ -132,6 +133,10 @@ const WRONG: [(&str, Kind, Spoil); 32] = [
     }),
     ("a conflicting job was not kept", Kind::Lost, |it| {
         it.dead.remove(1);
+    }),
+    ("more was not kept than was thrown away", Kind::Lost, |it| {
+        it.thrown_away = 1;
+        it.dead.drain(..2);
     }),
     (
         "a job was refused for another reason",

@@ -720,6 +720,35 @@ async fn what_keeps_a_child_from_working_comes_through_the_pipe() {
     );
 }
 
+/// As the kernel kills for want of memory, or an operator by mistake: no reason for the worker to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_is_killed_while_it_starts_is_started_again() {
+    let tree = tree(SLOW);
+    let mut settings = settings(tree.path());
+    settings.render.threads = 1;
+    let marks = tempfile::tempdir().unwrap();
+    let start = |times: usize, name: &str| {
+        let folder = marks.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        let script = format!(
+            "cd {}; if [ $(ls | wc -l) -lt {times} ]; then touch $$; kill -KILL $$; fi; \
+             exec {} typesetter",
+            folder.display(),
+            env!("CARGO_BIN_EXE_banshi"),
+        );
+        let program = Program {
+            path: "/bin/sh".into(),
+            args: vec!["-c".to_owned(), script],
+        };
+        Pool::start(&settings, program)
+    };
+    let pool = start(1, "once").await.unwrap();
+    pool.typeset(&slow(1)).await.unwrap();
+    pool.close().await;
+    let outage = start(2, "twice").await.err().unwrap();
+    assert!(outage.message.contains("SIGKILL"), "{outage}");
+}
+
 /// A child that is replaced after the templates changed would make other pages of the same job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_child_with_other_templates_is_not_used() {
