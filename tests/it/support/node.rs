@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::deployment::succeeded;
 
-/// The ports that the first node's follow from; `tests/tools/broker` uses twenty.
-static NEXT: AtomicU16 = AtomicU16::new(5710);
+/// The ports that the first node's follow from; `tests/tools/broker` uses twenty. Above those of the
+/// experiments, which run at the same time.
+static NEXT: AtomicU16 = AtomicU16::new(6010);
 
 /// A node, removed with the value.
 pub struct Node {
