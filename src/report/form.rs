@@ -374,12 +374,8 @@ impl Form {
     /// # Errors
     /// How many cells there may be, or how many the rules may add, where there are more.
     pub fn with_rows(&self, lists: &[(usize, Vec<Option<String>>)]) -> Result<Form, usize> {
-        let cells = self.lists().zip(lists);
-        let cells = cells.map(|((_, rows), (_, names))| rows.cells().len() * names.len());
-        if cells.sum::<usize>() > LIMITS.list_cells {
-            return Err(LIMITS.list_cells);
-        }
         let mut form = self.clone();
+        let mut cells = 0;
         for (field, names) in lists {
             let FieldKind::Table(table) = &mut form.fields[*field].kind else {
                 continue;
@@ -388,25 +384,22 @@ impl Form {
             else {
                 continue;
             };
-            let first = rows.clone();
-            for (at, name) in names.iter().enumerate() {
-                let said = row_said(at, name.as_deref());
-                let row = first
-                    .iter()
-                    .map(|row| row.repeated(at, &said, &mut form.cells));
-                match at {
-                    0 => *rows = row.collect(),
-                    _ => rows.extend(row),
-                }
+            let Some(like) = rows.first().cloned().filter(|_| !names.is_empty()) else {
+                continue;
+            };
+            cells += like.entries().len() * names.len();
+            if cells > LIMITS.list_cells {
+                return Err(LIMITS.list_cells);
             }
+            let row = |(at, name): (usize, &Option<String>)| {
+                like.repeated(at, &row_said(at, name.as_deref()), &mut form.cells)
+            };
+            *rows = names.iter().enumerate().map(row).collect();
         }
-        let mut reader = mistakes::Reader::default();
-        let sources = std::mem::take(&mut form.sources);
-        let most = LIMITS.list_terms;
-        form.rules = equation::compile(&sources, &form.cells, &form.prior, most, &mut reader);
+        let rules = equation::compile_anew(&form.sources, &form.cells, &form.prior);
+        form.rules = rules.ok_or(LIMITS.list_terms)?;
         form.mark_totals();
-        // The rules were right with one row, so that only their cost can be a mistake.
-        reader.mistakes.is_empty().then_some(form).ok_or(most)
+        Ok(form)
     }
 
     /// The codes that it brings.

@@ -38,6 +38,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// How much its equations add up: every cell, and what else stands in them.
+    fn adds(&self) -> usize {
+        let sides = self.instances.iter().flat_map(|instance| &instance.sides);
+        sides.flatten().map(|term| term.cells().len().max(1)).sum()
+    }
+
     /// The cells that it computes.
     pub fn computed(&self) -> impl Iterator<Item = usize> {
         let computing = self.instances.iter().filter(|_| self.computes);
@@ -199,12 +205,11 @@ enum Function {
     Number(u32),
 }
 
-/// The rules, with every name looked up. Together they may add `most` cells.
+/// The rules of a form file, with every name looked up. What makes no sense is noted.
 pub(super) fn compile(
     sources: &[RuleSource],
     cells: &[CellPlace],
     prior: &[Entry],
-    most: usize,
     reader: &mut Reader,
 ) -> Vec<Rule> {
     if sources.len() > LIMITS.rules {
@@ -212,43 +217,17 @@ pub(super) fn compile(
         reader.note(0, "rule", &format!("{found} rules; there may be {most}"));
         return Vec::new();
     }
-    let mut index = Index {
-        cells,
-        prior: prior.iter().flat_map(Entry::cells).collect(),
-        ..Index::default()
-    };
-    for (at, cell) in cells.iter().enumerate() {
-        if !cell.kind.is_figure() {
-            continue;
-        }
-        index.by_pointer.insert(&cell.pointer, at);
-        index.by_row.entry(cell.parts().0).or_default().push(at);
-    }
+    let index = Index::of(cells, prior);
     let mut rules: Vec<Rule> = Vec::new();
     let mut terms = 0;
     for source in sources {
         let Some(rule) = rule(source, &index, reader) else {
             continue;
         };
-        // Across and down may meet in one cell, as totals do.
-        let twice = rules.iter().find(|other| {
-            let together = other.each == rule.each || other.each == Each::Once;
-            (together || rule.each == Each::Once)
-                && rule
-                    .computed()
-                    .any(|cell| other.computed().any(|own| own == cell))
-        });
-        if let Some(other) = twice {
-            let what = format!("{} computes the same cell; one of them may", other.code);
-            reader.note(source.at.byte, &source.at.key, &what);
-        }
-        let of = |term: &Term| match &term.adds {
-            Adds::Cells(cells) => cells.len(),
-            Adds::Prior(_) | Adds::Number(_) => 1,
-        };
-        let instances = rule.instances.iter().flat_map(|instance| &instance.sides);
-        terms += instances.flatten().map(of).sum::<usize>();
-        if terms > most {
+        make_sense(source, &rule, &rules, &index, reader);
+        terms += rule.adds();
+        if terms > LIMITS.terms {
+            let most = LIMITS.terms;
             let what = format!("the rules up to here add more than {most} cells");
             reader.note(source.at.byte, &source.at.key, &what);
             break;
@@ -256,6 +235,26 @@ pub(super) fn compile(
         rules.push(rule);
     }
     rules
+}
+
+/// The rules of a report whose lists have other rows than the form file's, in which they were
+/// right. None, where they would add more than they may.
+pub(super) fn compile_anew(
+    sources: &[RuleSource],
+    cells: &[CellPlace],
+    prior: &[Entry],
+) -> Option<Vec<Rule>> {
+    let index = Index::of(cells, prior);
+    let (mut rules, mut terms, mut reader) = (Vec::new(), 0, Reader::default());
+    for source in sources {
+        let rule = rule(source, &index, &mut reader)?;
+        terms += rule.adds();
+        if terms > LIMITS.list_terms {
+            return None;
+        }
+        rules.push(rule);
+    }
+    Some(rules)
 }
 
 /// The cells of a form, to be looked up.
@@ -266,6 +265,24 @@ struct Index<'a> {
     by_row: BTreeMap<&'a str, Vec<usize>>,
     /// Those of which last year's figure may be sent.
     prior: BTreeSet<usize>,
+}
+
+impl<'a> Index<'a> {
+    fn of(cells: &'a [CellPlace], prior: &[Entry]) -> Index<'a> {
+        let mut index = Index {
+            cells,
+            prior: prior.iter().flat_map(Entry::cells).collect(),
+            ..Index::default()
+        };
+        for (at, cell) in cells.iter().enumerate() {
+            if !cell.kind.is_figure() {
+                continue;
+            }
+            index.by_pointer.insert(&cell.pointer, at);
+            index.by_row.entry(cell.parts().0).or_default().push(at);
+        }
+        index
+    }
 }
 
 fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<Rule> {
@@ -313,42 +330,6 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
         None => Default::default(),
     };
     let instances = scope.instances(&sides, &when, reader)?;
-    let mut notes = Vec::new();
-    for instance in &instances {
-        let circular = source.computes
-            && instance.target().is_some_and(|target| {
-                let right = instance.sides[1].iter();
-                right.flat_map(Term::cells).any(|&cell| cell == target)
-            });
-        if circular {
-            notes.push("the cell that it computes is on both sides".to_owned());
-        }
-        for sides in [&instance.sides, &instance.when] {
-            let cells = sides.iter().flatten().flat_map(Term::cells);
-            let units: BTreeSet<String> =
-                cells.map(|&cell| index.cells[cell].kind.unit()).collect();
-            if units.len() > 1 {
-                let units = units.into_iter().collect::<Vec<_>>().join(", ");
-                notes.push(format!("figures of different kinds: {units}"));
-            }
-        }
-        if !notes.is_empty() {
-            break;
-        }
-    }
-    for what in notes {
-        reader.note(source.equation.1.byte, &source.equation.1.key, &what);
-    }
-    for path in &source.places {
-        if !scope
-            .ones()
-            .iter()
-            .any(|one| scope.find(path, one).is_some())
-        {
-            let what = format!("at: no figure \"{path}\"{}", scope.nearest(path));
-            reader.note(source.at.byte, &source.at.key, &what);
-        }
-    }
     Some(Rule {
         code: source.code,
         table: source.table.clone(),
@@ -361,6 +342,66 @@ fn rule(source: &RuleSource, index: &Index<'_>, reader: &mut Reader) -> Option<R
         message,
         instances,
     })
+}
+
+/// Notes what a rule whose names are all there would do silently. `before` are those of the file
+/// before it.
+fn make_sense(
+    source: &RuleSource,
+    rule: &Rule,
+    before: &[Rule],
+    index: &Index<'_>,
+    reader: &mut Reader,
+) {
+    let at = &source.equation.1;
+    let circular = |instance: &Instance| {
+        let right = instance.sides[1].iter().flat_map(Term::cells);
+        let target = instance.target().filter(|_| rule.computes);
+        target.is_some_and(|target| right.into_iter().any(|cell| *cell == target))
+    };
+    if rule.instances.iter().any(circular) {
+        reader.note(
+            at.byte,
+            &at.key,
+            "the cell that it computes is on both sides",
+        );
+    }
+    let units = |sides: &[Vec<Term>; 2]| -> BTreeSet<String> {
+        let cells = sides.iter().flatten().flat_map(Term::cells);
+        cells.map(|&cell| index.cells[cell].kind.unit()).collect()
+    };
+    let all = rule.instances.iter();
+    let mut all = all.flat_map(|instance| [units(&instance.sides), units(&instance.when)]);
+    if let Some(units) = all.find(|units| units.len() > 1) {
+        let units = units.into_iter().collect::<Vec<_>>().join(", ");
+        let what = format!("figures of different kinds: {units}");
+        reader.note(at.byte, &at.key, &what);
+    }
+    let (scope, at) = (
+        Scope {
+            source,
+            each: rule.each,
+            index,
+        },
+        &source.at,
+    );
+    let ones = scope.ones();
+    for path in &source.places {
+        if !ones.iter().any(|one| scope.find(path, one).is_some()) {
+            let what = format!("at: no figure \"{path}\"{}", scope.nearest(path));
+            reader.note(at.byte, &at.key, &what);
+        }
+    }
+    // Across and down may meet in one cell, as totals do.
+    let own: BTreeSet<usize> = rule.computed().collect();
+    let twice = before.iter().find(|other| {
+        let apart = other.each != rule.each && other.each != Each::Once && rule.each != Each::Once;
+        !apart && other.computed().any(|cell| own.contains(&cell))
+    });
+    if let Some(other) = twice {
+        let what = format!("{} computes the same cell; one of them may", other.code);
+        reader.note(at.byte, &at.key, &what);
+    }
 }
 
 /// An equation in its parts.

@@ -349,7 +349,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
         .filter_map(|keys| rule_of(keys, reader))
         .collect();
     keys.finish(reader);
-    let rules = equation::compile(&sources, &cells, &prior, LIMITS.terms, reader);
+    let rules = equation::compile(&sources, &cells, &prior, reader);
     let mut form = Form {
         name: name.to_owned(),
         title: title?.0,
