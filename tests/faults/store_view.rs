@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use banshi::digest::sha256;
 use futures_util::TryStreamExt as _;
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use serde_json::Value;
@@ -29,14 +28,7 @@ pub enum StoreView {
 impl StoreView {
     /// A part of a server's bucket.
     pub fn bucket(server: &Server, prefix: &str) -> StoreView {
-        let client = AmazonS3Builder::new()
-            .with_access_key_id(&server.key)
-            .with_secret_access_key(&server.secret)
-            .with_endpoint(&server.endpoint)
-            .with_allow_http(true)
-            .with_bucket_name(&server.bucket)
-            .build()
-            .expect("a client");
+        let client = server.client();
         StoreView::Bucket {
             client: Arc::new(client),
             prefix: prefix.into(),

@@ -10,7 +10,6 @@ use banshi::config::{self, DEFAULTS};
 use futures_util::TryStreamExt;
 use lapin::types::{AMQPValue, FieldTable};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use serde_json::{Value, json};
 
 use crate::a_full_disk_loses_nothing::{Ballast, run_on_a_small_disk, small_disk};
@@ -326,6 +325,13 @@ async fn permissions_one_by_one_and_an_alarm() {
     assert!(!got.redelivered, "the job was never taken out");
 
     node.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
+    // The node says it is done before its connections know.
+    while !node
+        .ctl(&["eval", "rabbit_alarm:get_alarms()."])
+        .contains("memory")
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let found = doctor("declare", [all, all, all]);
     found.says(
         "broker.alarm",
@@ -476,15 +482,7 @@ async fn a_bucket_is_put_to_and_read_back_and_left_as_it_was() {
 
 /// What a doctor has left in a server's bucket.
 async fn left_at(server: &Server) -> Vec<String> {
-    let client = AmazonS3Builder::new()
-        .with_access_key_id(&server.key)
-        .with_secret_access_key(&server.secret)
-        .with_endpoint(&server.endpoint)
-        .with_allow_http(true)
-        .with_bucket_name(&server.bucket)
-        .build()
-        .unwrap();
-    let all: Vec<_> = client.list(None).try_collect().await.unwrap();
+    let all: Vec<_> = server.client().list(None).try_collect().await.unwrap();
     let names = all.iter().map(|object| object.location.to_string());
     names
         .filter(|name| name.contains("banshi-doctor"))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use banshi::config;
 use banshi::store::Store;
 use futures_util::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
@@ -48,6 +48,18 @@ impl Server {
             endpoint: format!("{scheme}://{host}"),
             bucket: bucket.to_owned(),
         })
+    }
+
+    /// A client of its bucket.
+    pub fn client(&self) -> AmazonS3 {
+        AmazonS3Builder::new()
+            .with_access_key_id(&self.key)
+            .with_secret_access_key(&self.secret)
+            .with_endpoint(&self.endpoint)
+            .with_allow_http(true)
+            .with_bucket_name(&self.bucket)
+            .build()
+            .expect("a client")
     }
 
     #[expect(
@@ -122,14 +134,7 @@ impl Place {
     /// An empty part of a server's bucket.
     pub fn bucket(server: &Server) -> Place {
         let prefix = format!("测试/{:016x}", rand::random::<u64>());
-        let client = AmazonS3Builder::new()
-            .with_access_key_id(&server.key)
-            .with_secret_access_key(&server.secret)
-            .with_endpoint(&server.endpoint)
-            .with_allow_http(true)
-            .with_bucket_name(&server.bucket)
-            .build()
-            .expect("a client");
+        let client = server.client();
         let settings = config::Store {
             url: format!("s3://{}/{prefix}", server.bucket),
             aws: server.variables().into_iter().collect(),
