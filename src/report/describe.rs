@@ -27,11 +27,8 @@ pub fn describe(template: &str, form: &Form) -> String {
         entries(form, &form.prior, "", &mut page);
         page.push_str("```\n");
     }
-    let texts = form.fields.iter().flat_map(|field| match &field.kind {
-        FieldKind::Blocks(rules) => rules.iter().map(|rule| (field, rule)).collect(),
-        _ => Vec::new(),
-    });
-    let texts: Vec<String> = texts
+    let texts: Vec<String> = form
+        .text_rules()
         .map(|(field, rule)| {
             let told = rule.message[0].replace("{heading}", &field.label);
             format!("| `{}` | {} | |\n", rule.code, told.replace("{count}", "…"))

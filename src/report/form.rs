@@ -229,6 +229,18 @@ impl Entry {
     }
 }
 
+/// The names in braces of a text, each with the text before it, and the text after the last. None,
+/// where a `{` has no `}`.
+pub(super) fn braces(text: &str) -> Option<(Vec<(&str, &str)>, &str)> {
+    let (mut names, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        names.push((before, name));
+        rest = after;
+    }
+    Some((names, rest))
+}
+
 /// What a row of a list is called: by its place, and by its name.
 fn row_said(at: usize, name: Option<&str>) -> String {
     let name = name.map_or_else(String::new, |name| format!("（{name}）"));
@@ -404,12 +416,25 @@ impl Form {
 
     /// The codes that it brings.
     pub fn codes(&self) -> impl Iterator<Item = Code> {
-        let texts = self.fields.iter().filter_map(|field| match &field.kind {
-            FieldKind::Blocks(rules) => Some(rules.iter().map(|rule| rule.code)),
-            _ => None,
-        });
         let rules = self.rules.iter().map(|rule| rule.code);
-        rules.chain(texts.flatten())
+        rules.chain(self.text_rules().map(|(_, rule)| rule.code))
+    }
+
+    /// The rules of its texts, each with its field.
+    pub fn text_rules(&self) -> impl Iterator<Item = (&Field, &TextRule)> {
+        self.fields.iter().flat_map(|field| {
+            let rules = match &field.kind {
+                FieldKind::Blocks(rules) => &rules[..],
+                _ => &[],
+            };
+            rules.iter().map(move |rule| (field, rule))
+        })
+    }
+
+    /// Which of the cells of a list's row names it: the first text.
+    pub fn naming_cell(&self, row: &Entry) -> Option<usize> {
+        let text = |index: usize| self.cells[index].kind == CellKind::Text;
+        row.cells().into_iter().position(text)
     }
 
     /// A field's index.

@@ -132,11 +132,9 @@ impl Report {
     /// A text of the form with the report's values in its braces, and its `{notice}`.
     pub fn filled(&self, text: &str) -> String {
         let mut filled = String::new();
-        let mut rest = text;
-        while let Some((before, (name, after))) = rest
-            .split_once('{')
-            .and_then(|(before, after)| Some((before, after.split_once('}')?)))
-        {
+        // The form was refused, had a brace no end.
+        let (names, rest) = form::braces(text).unwrap_or((Vec::new(), text));
+        for (before, name) in names {
             filled.push_str(before);
             match (name, self.field(name)) {
                 ("notice", _) => filled.push_str(&self.form.notice),
@@ -145,7 +143,6 @@ impl Report {
                 (_, Some(Content::Date(date))) => filled.push_str(&cell::date(*date)),
                 _ => {}
             }
-            rest = after;
         }
         filled + rest
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::form::{CellKind, Entry, Field, FieldKind, Form, Holds, Table};
+use super::form::{Entry, Field, FieldKind, Form, Holds, Table};
 use super::json::{Fields, Node, Place, Problems, bad, items, wrong};
 use super::text::{self, Kind as Text};
 use super::{Block, Cell, Content, Prior, Report, block_texts, cell};
@@ -92,10 +92,10 @@ fn with_rows(
             );
             continue;
         }
-        let mut cells = list.cells().into_iter().map(|cell| &form.cells[cell]);
-        let named = cells.find(|cell| cell.kind == CellKind::Text);
+        let like = list.entries().first();
+        let named = like.and_then(|like| Some(&like.entries()[form.naming_cell(like)?]));
         let name = |row: &Node| {
-            let name = row.get(named?.parts().1)?.as_str()?;
+            let name = row.get(&named?.field)?.as_str()?;
             let short = name.chars().count() <= MOST_NAME && !name.contains(char::is_control);
             short.then(|| name.to_owned())
         };

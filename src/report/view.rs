@@ -111,14 +111,13 @@ fn list(report: &Report, table: &Table) -> Json {
             number.chain(cells(report, row.entries())).collect()
         })
         .collect();
-    let columns = rows.entries().first().map_or(&[][..], Entry::entries);
-    let kinds = columns.iter().flat_map(Entry::cells);
+    let first = rows.entries().first();
+    let kinds = first.map_or_else(Vec::new, Entry::cells).into_iter();
     let kinds: Vec<&CellKind> = kinds.map(|cell| &report.form.cells[cell].kind).collect();
-    let is_text = |kind: &&CellKind| **kind == CellKind::Text;
-    let named = kinds.iter().position(is_text);
+    let named = first.and_then(|first| report.form.naming_cell(first));
     let texts: Vec<usize> = (serial..)
         .zip(&kinds)
-        .filter(|(_, kind)| is_text(kind))
+        .filter(|(_, kind)| ***kind == CellKind::Text)
         .map(|(at, _)| at)
         .collect();
     let before = kinds.iter().take_while(|kind| !kind.is_figure()).count();

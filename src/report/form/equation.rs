@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mistakes::{At, LIMITS, Reader};
-use super::{CellPlace, Entry};
+use super::{CellPlace, Entry, braces};
 use crate::problem::Code;
 use crate::report::json::nearest;
 
@@ -769,12 +769,11 @@ fn pieces(
     reader: &mut Reader,
 ) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else {
-            reader.note(at.byte, &at.key, "the message has a { without }");
-            return None;
-        };
+    let Some((names, rest)) = braces(text) else {
+        reader.note(at.byte, &at.key, "the message has a { without }");
+        return None;
+    };
+    for (before, name) in names {
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_owned()));
         }
@@ -801,7 +800,6 @@ fn pieces(
             return None;
         };
         pieces.push(piece);
-        rest = after;
     }
     if !rest.is_empty() {
         pieces.push(Piece::Text(rest.to_owned()));

@@ -12,7 +12,7 @@ use super::equation::{self, RuleSource};
 use super::mistakes::{At, LIMITS, Reader};
 use super::{
     CellKind, CellPlace, Each, Entry, Field, FieldKind, Form, Head, Holds, Shape, Table, TextRule,
-    TextRuleKind, row_said,
+    TextRuleKind, braces, row_said,
 };
 use crate::problem::{Code, Severity};
 use crate::report::json::nearest;
@@ -307,7 +307,7 @@ fn document_of(document: &Spanned<DeTable<'_>>, name: &str, reader: &mut Reader)
     let filled = filled.map(|field| field.field.as_str()).chain(["notice"]);
     let filled: Vec<&str> = filled.collect();
     for text in title.iter().chain(&description).chain(&keywords) {
-        braces(text, &filled, reader);
+        check_braces(text, &filled, reader);
     }
     for named in [&author, &year].into_iter().flatten() {
         let optional = |field: &&Field| field.optional && field.field == named.0;
@@ -526,7 +526,7 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
             }
         };
         for message in [&message, &message_zh].into_iter().flatten() {
-            braces(message, &["heading", "count"], reader);
+            check_braces(message, &["heading", "count"], reader);
         }
         inner.finish(reader);
         if let (Some(code), Some((en, _)), Some((zh, _))) = (code, message, message_zh) {
@@ -541,19 +541,17 @@ fn text_rules_of(keys: &mut Keys<'_>, reader: &mut Reader) -> Vec<TextRule> {
 }
 
 /// Notes names in braces that nothing will be put for.
-fn braces((text, at): &(String, At), known: &[&str], reader: &mut Reader) {
-    let mut rest = text.as_str();
-    while let Some((_, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else {
-            reader.note(at.byte, &at.key, "a { without }");
-            return;
-        };
+fn check_braces((text, at): &(String, At), known: &[&str], reader: &mut Reader) {
+    let Some((names, _)) = braces(text) else {
+        reader.note(at.byte, &at.key, "a { without }");
+        return;
+    };
+    for (_, name) in names {
         if !known.contains(&name) {
             let near = nearest(name, known.iter().copied()).unwrap_or_default();
             let what = format!("nothing is known to put for {{{name}}}; the nearest is {{{near}}}");
             reader.note(at.byte, &at.key, &what);
         }
-        rest = after;
     }
 }
 
