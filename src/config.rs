@@ -493,6 +493,16 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Typesetters that are kept for urgent jobs: a spool has one lane.
+    pub fn reserved(&self) -> usize {
+        match self.queue.url.starts_with("spool:") {
+            true => 0,
+            false => self.render.urgent,
+        }
+    }
+}
+
 /// A setting in force, with its value and where that came from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setting {

@@ -53,16 +53,6 @@ pub const IDLE_POLL: Duration = Duration::from_millis(300);
 /// don't come back together. A retry queue has one wait for all that is in it, and no worker has
 /// more jobs in hand than this spreads.
 pub const SPREAD: Duration = Duration::from_secs(3);
-/// Seconds since 1970, for timestamps of messages. Nothing that is made depends on it.
-pub fn unix_seconds() -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "when a message was sent, and how long it waited"
-    )]
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
-}
-
 /// How often a worker looks at the depths of the queues, for the metrics.
 pub const DEPTHS: Duration = Duration::from_secs(15);
 /// How long a part may take to show that it is there.
@@ -102,6 +92,22 @@ pub fn backoff((first, last): (Duration, Duration), tries: u32) -> Duration {
         .saturating_mul(2_u32.saturating_pow(tries.saturating_add(1)))
         .min(last);
     first + bound.saturating_sub(first).mul_f64(rand::random::<f64>())
+}
+
+/// The time of day: of what outlives this process, or is compared with another machine's clock. No
+/// PDF sees it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no Instant means anything to others"
+)]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Seconds since 1970, for timestamps of messages.
+pub fn unix_seconds() -> u64 {
+    let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -112,11 +112,7 @@ pub async fn run(
 async fn start(settings: &Settings) -> Result<(Arc<Pipeline>, Intake), Outage> {
     info!(queue = %settings.queue.prefix, store = %settings.store.url, "starting");
     let typesetters = settings.render.typesetters();
-    // A spool has one lane.
-    let reserved = match settings.queue.url.starts_with("spool:") {
-        true => 0,
-        false => settings.render.urgent,
-    };
+    let reserved = settings.reserved();
     let prefetch = match settings.queue.prefetch {
         0 => u16::try_from(typesetters.saturating_mul(PREFETCH)).unwrap_or(u16::MAX),
         prefetch => prefetch,

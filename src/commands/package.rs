@@ -39,11 +39,7 @@ pub fn new(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
         )));
     }
     let own = Templates::load(None)?;
-    if name == "gongwen"
-        || own
-            .editions()
-            .any(|edition| edition.name.starts_with(&format!("{name}/")))
-    {
+    if name == "gongwen" || own.editions().any(|edition| edition.package() == name) {
         return Err(Error::Usage(format!(
             "{name} is a package of this build, and would take its place; name another"
         )));
@@ -108,21 +104,16 @@ fn look(settings: &Settings, dir: &Path) -> Result<Exit, Error> {
     let typesetter = Typesetter::new(Fonts::load(&settings.fonts)?, templates, &settings.render)?;
     let templates = typesetter.templates();
     let mut exit = Exit::Done;
-    let own = format!("{package}/");
-    if !templates
-        .editions()
-        .any(|edition| edition.name.starts_with(&own))
-    {
+    let own = templates.editions();
+    let own: Vec<_> = own.filter(|edition| edition.package() == package).collect();
+    if own.is_empty() {
         let text =
             "no typst.toml in it declares an edition; name a package's folder, as templates/NAME";
         print_stderr(format_args!("{}: {text}", dir.display()));
         return Ok(Exit::JobAtFault);
     }
-    for edition in templates.editions() {
-        let name = match edition.name.split_once('/') {
-            Some((own, name)) if own == package => name,
-            _ => continue,
-        };
+    for edition in own {
+        let name = &edition.name[package.len() + 1..];
         let sample = templates.sample(edition).map_err(Failure::from);
         let set = sample.and_then(|sample| pages(settings, &typesetter, sample));
         match set {

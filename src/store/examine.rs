@@ -15,6 +15,7 @@ use super::{MARKER, Place, Put, Store, folder_of, may_begin};
 use crate::config;
 use crate::digest::sha256;
 use crate::problem::{Outage, Part};
+use crate::timing::wall_clock;
 
 /// Bytes of the object that is put to find out.
 const BYTES: usize = 4096;
@@ -123,13 +124,13 @@ impl Store {
         let Place::Folder(folder) = &self.place else {
             return self.examine_bucket(&bytes).await;
         };
-        let before = now();
+        let before = wall_clock();
         let trial = folder.within(folder.trial(bytes)).await;
         let trial = trial.map_err(|error| self.disk_outage("use", "", error))?;
         Ok(Examined {
             keeps_condition: Some(true),
             read_back: ReadBack::Same,
-            clock: Some(Clock::between(before, trial.modified, now())),
+            clock: Some(Clock::between(before, trial.modified, wall_clock())),
             took: trial.sync,
         })
     }
@@ -160,13 +161,13 @@ impl Store {
 
     async fn put_and_read(&self, path: &str, bytes: &[u8]) -> Result<Examined, Outage> {
         let media_type = "application/octet-stream";
-        let (before, began) = (now(), std::time::Instant::now());
+        let (before, began) = (wall_clock(), std::time::Instant::now());
         let mut unconditional = false;
         if let Put::Unconditional(_) = self.put_if_absent(path, bytes, media_type).await? {
             unconditional = true;
             self.overwrite(path, bytes, media_type).await?;
         }
-        let (took, after) = (began.elapsed(), now());
+        let (took, after) = (began.elapsed(), wall_clock());
         let again = self.put_if_absent(path, bytes, media_type).await?;
         let read = self.read_existing(path).await?;
         if sha256(&read) != sha256(bytes) {
@@ -186,7 +187,7 @@ impl Store {
         let after = if matches!(again, Put::Exists) {
             after
         } else {
-            now()
+            wall_clock()
         };
         Ok(Examined {
             keeps_condition: Some(!unconditional && matches!(again, Put::Exists)),
@@ -207,14 +208,6 @@ impl Store {
             },
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock is what is looked at; nothing that is kept depends on it"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! same templates. If we crash here, nothing has begun.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +61,11 @@ pub struct Edition {
 }
 
 impl Edition {
+    /// The package that it is of, as `annual-report`.
+    pub fn package(&self) -> &str {
+        self.name.split_once('/').map_or("", |(package, _)| package)
+    }
+
     /// The path, in the tree, where the template finds its report.
     pub fn report(&self) -> String {
         beside(&self.entrypoint, REPORT)
@@ -173,22 +178,16 @@ impl Templates {
     /// have changed, and of each other document the last, which warms what its editions share. The
     /// build's own were set by its tests.
     pub fn tried(&self) -> impl Iterator<Item = &Edition> {
-        let package = |edition: &Edition| {
-            let (package, _) = edition.name.split_once('/').unwrap_or_default();
-            format!("{package}/")
-        };
-        let base = format!("{BASE}/");
-        let changed = |folder: &str| {
-            let files = self.files.iter();
-            let mut own = files.filter(|(_, text)| matches!(text, Cow::Owned(_)));
-            own.any(|(path, _)| path.starts_with(folder))
-        };
-        let all = changed(&base);
+        let owned = self.files.iter();
+        let owned = owned.filter(|(_, text)| matches!(text, Cow::Owned(_)));
+        let owned = owned.filter_map(|(path, _)| path.split('/').next());
+        let changed: BTreeSet<&str> = owned.collect();
         let next = self.editions.iter().skip(1).map(Some).chain([None]);
         let pairs = self.editions.iter().zip(next);
         let tried = pairs.filter(move |(edition, next)| {
-            let own = package(edition);
-            all || changed(&own) || next.is_none_or(|next| package(next) != own)
+            let own = edition.package();
+            let last = next.is_none_or(|next| next.package() != own);
+            last || changed.contains(BASE) || changed.contains(own)
         });
         tried.map(|(edition, _)| edition)
     }

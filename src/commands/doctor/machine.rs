@@ -43,11 +43,8 @@ pub(super) fn clock(report: &mut Report) -> Result<(), Error> {
 
 /// Typesetter processes of a worker.
 fn typesetters(settings: &Settings) -> u64 {
-    let urgent = match settings.queue.url.starts_with("spool:") {
-        true => 0,
-        false => settings.render.urgent,
-    };
-    settings.render.typesetters().saturating_add(urgent) as u64
+    let bulk = settings.render.typesetters();
+    bulk.saturating_add(settings.reserved()) as u64
 }
 
 /// Starts one typesetter, and has it set a sample.

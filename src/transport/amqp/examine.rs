@@ -16,7 +16,7 @@ use super::session::{ConnectionEvent, connection_events};
 use super::topology::Declared;
 use crate::problem::{Outage, Part};
 use crate::timing::PREPARE;
-use crate::transport::{Lane, RETRY_WAITS};
+use crate::transport::Lane;
 
 /// How long the broker may take to say that it takes no messages, after one was sent.
 const ALARM: Duration = Duration::from_secs(3);
@@ -133,12 +133,9 @@ impl Client {
                 refused: self.asked(refused).await?,
             });
         }
-        let retries = RETRY_WAITS.iter();
-        let retries = retries.map(|(label, _)| format!("retry.{label}"));
-        let exchanges = ["events", "dlx", "replies"].map(str::to_owned);
+        let exchanges = ["events", "dlx", "replies"].map(|name| topology.name(name));
         let (mut asked, mut refused) = (0, Vec::new());
-        for exchange in exchanges.into_iter().chain(retries) {
-            let name = topology.name(&exchange);
+        for name in exchanges.into_iter().chain(topology.retries()) {
             asked += 1;
             if let Err(outage) = self.publisher.would_take(&name).await
                 && outage.chain().contains("ACCESS_REFUSED")

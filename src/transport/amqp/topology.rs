@@ -511,20 +511,21 @@ impl Topology {
     /// The queues in which a job waits: both lanes, and between attempts.
     pub(super) fn waiting(&self) -> impl Iterator<Item = String> {
         let lanes = Lane::ALL.into_iter().map(|lane| self.lane(lane));
-        let retries = RETRY_WAITS
-            .iter()
-            .map(|(label, _)| format!("{}.retry.{label}", self.prefix));
-        lanes.chain(retries)
+        lanes.chain(self.retries())
+    }
+
+    /// The names of the queues between attempts, and of the exchanges before them.
+    pub(super) fn retries(&self) -> impl Iterator<Item = String> {
+        let labels = RETRY_WAITS.iter();
+        labels.map(|(label, _)| self.name(&format!("retry.{label}")))
     }
 
     /// The queues of each kind, as the metrics call them.
     pub(super) fn kinds(&self) -> [(&'static str, Vec<String>); 5] {
-        let retries = RETRY_WAITS.iter();
-        let retries = retries.map(|(label, _)| self.name(&format!("retry.{label}")));
         [
             ("bulk", vec![self.lane(Lane::Bulk)]),
             ("urgent", vec![self.lane(Lane::Urgent)]),
-            ("retry", retries.collect()),
+            ("retry", self.retries().collect()),
             ("dead", vec![self.name("dead")]),
             ("unrouted", vec![self.name("unrouted")]),
         ]

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::timing::wall_clock;
 use crate::transport::RETRY_WAITS;
 
 /// The end of the name of a dead job's reason.
@@ -108,12 +109,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a wait outlives this process, so it cannot be an Instant; no PDF sees it"
-)]
 pub(super) fn unix_millis() -> u64 {
-    SystemTime::now()
+    wall_clock()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, millis)
 }
