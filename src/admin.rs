@@ -75,21 +75,40 @@ async fn upkeep(metrics: Option<PrometheusHandle>, every: Duration) -> Infallibl
 }
 
 /// Where this process records its metrics.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recorder(Option<PrometheusHandle>);
 
 /// Has the metrics recorded from now on; not at all, when `listen` is empty. A second worker in one
 /// process (as in tests) shares none.
 pub fn record(listen: &str) -> Recorder {
-    Recorder(if listen.is_empty() { None } else { recorder() })
+    Recorder(match listen.is_empty() {
+        true => None,
+        false => recorder(&metric::ALL),
+    })
+}
+
+/// Has the console's metrics recorded from now on.
+pub fn record_console() -> Recorder {
+    Recorder(recorder(&metric::CONSOLE))
+}
+
+impl Recorder {
+    /// The metrics, as Prometheus reads them.
+    pub fn render(&self) -> String {
+        let Some(metrics) = &self.0 else {
+            return String::new();
+        };
+        Collector::default().collect();
+        metrics.render()
+    }
 }
 
 /// The process's recorder, with every metric described.
-fn recorder() -> Option<PrometheusHandle> {
+fn recorder(all: &[(&'static str, metric::Kind, &'static str)]) -> Option<PrometheusHandle> {
     let mut builder = PrometheusBuilder::new();
-    for (name, kind, _) in metric::ALL {
+    for (name, kind, _) in all {
         if let metric::Kind::Histogram(buckets) = kind {
-            let name = Matcher::Full(name.to_owned());
+            let name = Matcher::Full((*name).to_owned());
             let set = builder.set_buckets_for_metric(name, buckets);
             builder = set.expect("every histogram has buckets");
         }
@@ -98,11 +117,11 @@ fn recorder() -> Option<PrometheusHandle> {
     let handle = handle
         .inspect_err(|error| tracing::debug!(%error, "metrics are recorded elsewhere"))
         .ok()?;
-    for (name, kind, help) in metric::ALL {
+    for (name, kind, help) in all {
         match kind {
-            metric::Kind::Counter => describe_counter!(name, help),
-            metric::Kind::Gauge => describe_gauge!(name, help),
-            metric::Kind::Histogram(_) => describe_histogram!(name, help),
+            metric::Kind::Counter => describe_counter!(*name, *help),
+            metric::Kind::Gauge => describe_gauge!(*name, *help),
+            metric::Kind::Histogram(_) => describe_histogram!(*name, *help),
         }
     }
     Collector::default().describe();
@@ -122,14 +141,9 @@ fn routes(state: watch::Receiver<State>, metrics: Option<PrometheusHandle>) -> R
             }
         }
     };
+    let metrics = Recorder(metrics);
     let metrics = move || {
-        let text = metrics
-            .as_ref()
-            .map(|metrics| {
-                Collector::default().collect();
-                metrics.render()
-            })
-            .unwrap_or_default();
+        let text = metrics.render();
         async move { text }
     };
     Router::new()

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The commented defaults. Every key that exists is in this file.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
@@ -46,6 +48,8 @@ pub struct Settings {
     pub events: Events,
     /// `[admin]`
     pub admin: Admin,
+    /// `[console]`
+    pub console: Console,
     /// `[log]`
     pub log: Log,
 }
@@ -323,6 +327,50 @@ pub struct Events {
     pub source: String,
 }
 
+/// The console, `banshi console`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Console {
+    /// Address that it listens on.
+    pub listen: String,
+    /// Whether jobs of the dead queue can be replayed and dropped from it.
+    pub actions: bool,
+    /// What whoever asks must know, at least 16 characters; empty: none, for a loopback address
+    /// only.
+    pub token: String,
+    /// File with the token; empty: none.
+    pub token_file: PathBuf,
+    /// Header in which a proxy in front names the user; empty: none.
+    pub user_header: String,
+    /// `http://user:password@host:15672` of RabbitMQ's management API; empty: none.
+    pub management_url: String,
+    /// By when every report must be out: a date, at whose end in Beijing, or an RFC 3339 time;
+    /// empty: none.
+    pub deadline: String,
+}
+
+impl Console {
+    /// The deadline, in seconds since 1970. `None`, when there is none.
+    ///
+    /// # Errors
+    /// When it is neither a date nor a time.
+    pub fn deadline(&self) -> Result<Option<u64>, String> {
+        if self.deadline.is_empty() {
+            return Ok(None);
+        }
+        // The day of a date ends in Beijing.
+        let of_date = format!("{}T23:59:59+08:00", self.deadline);
+        let time = OffsetDateTime::parse(&self.deadline, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&of_date, &Rfc3339));
+        let time = time.map_err(|_| {
+            "console.deadline: want a date, as 2027-01-31, or a time, as \
+             2027-01-31T18:00:00+08:00"
+                .to_owned()
+        })?;
+        Ok(u64::try_from(time.unix_timestamp()).ok())
+    }
+}
+
 /// The administration port.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -384,6 +432,7 @@ impl Settings {
         let worker = section(&table, "worker", &mut wrong);
         let events = section(&table, "events", &mut wrong);
         let admin = section(&table, "admin", &mut wrong);
+        let console = section(&table, "console", &mut wrong);
         let log = section(&table, "log", &mut wrong);
         let settings = || {
             Some(Settings {
@@ -396,6 +445,7 @@ impl Settings {
                 worker: worker?,
                 events: events?,
                 admin: admin?,
+                console: console?,
                 log: log?,
             })
         };
@@ -486,6 +536,13 @@ impl Settings {
             self.worker.stuck > 0,
             "worker.stuck: want at least 1 second",
         );
+        if let Err(why) = self.console.deadline() {
+            need(false, &why);
+        }
+        need(
+            self.console.token.is_empty() || self.console.token.len() >= 16,
+            "console.token: want at least 16 characters",
+        );
         need(
             !self.events.source.is_empty(),
             "events.source: must not be empty",
@@ -516,6 +573,9 @@ pub struct Setting {
 
 /// What stands in the place of a secret.
 const MASKED: &str = "***";
+
+/// The settings that are secrets.
+const SECRETS: [&str; 1] = ["console.token"];
 
 /// The `AWS_*` variables in which no secret stands. Of any other only the name is shown.
 const AWS_SHOWN: [&str; 8] = [
@@ -564,9 +624,13 @@ impl Settings {
                     None => path.to_owned(),
                 },
             };
+            let secret = SECRETS.contains(&key.as_str()) && value != "";
             all.push(Setting {
+                value: match secret {
+                    true => MASKED.into(),
+                    false => masked(value),
+                },
                 key,
-                value: masked(value),
                 source,
             });
         }

@@ -33,6 +33,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Completed, Kind::Rejected, Kind::Failed];
+
+    /// The one of this CloudEvents `type`.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The CloudEvents `type`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -50,10 +50,14 @@ pub mod transport;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
+pub mod fleet;
 pub mod verify;
 pub mod worker;
 
-// 9: the command line.
+// 9: all of it together, in a browser.
+pub mod console;
+
+// 10: the command line.
 pub mod commands;
 
 /// Every thread of every program of this crate. Typesetting is a million small allocations a

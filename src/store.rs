@@ -378,6 +378,14 @@ impl Store {
         }
     }
 
+    /// The PDF at a key; none, when there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn fetch(&self, key: &Key) -> Result<Option<Vec<u8>>, Outage> {
+        self.read(&self.pdf(key)).await
+    }
+
     fn parse(&self, path: &str, bytes: &[u8]) -> Result<Manifest, Outage> {
         serde_json::from_slice(bytes).map_err(|error| {
             let message = format!(

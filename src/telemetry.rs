@@ -66,6 +66,13 @@ pub mod metric {
     /// What this worker is.
     pub const BUILD_INFO: &str = "banshi_build_info";
 
+    /// Seconds that the console's reading of the events' log is behind.
+    pub const LOG_BEHIND: &str = "banshi_events_log_behind_seconds";
+    /// Queues that are bound to the events' exchange, beside the log.
+    pub const EVENT_QUEUES: &str = "banshi_events_queues";
+    /// By when every report must be out.
+    pub const DEADLINE: &str = "banshi_deadline_timestamp_seconds";
+
     /// A metric's type, with the buckets of a histogram.
     #[derive(Debug, Clone, Copy)]
     pub enum Kind {
@@ -94,7 +101,26 @@ pub mod metric {
     ];
     const PAGES: &[f64] = &[1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0, 100.0, 500.0];
 
-    /// All metrics with what `# HELP` says of each.
+    /// The console's metrics with what `# HELP` says of each.
+    pub const CONSOLE: [(&str, Kind, &str); 3] = [
+        (
+            LOG_BEHIND,
+            Kind::Gauge,
+            "Age of the newest event that the console has read while there are more; 0 when it has read all.",
+        ),
+        (
+            EVENT_QUEUES,
+            Kind::Gauge,
+            "Queues that are bound to the events' exchange beside the log, as the management API says.",
+        ),
+        (
+            DEADLINE,
+            Kind::Gauge,
+            "By when every report must be out (console.deadline), in seconds since 1970.",
+        ),
+    ];
+
+    /// A worker's metrics with what `# HELP` says of each.
     pub const ALL: [(&str, Kind, &str); 22] = [
         (
             JOBS,

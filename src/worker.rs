@@ -12,6 +12,7 @@
 //! answers all the same, it was this job's own trouble, which uses up an attempt; if it does not,
 //! it is out for every job, which uses up none and closes the gate until the part is back.
 
+mod bulletin;
 mod gate;
 mod in_flight;
 mod lanes;
@@ -33,6 +34,7 @@ use crate::admin;
 use crate::config::Settings;
 use crate::digest;
 use crate::event::{self, Event};
+use crate::fleet::{InHand, Waiting, WorkerStatus};
 use crate::job::{self, Identity, Job};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
@@ -81,6 +83,10 @@ pub async fn run(
     pipeline.store.measure();
     pipeline.introduce();
     watchers.spawn(watch_depths(intake.depths(), intake.state()));
+    if let Some(send) = intake.status_sender() {
+        let readiness = ready.subscribe();
+        watchers.spawn(bulletin::tell(send, Arc::clone(&pipeline), readiness));
+    }
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(
         intake.state(),
@@ -307,16 +313,34 @@ impl Pipeline {
         })
     }
 
-    /// Says what this worker is, so that a fleet of several versions is found out.
-    fn introduce(&self) {
+    /// What this worker is.
+    fn identity(&self) -> WorkerStatus {
         let templates = self.templates.iter();
         let templates = templates.map(|facts| format!("{} {}\n", facts.sha256, facts.name));
         let templates: String = templates.collect();
+        WorkerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: typesetter::ENGINE.to_owned(),
+            templates_sha256: digest::sha256(templates.as_bytes()),
+            fonts_sha256: self.fonts_sha256.clone(),
+            ..WorkerStatus::default()
+        }
+    }
+
+    /// Says what this worker is, so that a fleet of several versions is found out.
+    fn introduce(&self) {
+        let WorkerStatus {
+            version,
+            engine,
+            templates_sha256,
+            fonts_sha256,
+            ..
+        } = self.identity();
         let labels = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("engine", typesetter::ENGINE.to_owned()),
-            ("templates_sha256", digest::sha256(templates.as_bytes())),
-            ("fonts_sha256", self.fonts_sha256.clone()),
+            ("version", version),
+            ("engine", engine),
+            ("templates_sha256", templates_sha256),
+            ("fonts_sha256", fonts_sha256),
         ];
         gauge!(metric::BUILD_INFO, &labels).set(1.0);
     }
@@ -367,6 +391,13 @@ impl Pipeline {
             Ok(job) => job.identity.clone(),
             Err(refusal) => refusal.identity.clone(),
         };
+        in_flight.is(InHand {
+            job_id: identity.job_id.as_deref().unwrap_or("unknown").to_owned(),
+            template: identity.template_name().unwrap_or("unknown").to_owned(),
+            lane: lane.to_string(),
+            attempt: delivery.attempt,
+            since: unix_seconds(),
+        });
         let span = info_span!(
             "job",
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
@@ -381,7 +412,7 @@ impl Pipeline {
             };
             match self.settle(delivery, &identity, made).await {
                 Ok(Some(outcome)) => {
-                    in_flight.settled();
+                    in_flight.settled(outcome);
                     let (lane, outcome) = (lane.as_str(), outcome.as_str());
                     let template = self.label(identity.template.as_deref());
                     counter!(
@@ -597,15 +628,25 @@ impl Pipeline {
     ) -> Result<Outcome, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
+        let waits = |wait: Duration| Waiting {
+            job_id: identity.job_id.as_deref().unwrap_or("unknown").to_owned(),
+            attempt,
+            until: unix_seconds() + wait.as_secs(),
+            part: outage.part.as_str().to_owned(),
+            why: outage.reason(),
+        };
         if self.gate.closes(outage, self.probe(outage.part)).await {
             warn!(attempt, error = %outage.chain(), "the job waits until that is back");
             delivery.postpone().await?;
+            self.progress.waits(waits(retry_wait(1).1));
             return Ok(Outcome::Waiting);
         }
         if attempt < attempts {
             warn!(attempt, attempts, error = %outage.chain(), "the job waits for another attempt");
-            tokio::time::sleep(spread(retry_wait(attempt).1)).await;
+            let wait = retry_wait(attempt).1;
+            tokio::time::sleep(spread(wait)).await;
             delivery.retry().await?;
+            self.progress.waits(waits(wait));
             return Ok(Outcome::Waiting);
         }
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");

@@ -300,7 +300,7 @@ impl Filter {
     fn lets_through(&self, job: &DeadJob, now: OffsetDateTime) -> bool {
         let code = |code: &String| code.eq_ignore_ascii_case(&job.code);
         let template = |want: &String| {
-            template(job).is_some_and(|template| {
+            job.template().is_some_and(|template| {
                 template == *want || template.split('/').next() == Some(want.as_str())
             })
         };
@@ -342,21 +342,11 @@ impl Line<'_> {
             message: &job.message,
             event: &job.event,
             lane: &job.lane,
-            template: template(job),
+            template: job.template(),
             dead_lettered_at: since(job),
             body: None,
         }
     }
-}
-
-/// The template that a job names, if it can be read at all.
-fn template(job: &DeadJob) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        template: String,
-    }
-    let envelope = serde_json::from_slice::<Envelope>(&job.body).ok()?;
-    Some(envelope.template)
 }
 
 /// Since when it is here.

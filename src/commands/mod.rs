@@ -9,6 +9,7 @@ mod output;
 mod package;
 mod queue;
 mod render;
+mod status;
 mod store;
 mod topology;
 mod verify;
@@ -123,6 +124,19 @@ enum Command {
                             banshi dead replay zibo-bigdata-2020\n  \
                             banshi dead list --queue unrouted")]
     Dead(DeadArgs),
+    /// Say how it goes: what waits, how fast, until when, and how the workers are; or one job's
+    /// story
+    #[command(after_help = "Example:\n  \
+                            banshi status\n  \
+                            banshi status zibo-bigdata-2020\n  \
+                            banshi status --since 24h\n  \
+                            banshi status --workers --watch\n\n\
+                            A job's story is read from the log of events, the newest day first, \
+                            and says how far it looked. It\n\
+                            changes nothing, and takes nothing from a queue.\n\n\
+                            Exit codes: 0 all is told; 1 the job was rejected or has failed, or \
+                            nothing is known of it; 3 the environment is at fault.")]
+    Status(StatusArgs),
     /// Print the settings in force, each with where it comes from
     #[command(after_help = "Example:\n  \
                             banshi --config /etc/banshi/banshi.toml config\n  \
@@ -178,6 +192,7 @@ impl Command {
             }
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Check(_)
+            | Command::Status(_)
             | Command::Verify(_)
             | Command::Config(_)
             | Command::Doctor(_)
@@ -404,6 +419,29 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+struct StatusArgs {
+    /// The job whose story is told
+    #[arg(value_name = "JOB-ID", conflicts_with_all = ["workers", "since", "watch"])]
+    job: Option<String>,
+    /// Each worker by itself
+    #[arg(long)]
+    workers: bool,
+    /// What became of jobs in this time, by template, problem code and hour: 90s, 30m, 24h, 7d
+    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "workers")]
+    since: Option<Duration>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Go on, every few seconds, until interrupted
+    #[arg(long)]
+    watch: bool,
+    /// Ask this console, as http://127.0.0.1:9465, which knows it already; its token is read from
+    /// the settings
+    #[arg(long, value_name = "URL", conflicts_with = "workers")]
+    console: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct ConfigArgs {
     /// How the settings are printed
     #[arg(long, value_enum, default_value_t = Listing::Text)]
@@ -574,6 +612,7 @@ pub fn run() -> ExitCode {
             all.map_err(Error::Config)
                 .and_then(|all| doctor::doctor(&settings, &all, &args))
         }
+        Command::Status(args) => status::status(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => dead::dead(&settings, &args),

@@ -15,6 +15,7 @@ mod guard;
 mod handle;
 mod lane;
 mod migrate;
+mod observer;
 mod properties;
 mod publisher;
 mod session;
@@ -37,9 +38,10 @@ pub use self::guard::Server;
 use self::handle::requeue;
 pub use self::handle::{Handle, Reply};
 pub use self::migrate::ResourceStatus;
+pub use self::observer::{Log, Observer, Statuses};
 use self::session::Session;
 use self::supervisor::{Stop, Supervisor};
-use super::{Delivery, Depths, State};
+use super::{Delivery, Depths, State, StatusSender};
 use crate::config;
 use crate::problem::{Outage, Part};
 
@@ -170,6 +172,23 @@ impl Intake {
                 Ok(depths)
             };
             ask.boxed()
+        })
+    }
+
+    /// Publishes a worker's status, while there is a session.
+    pub fn status_sender(&self) -> StatusSender {
+        let (current, broker) = (self.current.clone(), Arc::clone(&self.broker));
+        Box::new(move |worker, status| {
+            let (current, broker) = (current.clone(), Arc::clone(&broker));
+            let send = async move {
+                let Some(session) = current.get() else {
+                    return Ok(());
+                };
+                let key = format!("worker.{worker}");
+                let exchange = broker.topology.name("status");
+                session.offer(&exchange, &key, &status).await
+            };
+            send.boxed()
         })
     }
 

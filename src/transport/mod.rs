@@ -5,6 +5,7 @@
 //! crash here, whatever was not acknowledged is delivered again.
 
 pub mod amqp;
+mod observer;
 pub mod spool;
 
 use std::fmt;
@@ -12,6 +13,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+pub use observer::{Entry, From, Log, Observer, Statuses};
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::config;
@@ -254,6 +257,10 @@ pub enum State {
 pub type Depths =
     Box<dyn Fn() -> BoxFuture<'static, Result<Vec<(&'static str, u64)>, Outage>> + Send + Sync>;
 
+/// Tells whoever listens how a worker is: its id, and its status as JSON. Lost without harm.
+pub type StatusSender =
+    Box<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<(), Outage>> + Send + Sync>;
+
 /// The stream of jobs.
 #[derive(Debug)]
 pub enum Intake {
@@ -320,6 +327,15 @@ impl Intake {
         match self {
             Intake::Amqp(intake) => intake.depths(),
             Intake::Spool(intake) => intake.depths(),
+        }
+    }
+
+    /// Tells whoever listens how this worker is, for as long as the intake is. `None` of a spool,
+    /// whose folders say who has what.
+    pub fn status_sender(&self) -> Option<StatusSender> {
+        match self {
+            Intake::Amqp(intake) => Some(intake.status_sender()),
+            Intake::Spool(_) => None,
         }
     }
 
@@ -402,6 +418,18 @@ pub struct DeadJob {
     pub body: Vec<u8>,
     /// Whether they are. Only what is whole can be replayed.
     pub as_sent: AsSent,
+}
+
+impl DeadJob {
+    /// The template that the job names, if it can be read at all.
+    pub fn template(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            template: String,
+        }
+        let envelope = serde_json::from_slice::<Envelope>(&self.body).ok()?;
+        Some(envelope.template)
+    }
 }
 
 /// A queue of jobs that nobody works on.

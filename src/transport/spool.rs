@@ -25,6 +25,7 @@
 mod claim;
 mod client;
 mod folders;
+mod observer;
 mod ticket;
 mod unsettled;
 
@@ -40,6 +41,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::claim::{Claim, Finder, Found};
 pub use self::client::Client;
+pub use self::observer::{Log, Observer};
 use self::folders::{DEAD, EVENTS, Home, JOBS, RETRY, is_dead, is_job};
 use self::ticket::Ticket;
 use super::{Delivery, Depths, Reason, State};

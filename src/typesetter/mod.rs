@@ -32,7 +32,7 @@ use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 pub use fonts::{Fonts, Role};
 pub use manuscript::title;
 pub use pictures::{Pictures, Ppi};
-pub use pool::{Pool, Program, child, confine};
+pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{counter, gauge};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -68,9 +69,25 @@ impl Program {
     }
 }
 
+/// How the children of a pool are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// Children that wait for a report.
+    pub idle: usize,
+    /// Children with a report.
+    pub busy: usize,
+    /// Children that are being started.
+    pub starting: usize,
+    /// Children that had to be replaced since the pool was started.
+    pub replaced: u64,
+    /// The memory of its own of the largest child, after its last report.
+    pub memory_bytes: u64,
+}
+
 /// The children, each with one report at a time.
 pub struct Pool {
     requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
     tasks: TaskTracker,
     unconfined: Vec<String>,
     warm: Option<u64>,
@@ -127,6 +144,8 @@ impl Pool {
             queue: Mutex::new(queue),
             up: AtomicUsize::new(slots),
             memory: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            states: Default::default(),
+            replaced: AtomicU64::new(0),
             fingerprint: OnceLock::new(),
             tasks: tasks.clone(),
         });
@@ -152,6 +171,7 @@ impl Pool {
         tasks.close();
         Ok(Pool {
             requests,
+            shared,
             tasks,
             unconfined,
             warm,
@@ -167,6 +187,19 @@ impl Pool {
     /// doesn't say.
     pub fn warm(&self) -> Option<u64> {
         self.warm
+    }
+
+    /// How the children are now.
+    pub fn census(&self) -> Census {
+        let states = &self.shared.states;
+        let in_state = |state: State| states[state as usize].load(Ordering::Relaxed);
+        Census {
+            idle: in_state(State::Idle),
+            busy: in_state(State::Busy),
+            starting: in_state(State::Starting),
+            replaced: self.shared.replaced.load(Ordering::Relaxed),
+            memory_bytes: self.shared.largest(),
+        }
     }
 
     /// Sets a report in the next free child. Safe to drop at any point: the child that was at it
@@ -203,6 +236,10 @@ struct Shared {
     up: AtomicUsize,
     /// The memory of its own of each slot's child, in bytes, after its last report.
     memory: Vec<AtomicU64>,
+    /// Slots in each [`State`].
+    states: [AtomicUsize; 3],
+    /// Children that had to be replaced.
+    replaced: AtomicU64,
     /// The faces and templates of the first child. One with others would make other bytes of the
     /// same job.
     fingerprint: OnceLock<String>,
@@ -215,25 +252,53 @@ struct Slot {
     shared: Arc<Shared>,
 }
 
+/// How the children are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Busy,
+    Starting,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Busy => "busy",
+            State::Starting => "starting",
+        }
+    }
+}
+
 /// A slot in a state, counted for as long as this is.
-struct Counted(&'static str);
+struct Counted<'a>(&'a Shared, State);
 
-impl Counted {
-    fn new(state: &'static str) -> Counted {
-        gauge!(metric::TYPESETTERS, "state" => state).increment(1.0);
-        Counted(state)
-    }
-}
-
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        gauge!(metric::TYPESETTERS, "state" => self.0).decrement(1.0);
+        let Counted(shared, state) = self;
+        gauge!(metric::TYPESETTERS, "state" => state.as_str()).decrement(1.0);
+        shared.states[*state as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Counts a child that has to be replaced.
-fn count_replaced(reason: &'static str) {
-    counter!(metric::TYPESETTER_RESTARTS, "reason" => reason).increment(1);
+impl Shared {
+    fn count(&self, state: State) -> Counted<'_> {
+        gauge!(metric::TYPESETTERS, "state" => state.as_str()).increment(1.0);
+        self.states[state as usize].fetch_add(1, Ordering::Relaxed);
+        Counted(self, state)
+    }
+
+    /// Counts a child that has to be replaced.
+    fn count_replaced(&self, reason: &'static str) {
+        counter!(metric::TYPESETTER_RESTARTS, "reason" => reason).increment(1);
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The memory of its own of the largest child, in bytes.
+    fn largest(&self) -> u64 {
+        let all = self.memory.iter().map(|own| own.load(Ordering::Relaxed));
+        all.max().unwrap_or_default()
+    }
 }
 
 /// How it went with a report and a child.
@@ -258,7 +323,7 @@ impl Slot {
                     None => return,
                 },
             };
-            let idle = Counted::new("idle");
+            let idle = self.shared.count(State::Idle);
             tokio::select! {
                 request = self.next() => match request {
                     Some(request) => {
@@ -268,7 +333,7 @@ impl Slot {
                     None => return live.stop().await,
                 },
                 status = live.process.wait() => {
-                    count_replaced("crash");
+                    self.shared.count_replaced("crash");
                     let how = status.map_or_else(|error| error.to_string(), exit_status);
                     warn!(typesetter = self.number, "an idle typesetter {how}; it is replaced");
                 }
@@ -326,7 +391,7 @@ impl Slot {
     /// Sets a report with this child, and once more with a fresh one when it is lost. Returns
     /// the child that can have the next one.
     async fn serve(&self, mut child: Child, mut request: Request) -> Option<Child> {
-        let _busy = Counted::new("busy");
+        let _busy = self.shared.count(State::Busy);
         let mut lost = Vec::new();
         loop {
             match self.attempt(&mut child, &mut request).await {
@@ -335,7 +400,7 @@ impl Slot {
                     return self.keep(child).await;
                 }
                 Ended::Abandoned => {
-                    count_replaced("abandoned");
+                    self.shared.count_replaced("abandoned");
                     debug!(
                         typesetter = self.number,
                         "its report was abandoned; it is replaced"
@@ -345,7 +410,7 @@ impl Slot {
                 }
                 Ended::Lost(how) => {
                     child.kill().await;
-                    count_replaced(how.reason);
+                    self.shared.count_replaced(how.reason);
                     let (digest, try_) = (&request.manuscript.ident, lost.len() + 1);
                     warn!(
                         typesetter = self.number,
@@ -385,19 +450,17 @@ impl Slot {
             reports,
             "it keeps more memory than render.recycle and is replaced"
         );
-        count_replaced("recycled");
+        self.shared.count_replaced("recycled");
         child.stop().await;
         None
     }
 
     /// Notes the memory of its child, in bytes, and which child has the most.
     fn weigh(&self, memory: u64) {
-        let all = &self.shared.memory;
-        if let Some(own) = all.get(self.number - 1) {
+        if let Some(own) = self.shared.memory.get(self.number - 1) {
             own.store(memory, Ordering::Relaxed);
         }
-        let largest = all.iter().map(|own| own.load(Ordering::Relaxed)).max();
-        gauge!(metric::TYPESETTER_MEMORY).set(largest.unwrap_or_default() as f64);
+        gauge!(metric::TYPESETTER_MEMORY).set(self.shared.largest() as f64);
     }
 
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
@@ -431,7 +494,7 @@ impl Slot {
     }
 
     async fn start_one(&self) -> Result<(Child, Vec<String>), Unready> {
-        let _starting = Counted::new("starting");
+        let _starting = self.shared.count(State::Starting);
         let mut child = Child::spawn(self.number, &self.shared)?;
         let ready = tokio::time::timeout(START, child.greet(&self.shared.setup)).await;
         let render = &self.shared.setup.render;

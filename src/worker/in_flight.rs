@@ -3,6 +3,7 @@
 //! Takes the tasks that jobs are, requeues what is not finished in time. Never waits longer than
 //! its timeout. If we crash here, they all go back.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,61 +13,131 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::Outcome;
+use crate::fleet::{InHand, Jobs, Waiting, WorkerStatus};
 use crate::telemetry::{self, metric};
 use crate::transport::{Intake, Lane, State};
 
 /// The longest time between two looks at whether jobs are stuck.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The jobs in hand, and when one of them was last settled.
+/// The most jobs that a status names: in hand, and sent to wait.
+const NAMED: usize = 64;
+/// The most bytes of a reason in a status.
+const REASON: usize = 300;
+
+/// The jobs in hand, and what became of the others.
 #[derive(Debug, Clone)]
-pub(super) struct Progress(Arc<Mutex<(usize, Instant)>>);
+pub(super) struct Progress(Arc<Mutex<Now>>);
+
+#[derive(Debug)]
+struct Now {
+    /// The jobs in hand in the order of their deliveries; none, of one that is not read yet.
+    in_hand: BTreeMap<u64, Option<InHand>>,
+    /// The number of the next.
+    next: u64,
+    /// When a job was last settled, or the first of those in hand came.
+    settled: Instant,
+    jobs: Jobs,
+    waiting: VecDeque<Waiting>,
+}
 
 impl Progress {
     pub(super) fn new() -> Progress {
-        Progress(Arc::new(Mutex::new((0, Instant::now()))))
+        Progress(Arc::new(Mutex::new(Now {
+            in_hand: BTreeMap::new(),
+            next: 0,
+            settled: Instant::now(),
+            jobs: Jobs::default(),
+            waiting: VecDeque::new(),
+        })))
     }
 
     /// A job was taken in.
     pub(super) fn enter(&self, lane: Lane) -> InFlight {
         gauge!(metric::INFLIGHT, "lane" => lane.as_str()).increment(1.0);
         let mut now = self.lock();
-        if now.0 == 0 {
-            now.1 = Instant::now();
+        if now.in_hand.is_empty() {
+            now.settled = Instant::now();
         }
-        now.0 += 1;
-        InFlight(self.clone(), lane)
+        let number = now.next;
+        now.next += 1;
+        now.in_hand.insert(number, None);
+        InFlight(self.clone(), lane, number)
+    }
+
+    /// A job was sent to wait.
+    pub(super) fn waits(&self, mut waiting: Waiting) {
+        waiting.why = cut(waiting.why);
+        let mut now = self.lock();
+        if now.waiting.len() == NAMED {
+            now.waiting.pop_front();
+        }
+        now.waiting.push_back(waiting);
     }
 
     /// How long no job was settled while jobs were in hand.
     pub(super) fn unsettled(&self) -> Duration {
         let now = self.lock();
-        match now.0 {
-            0 => Duration::ZERO,
-            _ => now.1.elapsed(),
+        match now.in_hand.is_empty() {
+            true => Duration::ZERO,
+            false => now.settled.elapsed(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
+    /// Puts into a status what is in hand and what became of the others.
+    pub(super) fn describe(&self, status: &mut WorkerStatus) {
+        status.unsettled_seconds = self.unsettled().as_secs();
+        let now = self.lock();
+        status.in_flight = now.in_hand.len() as u64;
+        let read = now.in_hand.values().flatten();
+        status.in_hand = read.take(NAMED).cloned().collect();
+        status.jobs = now.jobs;
+        status.waiting = now.waiting.iter().cloned().collect();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// A reason, as much of it as a status has.
+fn cut(mut why: String) -> String {
+    let mut end = REASON.min(why.len());
+    while !why.is_char_boundary(end) {
+        end -= 1;
+    }
+    why.truncate(end);
+    why
+}
+
 /// A job in hand, counted for as long as this is.
 #[derive(Debug)]
-pub(super) struct InFlight(Progress, Lane);
+pub(super) struct InFlight(Progress, Lane, u64);
 
 impl InFlight {
+    /// What the job is, once it is read.
+    pub(super) fn is(&self, job: InHand) {
+        self.0.lock().in_hand.insert(self.2, Some(job));
+    }
+
     /// The job was settled.
-    pub(super) fn settled(&self) {
-        self.0.lock().1 = Instant::now();
+    pub(super) fn settled(&self, outcome: Outcome) {
+        let mut now = self.0.lock();
+        now.settled = Instant::now();
+        match outcome {
+            Outcome::Completed => now.jobs.completed += 1,
+            Outcome::Rejected => now.jobs.rejected += 1,
+            Outcome::Failed => now.jobs.failed += 1,
+            Outcome::Waiting => now.jobs.waiting += 1,
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         gauge!(metric::INFLIGHT, "lane" => self.1.as_str()).decrement(1.0);
-        self.0.lock().0 -= 1;
+        self.0.lock().in_hand.remove(&self.2);
     }
 }
 
@@ -171,13 +242,13 @@ mod tests {
         };
         becomes(|state| *state == State::Up).await;
         tokio::time::sleep(bound / 2).await;
-        quick.settled();
+        quick.settled(Outcome::Completed);
         drop(quick);
         let stuck =
             becomes(|state| matches!(state, State::Down(why) if why.contains("none was settled")))
                 .await;
         assert!(stuck >= bound, "counted from the last that was settled");
-        slow.settled();
+        slow.settled(Outcome::Completed);
         becomes(|state| *state == State::Up).await;
         drop(slow);
         assert_eq!(progress.unsettled(), Duration::ZERO);

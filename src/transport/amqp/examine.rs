@@ -82,7 +82,7 @@ impl Client {
             ),
             false => (
                 "^$".to_owned(),
-                format!("^{prefix}(events|retry\\..+|dlx|replies)$"),
+                format!("^{prefix}(events|retry\\..+|dlx|replies|status)$"),
                 format!("^{prefix}jobs\\..+$"),
             ),
         };
@@ -133,7 +133,7 @@ impl Client {
                 refused: self.asked(refused).await?,
             });
         }
-        let exchanges = ["events", "dlx", "replies"].map(|name| topology.name(name));
+        let exchanges = ["events", "dlx", "replies", "status"].map(|name| topology.name(name));
         let (mut asked, mut refused) = (0, Vec::new());
         for name in exchanges.into_iter().chain(topology.retries()) {
             asked += 1;

@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::broker::{CHANNELS, close, outage};
+use super::broker::{CHANNELS, PRODUCT, close, outage};
 use super::properties::{persistent, short};
 use super::topology::is_missing;
 use crate::problem::{Outage, Part};
-use crate::timing::{ANSWER, CHANNEL, SIGN_OF_LIFE};
+use crate::timing::{ANSWER, CHANNEL, SIGN_OF_LIFE, unix_seconds};
 use crate::transport::Unsent;
 
 /// The key of what is published to find out whether an exchange would take a message.
@@ -201,6 +201,22 @@ impl Publisher {
             }
             _ => PublishError::Unknown(self.unconfirmed(place)),
         }
+    }
+
+    /// Publishes what may be lost: no queue need be bound for it, and it need not outlive the
+    /// broker's next start.
+    ///
+    /// # Errors
+    /// When the broker has not taken it.
+    pub(super) async fn offer(&self, exchange: &str, key: &str, body: &[u8]) -> Result<(), Outage> {
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default()
+            .with_delivery_mode(1)
+            .with_content_type(short("application/json"))
+            .with_timestamp(unix_seconds())
+            .with_app_id(short(PRODUCT));
+        self.send(exchange, key, options, body, properties).await?;
+        Ok(())
     }
 
     /// Publishes an empty message that no queue takes, and waits until the broker has answered in

@@ -269,6 +269,15 @@ impl Session {
         Ok(self.attempt(exchange, key, body, properties).await?)
     }
 
+    /// Publishes what may be lost. It never ends the session.
+    pub(super) async fn offer(&self, exchange: &str, key: &str, body: &[u8]) -> Result<(), Outage> {
+        tokio::select! {
+            biased;
+            why = self.ended() => Err(Outage::new(Part::Transport, why)),
+            sent = self.publisher.offer(exchange, key, body) => sent,
+        }
+    }
+
     async fn attempt(
         &self,
         exchange: &str,

@@ -27,6 +27,9 @@ struct Exchange {
     alternate: Option<String>,
     /// Whether a worker must be able to publish there.
     workers: bool,
+    /// Whether a worker does its work without it: one that only looks has to do without, and what
+    /// an administrator has created for an earlier version is used as it is.
+    spare: bool,
 }
 
 /// A queue and its only binding. All are durable.
@@ -174,11 +177,17 @@ impl Topology {
                 // A job with a mistyped lane is kept, not dropped ("Alternate Exchanges").
                 alternate: Some(name("unrouted")),
                 workers: false,
+                spare: false,
             },
             Exchange::new(name("unrouted"), ExchangeKind::Fanout, false),
             Exchange::new(name("dlx"), ExchangeKind::Direct, true),
             Exchange::new(name("events"), ExchangeKind::Topic, true),
             Exchange::new(name("replies"), ExchangeKind::Direct, false),
+            Exchange {
+                spare: true,
+                // For whoever listens to one worker, or to all.
+                ..Exchange::new(name("status"), ExchangeKind::Topic, false)
+            },
         ];
         let mut queues = Vec::new();
 
@@ -275,6 +284,10 @@ impl Topology {
         for exchange in &self.exchanges {
             let result = exchange.ensure(&channel, passive).await;
             let what = format!("exchange {}", exchange.name);
+            if passive && exchange.spare && result.as_ref().is_err_and(is_missing) {
+                reopen(&mut channel, connection).await?;
+                continue;
+            }
             note(result, &what, mode, exchange.workers, false, &mut wrong)?;
             reopen(&mut channel, connection).await?;
         }
@@ -544,6 +557,7 @@ impl Exchange {
             kind,
             alternate: None,
             workers,
+            spare: false,
         }
     }
 

@@ -1,0 +1,161 @@
+//! What keeps the console's knowledge up to date.
+//!
+//! Takes the log, the depths and the statuses as they come. A broker that goes away is waited for;
+//! the log is then read on from where it was left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use tracing::{info, warn};
+
+use super::Console;
+use crate::fleet::Outcome;
+use crate::problem::Outage;
+use crate::telemetry::metric;
+use crate::timing::unix_seconds;
+use crate::transport::{Entry, From, Log, Observer, Statuses};
+
+/// Seconds of the log that are read at the start.
+const PAST: u64 = 24 * 3_600;
+/// How often the queues are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// The wait before a broker that went away is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Events that are taken in before anything else has its turn.
+const TOGETHER: usize = 500;
+
+pub(super) struct Feed {
+    console: Arc<Console>,
+    /// Where the log goes on.
+    next: From,
+}
+
+impl Feed {
+    pub(super) fn new(console: Arc<Console>) -> Feed {
+        let since = unix_seconds().saturating_sub(PAST);
+        console.known.facts().log_since = since;
+        Feed {
+            console,
+            next: From::Time(since),
+        }
+    }
+
+    /// Goes on for as long as the console is.
+    pub(super) async fn run(mut self) {
+        loop {
+            if let Err(outage) = self.follow().await {
+                self.note(Some(outage.chain()));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Outage> {
+        let observer = Observer::open(&self.console.settings.queue).await?;
+        let followed = self.follow_with(&observer).await;
+        observer.close().await;
+        followed
+    }
+
+    async fn follow_with(&mut self, observer: &Observer) -> Result<(), Outage> {
+        let end = observer.newest().await?;
+        let mut log = observer.log(self.next).await?;
+        let mut statuses = observer.statuses().await?;
+        let depths = observer.depths();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.note(None);
+        self.progress(end, end.is_none());
+        loop {
+            tokio::select! {
+                entries = some(&mut log) => {
+                    let entries = entries?;
+                    let last = entries.last().map(|entry| entry.offset);
+                    self.take(entries);
+                    if last >= end {
+                        self.progress(end, true);
+                    }
+                }
+                body = hear(&mut statuses) => {
+                    let body = body?;
+                    self.console.known.facts().workers.hear(&body, unix_seconds());
+                }
+                _ = look.tick() => {
+                    let ready = depths().await?;
+                    let holders = observer.holders().await?;
+                    let now = unix_seconds();
+                    let mut facts = self.console.known.facts();
+                    facts.depths = ready;
+                    facts.holders = holders;
+                    facts.sample(now);
+                    drop(facts);
+                    self.console.known.changed();
+                }
+            }
+        }
+    }
+
+    /// Takes events in.
+    fn take(&mut self, entries: Vec<Entry>) {
+        let mut facts = self.console.known.facts();
+        for entry in entries {
+            self.next = From::Offset(entry.offset + 1);
+            if let Some(outcome) = Outcome::read(&entry) {
+                facts.history.note(outcome);
+            }
+        }
+        let caught_up = facts.caught_up;
+        let newest = facts.history.newest().map_or(0, |outcome| outcome.time);
+        drop(facts);
+        let behind = match caught_up {
+            true => 0,
+            false => unix_seconds().saturating_sub(newest),
+        };
+        gauge!(metric::LOG_BEHIND).set(behind as f64);
+    }
+
+    fn progress(&self, end: Option<u64>, caught_up: bool) {
+        let mut facts = self.console.known.facts();
+        if caught_up && !facts.caught_up {
+            facts.caught_up = true;
+            let events = facts.history.read();
+            info!(events, ?end, "the log of events is read to its end");
+            gauge!(metric::LOG_BEHIND).set(0.0);
+        }
+    }
+
+    /// Notes why nothing comes in, or that it does.
+    fn note(&self, out: Option<String>) {
+        let mut facts = self.console.known.facts();
+        if facts.out != out {
+            match &out {
+                Some(why) => warn!(%why, "the console hears nothing new"),
+                None => info!("the console hears what is new"),
+            }
+        }
+        facts.out = out;
+        drop(facts);
+        self.console.known.changed();
+    }
+}
+
+/// The next event, and those that are there already.
+async fn some(log: &mut Log) -> Result<Vec<Entry>, Outage> {
+    use futures_util::FutureExt as _;
+    let mut entries = vec![log.next().await?];
+    while entries.len() < TOGETHER {
+        match log.next().now_or_never() {
+            Some(entry) => entries.push(entry?),
+            None => break,
+        }
+    }
+    Ok(entries)
+}
+
+async fn hear(statuses: &mut Option<Statuses>) -> Result<Vec<u8>, Outage> {
+    match statuses {
+        Some(statuses) => statuses.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,250 @@
+//! The paths, and what every answer has in common.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Form, OriginalUri, Query, Request, State};
+use axum::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::Stream;
+use maud::Markup;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::Console;
+use super::assets::asset;
+use super::door::{LANG, Refusal, SESSION, WRONG, cookie};
+use super::pages;
+use super::words::Lang;
+use crate::problem::Outage;
+
+/// The least time between two signs that something is new.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Nothing from elsewhere, no script or style in the page itself, no frame around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub(super) type Shared = State<Arc<Console>>;
+
+/// All paths.
+pub(super) fn all(console: Arc<Console>) -> Router {
+    let inside = Router::new()
+        .route("/", get(pages::overview::overview))
+        .route("/load", get(pages::overview::load))
+        .route("/load/minutes", get(pages::overview::minutes))
+        .route("/load/queues", get(pages::overview::samples))
+        .route("/jobs", get(pages::jobs::jobs))
+        .route("/jobs/{id}", get(pages::job::job))
+        .route("/jobs/{id}/report.pdf", get(pages::job::pdf))
+        .route("/jobs/{id}/pages/{page}", get(pages::job::page))
+        .route("/jobs/{id}/proof/{page}", get(pages::job::proof))
+        .route("/dead", get(pages::dead::dead))
+        .route("/dead/{action}", post(pages::dead::act))
+        .route("/fleet", get(pages::fleet::fleet))
+        .route("/templates", get(pages::templates::templates))
+        .route("/templates/{name}/{edition}", get(pages::templates::template))
+        .route(
+            "/templates/{name}/{edition}/sample.png",
+            get(pages::templates::sample),
+        )
+        .route("/live", get(live))
+        .route("/metrics", get(metrics))
+        .fallback(missing)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&console),
+            let_in,
+        ));
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/assets/{name}", get(asset))
+        .route("/login", get(pages::login).post(login))
+        .merge(inside)
+        .layer(middleware::from_fn(sealed))
+        .with_state(console)
+}
+
+/// Who asks, and how the answer is to be.
+#[derive(Debug, Clone)]
+pub(super) struct Visit {
+    pub(super) lang: Lang,
+    /// Whether JSON is wanted.
+    pub(super) json: bool,
+    /// The path with its query, for the links that change the language.
+    pub(super) uri: Uri,
+}
+
+impl Visit {
+    pub(super) fn of(headers: &HeaderMap, uri: &Uri) -> Visit {
+        let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
+        let asked = query(uri, "lang");
+        let chosen = asked.or_else(|| cookie(headers, LANG));
+        let accepts = text(ACCEPT).unwrap_or_default();
+        Visit {
+            lang: Lang::of(chosen, text(ACCEPT_LANGUAGE)),
+            json: accepts.contains("application/json") && !accepts.contains("text/html"),
+            uri: uri.clone(),
+        }
+    }
+
+    /// The page or its JSON.
+    pub(super) fn answer(&self, value: &impl Serialize, page: impl FnOnce() -> Markup) -> Response {
+        match self.json {
+            true => Json(value).into_response(),
+            false => Html(page().into_string()).into_response(),
+        }
+    }
+
+    /// A page that says why there is none.
+    pub(super) fn trouble(&self, console: &Console, status: StatusCode, why: &str) -> Response {
+        let value = serde_json::json!({ "error": why });
+        let page = || pages::trouble(console, self, status, why);
+        (status, self.answer(&value, page)).into_response()
+    }
+
+    /// The same, of something that is out.
+    pub(super) fn outage(&self, console: &Console, outage: &Outage) -> Response {
+        self.trouble(console, StatusCode::BAD_GATEWAY, &outage.chain())
+    }
+}
+
+/// A parameter of a query, where it has nothing that would have to be decoded.
+fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// Lets in who may come in, and remembers a language that was chosen.
+async fn let_in(
+    State(console): Shared,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+    next: Next,
+) -> Response {
+    let visit = Visit::of(request.headers(), &uri);
+    if let Err(refusal) = console.door.admits(request.headers()) {
+        let signs_in = refusal == Refusal::Unknown && !visit.json;
+        if signs_in && request.method() == axum::http::Method::GET && uri.path() != "/metrics" {
+            return (StatusCode::SEE_OTHER, [(LOCATION, "/login")]).into_response();
+        }
+        return refuse(&console, &visit, refusal);
+    }
+    let mut response = next.run(request).await;
+    if let Some(lang @ ("en" | "zh")) = query(&uri, "lang") {
+        let cookie = format!("{LANG}={lang}; Path=/; Max-Age=31536000; SameSite=Strict");
+        if let Ok(cookie) = HeaderValue::try_from(cookie) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+    }
+    response
+}
+
+/// Says why a request is refused.
+pub(super) fn refuse(console: &Console, visit: &Visit, refusal: Refusal) -> Response {
+    let lang = visit.lang;
+    let why = match refusal {
+        Refusal::Unknown => lang.say("show the token first", "请先出示令牌"),
+        Refusal::Foreign => lang.say(
+            "this was not asked from a page of this console: open it by its own address, and \
+             reload the page",
+            "请求并非来自本控制台的页面：请用控制台自己的地址打开，并刷新页面",
+        ),
+        Refusal::ReadOnly => lang.say(
+            "nothing can be changed from here: console.actions is off",
+            "此处不能更改任何内容：console.actions 未开启",
+        ),
+    };
+    visit.trouble(console, refusal.status(), why)
+}
+
+/// What every answer has: nothing of it may be kept, framed or mixed with what is elsewhere.
+async fn sealed(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    };
+    set(CONTENT_SECURITY_POLICY, POLICY);
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    set(REFERRER_POLICY, "no-referrer");
+    set(CACHE_CONTROL, "no-store");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    response
+}
+
+#[derive(Deserialize)]
+struct Login {
+    token: String,
+}
+
+/// `POST /login`.
+async fn login(
+    State(console): Shared,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    Form(login): Form<Login>,
+) -> Response {
+    let visit = Visit::of(&headers, &uri);
+    let Some(session) = console.door.session(&login.token) else {
+        warn!("somebody has shown a wrong token to the console");
+        tokio::time::sleep(WRONG).await;
+        let page = pages::login_page(&console, &visit, true).into_string();
+        return (StatusCode::UNAUTHORIZED, Html(page)).into_response();
+    };
+    let cookie = format!("{SESSION}={session}; Path=/; HttpOnly; SameSite=Strict");
+    let headers = [(SET_COOKIE, cookie), (LOCATION, "/".to_owned())];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// `GET /live`: a sign each time that something is new, but not more often than pages should be
+/// fetched.
+async fn live(State(console): Shared) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let (changes, stopping) = (console.known.changes(), console.stopping.clone());
+    let beats = futures_util::stream::unfold((changes, stopping), async |(mut new, mut stop)| {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return None,
+            changed = async {
+                tokio::time::sleep(BEAT).await;
+                new.changed().await
+            } => changed.ok()?,
+        }
+        let count = new.borrow_and_update().to_string();
+        Some((Ok(Event::default().data(count)), (new, stop)))
+    });
+    Sse::new(beats).keep_alive(KeepAlive::default())
+}
+
+/// `GET /metrics`.
+async fn metrics(State(console): Shared) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], console.recorder.render()).into_response()
+}
+
+async fn missing(
+    State(console): Shared,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    let visit = Visit::of(&headers, &uri);
+    let why = visit.lang.say("there is no such page", "没有这个页面");
+    visit.trouble(&console, StatusCode::NOT_FOUND, why)
+}
+
+/// The query of a page; what is wrong in it is as if it were not there.
+pub(super) fn asked<T: Default>(query: Result<Query<T>, impl Sized>) -> T {
+    query.map(|Query(asked)| asked).unwrap_or_default()
+}

@@ -1,0 +1,289 @@
+//! The answers to an operator's questions: will it be in time, and where is this job.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::history::{Bucket, History};
+use super::outcome::Outcome;
+use super::status::{InHand, Waiting};
+use super::workers::Workers;
+
+/// A kind of queue and what is ready in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// `bulk`, `urgent`, `retry`, `dead` or `unrouted`.
+    pub name: String,
+    /// Messages that nobody has taken.
+    pub ready: u64,
+}
+
+/// By when everything must be out, and whether it will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// Whether the jobs that wait will be done after it, or it has passed with jobs left.
+    pub late: bool,
+}
+
+/// The workers together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// Workers that were heard lately.
+    pub workers: u64,
+    /// Those that are ready.
+    pub ready: u64,
+    /// Those that have fallen silent, of which nothing is known.
+    pub silent: u64,
+    /// Typesetters of the workers that were heard lately.
+    pub typesetters: u64,
+    /// Those with a report.
+    pub busy: u64,
+    /// Jobs in hand.
+    pub in_flight: u64,
+    /// What the workers differ in that should be the same.
+    pub mixed: Vec<String>,
+    /// Why workers are not ready, each reason once.
+    pub why: Vec<String>,
+}
+
+/// Everything at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// The queues, in the order of their names in the metrics.
+    pub queues: Vec<Queue>,
+    /// Jobs that wait: in the lanes, between attempts, and in hand.
+    pub backlog: u64,
+    /// Jobs that end a minute, lately.
+    pub rate_per_minute: f64,
+    /// Seconds until the backlog is done at this rate; none, when nothing ends.
+    pub time_to_empty_seconds: Option<u64>,
+    /// By when it must be, where that is set.
+    pub deadline: Option<Deadline>,
+    /// Since when the oldest job in hand is there, in seconds since 1970; none, when there is none.
+    pub oldest_in_hand: Option<u64>,
+    /// Outcomes of the last hour.
+    pub hour: Bucket,
+    /// Outcomes of the last day; none, where only the last hour was read.
+    pub day: Option<Bucket>,
+    /// The workers.
+    pub fleet: Fleet,
+}
+
+impl Overview {
+    /// Puts it together.
+    pub fn new(
+        now: u64,
+        depths: &[(&'static str, u64)],
+        history: &History,
+        workers: &Workers,
+        deadline: Option<u64>,
+    ) -> Overview {
+        let fleet = Fleet::of(workers, now);
+        let ready = |name: &str| {
+            let queue = depths.iter().find(|(queue, _)| *queue == name);
+            queue.map_or(0, |(_, ready)| *ready)
+        };
+        let backlog = ready("bulk") + ready("urgent") + ready("retry") + fleet.in_flight;
+        let rate_per_minute = history.rate(now);
+        let time_to_empty_seconds = match backlog {
+            0 => Some(0),
+            _ if rate_per_minute > 0.0 => {
+                Some((backlog as f64 * 60.0 / rate_per_minute).ceil() as u64)
+            }
+            _ => None,
+        };
+        let deadline = deadline.map(|at| Deadline {
+            at,
+            late: backlog > 0 && time_to_empty_seconds.is_none_or(|left| now + left > at),
+        });
+        let in_hand = workers.live(now).flat_map(|status| &status.in_hand);
+        let mut hour = Bucket::default();
+        for (_, minute) in history.minutes(now, 60) {
+            hour.completed += minute.completed;
+            hour.rejected += minute.rejected;
+            hour.failed += minute.failed;
+        }
+        Overview {
+            at: now,
+            queues: depths
+                .iter()
+                .map(|(name, ready)| Queue {
+                    name: (*name).to_owned(),
+                    ready: *ready,
+                })
+                .collect(),
+            backlog,
+            rate_per_minute,
+            time_to_empty_seconds,
+            deadline,
+            oldest_in_hand: in_hand.map(|job| job.since).min(),
+            hour,
+            day: None,
+            fleet,
+        }
+    }
+}
+
+impl Fleet {
+    fn of(workers: &Workers, now: u64) -> Fleet {
+        let mut fleet = Fleet {
+            mixed: workers.mixed(now).into_iter().map(str::to_owned).collect(),
+            ..Fleet::default()
+        };
+        for heard in workers.all() {
+            if heard.is_silent(now) {
+                fleet.silent += 1;
+                continue;
+            }
+            let status = &heard.status;
+            let census = status.typesetters;
+            fleet.workers += 1;
+            fleet.ready += u64::from(status.ready);
+            fleet.typesetters += (census.idle + census.busy + census.starting) as u64;
+            fleet.busy += census.busy as u64;
+            fleet.in_flight += status.in_flight;
+            if let Some(why) = &status.why
+                && !fleet.why.contains(why)
+            {
+                fleet.why.push(why.clone());
+            }
+        }
+        fleet
+    }
+}
+
+/// An event about a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// Its place in the log.
+    pub offset: u64,
+    /// The CloudEvent.
+    pub event: Value,
+}
+
+/// Where a job is, and what has become of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// Its id.
+    pub job_id: String,
+    /// Where it is now: `completed`, `rejected`, `failed`, `in_hand`, `waiting` or `unknown`.
+    pub state: String,
+    /// Who has it in hand.
+    pub worker: Option<String>,
+    /// Since when, and in which attempt.
+    pub in_hand: Option<InHand>,
+    /// When it was sent to wait, as far as workers still say it, the newest last.
+    pub waits: Vec<Waiting>,
+    /// What was told of it, the oldest first.
+    pub events: Vec<Told>,
+    /// Whether it is in the dead queue now; none, when nobody has looked.
+    pub dead: Option<bool>,
+    /// From when on the log was looked through, in seconds since 1970; 0 is its beginning.
+    pub looked_since: u64,
+}
+
+impl Story {
+    /// Tells where a job is by all that is known.
+    pub fn new(
+        job_id: &str,
+        workers: &Workers,
+        events: Vec<Told>,
+        looked_since: u64,
+        now: u64,
+    ) -> Story {
+        let holder = workers.holder(job_id, now);
+        let waits: Vec<_> = workers.waits(job_id).into_iter().cloned().collect();
+        let last = events.last().and_then(|told| told.event["type"].as_str());
+        let last = last.and_then(|kind| kind.strip_prefix("report."));
+        let state = match (last, &holder) {
+            (_, Some(_)) => "in_hand",
+            (Some(state), _) => state,
+            (None, None) if waits.iter().any(|wait| wait.until + 5 >= now) => "waiting",
+            (None, None) => "unknown",
+        };
+        Story {
+            job_id: job_id.to_owned(),
+            state: state.to_owned(),
+            worker: holder.map(|(status, _)| status.worker.clone()),
+            in_hand: holder.map(|(_, job)| job.clone()),
+            waits,
+            events,
+            dead: None,
+            looked_since,
+        }
+    }
+}
+
+/// The outcomes of a day that are known, in a bucket.
+impl History {
+    /// The counts of the last day.
+    pub fn day(&self, now: u64) -> Bucket {
+        let mut day = Bucket::default();
+        for (_, minute) in self.minutes(now, super::MINUTES) {
+            day.completed += minute.completed;
+            day.rejected += minute.rejected;
+            day.failed += minute.failed;
+        }
+        day
+    }
+
+    /// The newest outcome of a job.
+    pub fn last_of<'a>(&'a self, job_id: &'a str) -> Option<&'a Outcome> {
+        self.of(job_id).last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn history(outcomes: u64) -> History {
+        let mut history = History::default();
+        for number in 0..outcomes {
+            history.note(Outcome {
+                offset: number,
+                id: number.to_string().into(),
+                time: NOW / 60 * 60 - 300 + number * 300 / outcomes,
+                kind: Kind::Completed,
+                job_id: format!("job-{number}").into(),
+                template: "annual-report/2021".into(),
+                agency: "".into(),
+                year: 2025,
+                pages: 5,
+                codes: Vec::new(),
+            });
+        }
+        history
+    }
+
+    #[test]
+    fn the_time_to_empty_is_the_backlog_at_the_rate_of_late() {
+        let depths = [("bulk", 5_000), ("urgent", 0), ("retry", 1_000), ("dead", 9)];
+        let at_hundred = history(500);
+        let workers = Workers::default();
+        let overview = |deadline| Overview::new(NOW, &depths, &at_hundred, &workers, deadline);
+        let now = overview(Some(NOW + 3_600));
+        assert_eq!(now.backlog, 6_000);
+        assert_eq!(now.rate_per_minute, 100.0);
+        assert_eq!(now.time_to_empty_seconds, Some(3_600));
+        assert!(!now.deadline.expect("it is set").late);
+        assert!(overview(Some(NOW + 3_599)).deadline.expect("it is set").late);
+    }
+
+    #[test]
+    fn where_nothing_ends_a_backlog_has_no_end_and_is_late() {
+        let (history, workers) = (History::default(), Workers::default());
+        let now = Overview::new(NOW, &[("bulk", 1)], &history, &workers, Some(NOW + 999_999));
+        assert_eq!(now.time_to_empty_seconds, None);
+        assert!(now.deadline.expect("it is set").late);
+        let now = Overview::new(NOW, &[("bulk", 0)], &history, &workers, Some(NOW - 1));
+        assert_eq!(now.time_to_empty_seconds, Some(0));
+        assert!(!now.deadline.expect("it is set").late);
+    }
+}
