@@ -163,7 +163,7 @@ impl Typesetter {
             false => &sheet.whole,
         };
         let _evict = Evict;
-        let keys = Walk::of(&self.trial(sheet, &views.keys)?);
+        let keys = Walk::of(&self.trial(sheet, &views.keys)?).keyed();
         let document = self.trial(sheet, &views.shown)?;
         let walk = Walk::of(&document);
         let mut places = Vec::new();
@@ -242,17 +242,17 @@ impl Typesetter {
     }
 
     /// Where on the pages a target is.
-    fn places(&self, target: &Target, keys: &Walk, walk: &Walk) -> Vec<Place> {
+    fn places(&self, target: &Target, keys: &Keyed, walk: &Walk) -> Vec<Place> {
         match &target.place {
             Spot::Cell { key, shown } => {
-                let Some(cell) = keys.keyed(key) else {
+                let Some(Some(cell)) = keys.get(key) else {
                     return Vec::new();
                 };
-                let seen = walk.cells.get(&cell).map_or("", String::as_str);
+                let seen = walk.cells.get(cell).map_or("", String::as_str);
                 if seen != plain(&self.drawable(shown)) {
                     return Vec::new();
                 }
-                walk.fills(cell)
+                walk.fills(*cell)
             }
             Spot::Text {
                 text,
@@ -414,6 +414,9 @@ struct Place {
 /// A cell: its table, column and row.
 type At = (usize, usize, usize);
 
+/// Cells by what stands in them.
+type Keyed = HashMap<String, Option<At>>;
+
 /// A tag that has begun and not ended.
 #[derive(Clone, Copy)]
 enum Open {
@@ -439,9 +442,11 @@ struct Walk {
     tables: usize,
     page: usize,
     /// The text of each cell.
-    cells: HashMap<At, String>,
+    cells: BTreeMap<At, String>,
     /// The rooms of cells, a part on each page.
-    rooms: Vec<(Option<At>, usize, Rect)>,
+    rooms: Vec<(usize, Rect)>,
+    /// The indices of the rooms of each cell.
+    of_cells: HashMap<At, Vec<usize>>,
     runs: Vec<Run>,
     of: HashMap<Location, usize>,
     /// The run of what stands in none.
@@ -475,7 +480,11 @@ impl Walk {
                         });
                         let cell = tables.next().map(|table| (table, x, y));
                         let room = around(Point::zero(), size.to_point(), ts);
-                        self.rooms.push((cell, self.page, room));
+                        if let Some(cell) = cell {
+                            let own = self.of_cells.entry(cell).or_default();
+                            own.push(self.rooms.len());
+                        }
+                        self.rooms.push((self.page, room));
                     }
                 }
                 FrameItem::Tag(tag) => self.tag(tag),
@@ -566,25 +575,27 @@ impl Walk {
         run.pieces.push((run.text.len(), self.page, room));
     }
 
-    /// The one cell that holds a key.
-    fn keyed(&self, key: &str) -> Option<At> {
-        let mut cells = self.cells.iter().filter(|(_, text)| text.as_str() == key);
-        match (cells.next(), cells.next()) {
-            (Some((at, _)), None) => Some(*at),
-            _ => None,
+    /// The cells by what stands in them; none, where several have the same.
+    fn keyed(self) -> Keyed {
+        let mut keyed = HashMap::new();
+        for (at, text) in self.cells {
+            let one = keyed.entry(text);
+            one.and_modify(|one| *one = None).or_insert(Some(at));
         }
+        keyed
     }
 
     fn fills(&self, cell: At) -> Vec<Place> {
-        let rooms = self.rooms.iter().enumerate();
-        rooms
-            .filter(|(_, (of, ..))| *of == Some(cell))
-            .map(|(fill, (_, page, rect))| Place {
-                page: *page,
-                rect: *rect,
+        let rooms = self.of_cells.get(&cell).into_iter().flatten();
+        let place = |&fill: &usize| {
+            let (page, rect) = self.rooms[fill];
+            Place {
+                page,
+                rect,
                 fill: Some(fill),
-            })
-            .collect()
+            }
+        };
+        rooms.map(place).collect()
     }
 
     /// Where a text stands: alone in its paragraph, as that which so many others like it come

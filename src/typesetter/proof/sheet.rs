@@ -115,6 +115,11 @@ fn sheet(legible: Legible, problems: &[Problem]) -> Sheet {
     } = legible;
     let (traced, totals) = rules::trace(&report, &prior);
     rules::fill_in(&mut report, totals);
+    let mut equations = BTreeMap::<_, Vec<_>>::new();
+    for (told, cells) in &traced {
+        let at = (told.code, told.path.as_str());
+        equations.entry(at).or_default().push((told, cells));
+    }
     for at in 0..report.cells.len() {
         if report.cells[at] == Cell::Unread {
             let node = within(&data, &report.form.cells[at].pointer);
@@ -124,18 +129,17 @@ fn sheet(legible: Legible, problems: &[Problem]) -> Sheet {
     }
     report.fields = texts(&report, &data);
 
-    let mut marked = Marked::new(&report);
+    let pages = on_pages(&report);
+    let mut marked = Marked::new(&report, &pages);
     for (number, problem) in problems.iter().enumerate() {
         marked.problem(number, problem, &data);
-        let own = |(told, _): &&(Problem, Vec<usize>)| {
-            (told.code, &told.path) == (problem.code, &problem.path)
-                && (&told.expected, &told.actual) == (&problem.expected, &problem.actual)
-        };
-        for (_, cells) in traced.iter().filter(own) {
-            for cell in cells {
-                let (_, parts) = marked.cells.entry(*cell).or_default();
-                parts.insert(number);
-            }
+        let at = (problem.code, problem.path.as_str());
+        let told = equations.get(&at).into_iter().flatten();
+        let figures = |problem: &Problem| (problem.expected.clone(), problem.actual.clone());
+        let own = told.filter(|(told, _)| figures(told) == figures(problem));
+        for cell in own.flat_map(|(_, cells)| *cells) {
+            let (_, parts) = marked.cells.entry(*cell).or_default();
+            parts.insert(number);
         }
     }
     let mut keys = Keys::new(report.clone());
@@ -424,16 +428,34 @@ fn on_pages(report: &Report) -> Vec<(String, String)> {
     texts
 }
 
-/// Whether a pointer is another or lies below it.
-fn below(pointer: &str, other: &str) -> bool {
-    let rest = pointer.strip_prefix(other);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Pointers in their order, each with an index.
+type Pointers<'a> = BTreeMap<&'a str, usize>;
+
+/// The indices of the pointers that a path names: itself, those below it, or else the next above.
+fn named(path: &str, pointers: &Pointers<'_>) -> Vec<usize> {
+    let below = format!("{path}/");
+    let all = pointers.range(below.as_str()..);
+    let all = all.take_while(|(pointer, _)| pointer.starts_with(&below));
+    let own = pointers.get(path).into_iter();
+    let found: Vec<usize> = own.chain(all.map(|(_, index)| index)).copied().collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let mut above = path;
+    while let Some((upper, _)) = above.rsplit_once('/') {
+        if let Some(index) = pointers.get(upper) {
+            return vec![*index];
+        }
+        above = upper;
+    }
+    Vec::new()
 }
 
 /// What the problems name.
 struct Marked<'a> {
     report: &'a Report,
-    texts: Vec<(String, String)>,
+    texts: &'a [(String, String)],
+    pointers: [Pointers<'a>; 2],
     /// By the index of a cell: what is wrong with it, and of what it is a part.
     cells: BTreeMap<usize, (BTreeSet<usize>, BTreeSet<usize>)>,
     /// By the index of a text.
@@ -442,11 +464,14 @@ struct Marked<'a> {
     headings: BTreeMap<usize, BTreeSet<usize>>,
 }
 
-impl Marked<'_> {
-    fn new(report: &Report) -> Marked<'_> {
+impl<'a> Marked<'a> {
+    fn new(report: &'a Report, texts: &'a [(String, String)]) -> Self {
+        let cells = report.form.cells.iter().map(|cell| cell.pointer.as_str());
+        let of_texts = texts.iter().map(|(pointer, _)| pointer.as_str());
         Marked {
             report,
-            texts: on_pages(report),
+            texts,
+            pointers: [cells.zip(0..).collect(), of_texts.zip(0..).collect()],
             cells: BTreeMap::new(),
             of_texts: BTreeMap::new(),
             headings: BTreeMap::new(),
@@ -461,24 +486,20 @@ impl Marked<'_> {
             _ => return,
         };
         let form = &self.report.form;
-        let cells = form.cells.iter().enumerate();
-        let cells = cells.filter(|(_, cell)| below(path, &cell.pointer) || below(&cell.pointer, path));
-        let mut found = false;
-        for (index, _) in cells {
-            found = true;
-            self.cells.entry(index).or_default().0.insert(number);
-        }
-        if found {
+        let [cells, texts] = &self.pointers;
+        let cells = named(path, cells);
+        if !cells.is_empty() {
+            for index in cells {
+                self.cells.entry(index).or_default().0.insert(number);
+            }
             return;
         }
-        let named = path[1..].split('/').next().unwrap_or_default();
-        let field = form.field(named);
-        let heading = field.filter(|at| form.fields[*at].heading.is_some());
-        // Of a section as a whole the heading is marked, and the note in its place.
-        let whole = path[1..] == *named && matches!(data.get(named), Some(Node::Array(_)));
-        let texts = self.texts.iter().enumerate();
-        let texts = texts.filter(|(_, (pointer, _))| below(path, pointer) || below(pointer, path));
-        let texts: Vec<usize> = texts.map(|(index, _)| index).collect();
+        let texts = named(path, texts);
+        let name = path[1..].split('/').next().unwrap_or_default();
+        let heading = form.field(name);
+        let heading = heading.filter(|at| form.fields[*at].heading.is_some());
+        // Of a section as a whole the heading is marked; the note in its place, where it is missing.
+        let whole = path[1..] == *name && matches!(data.get(name), Some(Node::Array(_)));
         match heading {
             Some(at) if whole || texts.is_empty() => {
                 self.headings.entry(at).or_default().insert(number);
@@ -508,8 +529,8 @@ impl Marked<'_> {
         }
         for (&index, faults) in &self.of_texts {
             let (pointer, text) = &self.texts[index];
-            let named = pointer[1..].split('/').next().unwrap_or_default();
-            let field = self.report.form.field(named);
+            let name = pointer[1..].split('/').next().unwrap_or_default();
+            let field = self.report.form.field(name);
             let heading = field.and_then(|at| self.report.form.fields[at].heading.clone());
             let before = self.texts[..index].iter();
             let place = match keys.of_table(pointer) {
