@@ -161,22 +161,18 @@ pub struct Legible {
 /// in a form that there is.
 pub fn legible(bytes: &[u8], limits: &Limits, editions: &Editions) -> Option<Legible> {
     let node = parse(bytes, limits).ok()?;
+    let data = node
+        .get("data")
+        .filter(|data| matches!(data, Node::Object(_)))?;
     let sha256 = digest::sha256(node.canonical().as_bytes());
     let mut identity = unread(None, sha256.clone());
     let mut problems = Problems::new();
-    let read = read_job(
-        &node,
-        None,
-        limits,
-        editions,
-        &mut identity,
-        &mut problems,
-    );
+    let read = read_job(&node, None, limits, editions, &mut identity, &mut problems);
     let (template, report, prior, _, _) = read?;
     Some(Legible {
         template,
         sha256,
-        data: node.get("data")?.clone(),
+        data: data.clone(),
         report,
         prior,
     })

@@ -253,7 +253,10 @@ impl Pool {
 
 /// A child that makes something else is let go before anybody sees it.
 fn mistaken() -> Outage {
-    Outage::new(Part::Typesetter, "a typesetter made something else than it was asked for")
+    Outage::new(
+        Part::Typesetter,
+        "a typesetter made something else than it was asked for",
+    )
 }
 
 /// What the slots share.

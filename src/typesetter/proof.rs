@@ -230,15 +230,29 @@ impl Typesetter {
         let edition = edition.ok_or_else(|| self.unknown(&sheet.template))?;
         let view = &self.drawable(view);
         let about = json!({ "entrypoint": format!("/{}", edition.entrypoint) });
-        let desk = Desk::of(&self.shelf, &self.fonts, Play::Proof { edition, view, about })?;
+        let desk = Desk::of(
+            &self.shelf,
+            &self.fonts,
+            Play::Proof {
+                edition,
+                view,
+                about,
+            },
+        )?;
         compiled(&desk).map(joiner::without)
     }
 
     /// Text in which 〓 stands for what no face can draw.
     fn drawable(&self, text: &str) -> String {
         let text = text.chars().filter(|&c| !super::fonts::left_out(c));
-        text.map(|c| if c.is_ascii() || self.fonts.covers(c) { c } else { '〓' })
-            .collect()
+        text.map(|c| {
+            if c.is_ascii() || self.fonts.covers(c) {
+                c
+            } else {
+                '〓'
+            }
+        })
+        .collect()
     }
 
     /// Where on the pages a target is.
@@ -266,6 +280,7 @@ impl Typesetter {
                 }
             }
             Spot::Heading(heading) => walk.heading(heading),
+            Spot::Year(year) => walk.in_title(year),
         }
     }
 
@@ -284,13 +299,17 @@ impl Typesetter {
         }
         if all_pages > pages.len() {
             let shown = pages.len();
-            notes.push(format!("共{all_pages}页，仅示前{shown}页 · {shown} of {all_pages} pages"));
+            notes.push(format!(
+                "共{all_pages}页，仅示前{shown}页 · {shown} of {all_pages} pages"
+            ));
         }
         let all = marks.iter().flatten().map(|(mark, _)| mark);
         let elsewhere = unmarked(all, sheet.problems);
         if !elsewhere.is_empty() {
             let numbers = numbers(&elsewhere, 20);
-            notes.push(format!("未标于页面的问题 · problems not marked on the pages: {numbers}"));
+            notes.push(format!(
+                "未标于页面的问题 · problems not marked on the pages: {numbers}"
+            ));
         }
         let sheets: Vec<_> = pages
             .iter()
@@ -321,7 +340,9 @@ impl Typesetter {
         let over = compiled(&desk)?;
         if over.pages().len() != pages.len() {
             let problem = "a proof without its watermark is not shown";
-            return Err(crate::problem::Outage::new(crate::problem::Part::Typesetter, problem).into());
+            return Err(
+                crate::problem::Outage::new(crate::problem::Part::Typesetter, problem).into(),
+            );
         }
         for (page, over) in pages.iter_mut().zip(over.pages()) {
             page.frame.push_frame(Point::zero(), over.frame.clone());
@@ -430,6 +451,7 @@ enum Open {
 #[derive(Default)]
 struct Run {
     heading: bool,
+    title: bool,
     text: String,
     /// Where each piece of the text ends, its page and its room.
     pieces: Vec<(usize, usize, Rect)>,
@@ -532,7 +554,8 @@ impl Walk {
                 let runs = &mut self.runs;
                 let run = *self.of.entry(location).or_insert_with(|| {
                     runs.push(Run {
-                        heading: !elem.is::<ParElem>(),
+                        heading: elem.is::<HeadingElem>(),
+                        title: elem.is::<TitleElem>(),
                         ..Run::default()
                     });
                     runs.len() - 1
@@ -610,6 +633,15 @@ impl Walk {
         run.map_or_else(Vec::new, |run| run.places(text))
     }
 
+    /// Where a part of the title stands, or all of it where that is not in it.
+    fn in_title(&self, part: &str) -> Vec<Place> {
+        let title = self.runs.iter().find(|run| run.title);
+        title.map_or_else(Vec::new, |title| match title.places(part) {
+            places if places.is_empty() => title.places(&title.text),
+            places => places,
+        })
+    }
+
     /// Where a heading stands: whole, or without its number.
     fn heading(&self, heading: &str) -> Vec<Place> {
         let whole = plain(heading);
@@ -636,10 +668,8 @@ impl Run {
             if *to > start && from < end {
                 match places.last_mut() {
                     Some(last) if last.page == *page => {
-                        last.rect = Rect::new(
-                            last.rect.min.min(rect.min),
-                            last.rect.max.max(rect.max),
-                        );
+                        last.rect =
+                            Rect::new(last.rect.min.min(rect.min), last.rect.max.max(rect.max));
                     }
                     _ => places.push(Place {
                         page: *page,

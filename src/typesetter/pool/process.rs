@@ -243,7 +243,9 @@ impl Child {
             }
         };
         let (template, job) = work.of();
-        remarks.iter().for_each(|remark| remark.log_of(template, job));
+        remarks
+            .iter()
+            .for_each(|remark| remark.log_of(template, job));
         Ok(result)
     }
 

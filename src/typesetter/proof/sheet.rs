@@ -88,6 +88,8 @@ pub(super) enum Spot {
     },
     /// The heading of a section.
     Heading(String),
+    /// The year, in the title.
+    Year(String),
 }
 
 /// What there is to show of a job that was refused for these problems; where none are told, for
@@ -186,7 +188,13 @@ fn sent(node: &Node, kind: &CellKind) -> String {
 
 /// A text without what has no place on a page. 〓 is what printers set for type that they have not.
 fn printable(text: &str) -> String {
-    let printed = |c: char| if c.is_control() && c != '\n' { '〓' } else { c };
+    let printed = |c: char| {
+        if c.is_control() && c != '\n' {
+            '〓'
+        } else {
+            c
+        }
+    };
     text.chars().map(printed).collect()
 }
 
@@ -213,7 +221,10 @@ fn read(node: &Node, kind: Kind, label: &str) -> String {
     let Node::String(text) = node else {
         return note(label, Some(node));
     };
-    let (long, text) = (text.chars().nth(MOST_TEXT).is_some(), clipped(text, MOST_TEXT));
+    let (long, text) = (
+        text.chars().nth(MOST_TEXT).is_some(),
+        clipped(text, MOST_TEXT),
+    );
     let (place, mut problems) = (Place::new("", ""), Vec::new());
     let text = Node::String(text);
     let mut text = printable(&text::read(&text, &place, kind, &mut problems));
@@ -270,7 +281,10 @@ fn content(field: &Field, content: &Content, data: &Node, left: &mut usize) -> C
                     |title| read(title, Kind::Lines, "标题"),
                 );
                 let inner = node.get("blocks");
-                (title, inner.map_or_else(Vec::new, |inner| blocks(inner, "正文", left)))
+                (
+                    title,
+                    inner.map_or_else(Vec::new, |inner| blocks(inner, "正文", left)),
+                )
             };
             Content::Parts(items(node).iter().map(part).collect())
         }
@@ -393,7 +407,8 @@ fn on_pages(report: &Report) -> Vec<(String, String)> {
     let blocks = |texts: &mut Vec<(String, String)>, path: &str, blocks: &[Block]| {
         for (index, block) in blocks.iter().enumerate() {
             let inner = block_texts(block).into_iter();
-            texts.extend(inner.map(|(end, text)| (format!("{path}/{index}{end}"), text.to_owned())));
+            texts
+                .extend(inner.map(|(end, text)| (format!("{path}/{index}{end}"), text.to_owned())));
         }
     };
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
@@ -420,8 +435,9 @@ fn on_pages(report: &Report) -> Vec<(String, String)> {
             } => {
                 blocks(&mut texts, &format!("{path}/introduction"), introduction);
                 let notes = notes.iter().enumerate();
-                texts
-                    .extend(notes.map(|(index, note)| (format!("{path}/notes/{index}"), note.clone())));
+                texts.extend(
+                    notes.map(|(index, note)| (format!("{path}/notes/{index}"), note.clone())),
+                );
             }
         }
     }
@@ -533,12 +549,14 @@ impl<'a> Marked<'a> {
             let field = self.report.form.field(name);
             let heading = field.and_then(|at| self.report.form.fields[at].heading.clone());
             let before = self.texts[..index].iter();
-            let place = match keys.of_table(pointer) {
-                Some(key) => Spot::Cell {
+            let year = field.filter(|at| matches!(self.report.fields[*at], Content::Year(_)));
+            let place = match (year, keys.of_table(pointer)) {
+                (Some(_), _) => Spot::Year(text.clone()),
+                (None, Some(key)) => Spot::Cell {
                     key,
                     shown: text.clone(),
                 },
-                None => Spot::Text {
+                (None, None) => Spot::Text {
                     text: text.clone(),
                     before: before.filter(|(_, other)| other == text).count(),
                     heading,
@@ -604,7 +622,11 @@ impl Keys {
         let Some(Block::Table { columns, rows, .. }) = blocks.get_mut(number(rest.first())?) else {
             return None;
         };
-        let cell = match (rest.get(2).copied(), number(rest.get(3)), number(rest.get(4))) {
+        let cell = match (
+            rest.get(2).copied(),
+            number(rest.get(3)),
+            number(rest.get(4)),
+        ) {
             (Some("columns"), Some(column), None) => columns.get_mut(column)?,
             (Some("rows"), Some(row), Some(column)) => rows.get_mut(row)?.get_mut(column)?,
             _ => return None,
