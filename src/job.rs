@@ -143,6 +143,41 @@ pub fn read(
     }
 }
 
+/// What can be read of a job, right or wrong, by who only wants to look at it.
+pub struct Legible {
+    /// `name/edition`, of a template that there is.
+    pub template: String,
+    /// The SHA-256 of the job's canonical JSON.
+    pub sha256: String,
+    /// `data` as it was sent.
+    pub data: Node,
+    /// What of it is a report; placeholders stand for the rest.
+    pub report: Report,
+    /// Last year's figures.
+    pub prior: Prior,
+}
+
+/// Reads as much of a job as can be read, whatever is wrong with it; none, where that is no report
+/// in a form that there is.
+pub fn legible(bytes: &[u8], limits: &Limits, editions: &Editions) -> Option<Legible> {
+    let node = parse(bytes, limits).ok()?;
+    let data = node
+        .get("data")
+        .filter(|data| matches!(data, Node::Object(_)))?;
+    let sha256 = digest::sha256(node.canonical().as_bytes());
+    let mut identity = unread(None, sha256.clone());
+    let mut problems = Problems::new();
+    let read = read_job(&node, None, limits, editions, &mut identity, &mut problems);
+    let (template, report, prior, _, _) = read?;
+    Some(Legible {
+        template,
+        sha256,
+        data: data.clone(),
+        report,
+        prior,
+    })
+}
+
 /// Refuses a job whose message is unfit, for these `problems` and for all that are found in its
 /// body. Of a body that is not in hand there is the SHA-256 instead.
 pub fn refuse(

@@ -81,7 +81,8 @@ enum Command {
     /// Say of jobs what the service would say, without a queue
     #[command(after_help = "Example:\n  \
                             banshi check reports/*.json\n  \
-                            banshi check --layout --format json report.json | jq .problems\n\n\
+                            banshi check --layout --format json report.json | jq .problems\n  \
+                            banshi check --proof proofs/ report.json\n\n\
                             Without --layout everything but E-LAYOUT is told, in a millisecond a \
                             job. Faces, templates and limits\n\
                             are those of the settings.")]
@@ -261,6 +262,10 @@ struct CheckArgs {
     /// Set the pages too, with render.threads typesetters: tells E-LAYOUT as well
     #[arg(long)]
     layout: bool,
+    /// Draw the pages of each job that is refused into this folder, as NAME-proof-1.png, with what is
+    /// wrong marked; for looking only
+    #[arg(long, value_name = "DIR")]
+    proof: Option<PathBuf>,
     /// How the problems are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

@@ -1,5 +1,6 @@
 //! `banshi render` and `banshi check`: one job, no queue.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,9 @@ use crate::config::Settings;
 use crate::digest;
 use crate::job::{self, Job, Refusal};
 use crate::problem::{Failure, Outage, Part, Rejection};
-use crate::typesetter::{Manuscript, Pictures, Pool, Program, Typesetter};
+use crate::report::Editions;
+use crate::typesetter::proof::{self, Draft, Proof};
+use crate::typesetter::{Manuscript, Pictures, Pool, Ppi, Program, Typesetter};
 
 pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     let pictures = pictures(args)?;
@@ -129,33 +132,78 @@ pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
             None => Ok(job),
         }
     };
-    if args.layout {
-        return block_on(lay_out(settings, args, read));
+    if args.layout || args.proof.is_some() {
+        return block_on(lay_out(settings, args, &editions, read));
     }
     let mut exit = Exit::Done;
     for path in &args.jobs {
-        let checked = read(&read_file(path)?);
-        print_checked(path, &checked, args.format, &mut exit)?;
+        let checked = Checked {
+            path,
+            result: read(&read_file(path)?),
+            proof: None,
+        };
+        print_checked(&checked, args.format, &mut exit)?;
     }
     Ok(exit)
 }
 
-/// Checks jobs as `check` does and sets their pages, too, in typesetters as the service has them.
-/// What came of each is printed in the order of the files.
+/// What came of a job.
+struct Checked<'a> {
+    path: &'a Path,
+    result: Result<Job, Refusal>,
+    /// The proof of a job that was refused, where one is asked for; none inside, where nothing of
+    /// it can be laid out.
+    proof: Option<Option<Drawn>>,
+}
+
+/// A proof, and its files.
+struct Drawn {
+    files: Vec<PathBuf>,
+    proof: Proof,
+    /// How many problems it was drawn for.
+    problems: usize,
+}
+
+/// Checks jobs as `check` does and sets their pages, too, or draws the proofs of those that are
+/// refused, in typesetters as the service has them. What came of each is printed in the order of
+/// the files.
 async fn lay_out(
     settings: &Settings,
     args: &CheckArgs,
+    editions: &Editions,
     read: impl Fn(&[u8]) -> Result<Job, Refusal>,
 ) -> Result<Exit, Error> {
+    if let Some(folder) = &args.proof {
+        apart(&args.jobs)?;
+        make_folder(folder)?;
+    }
     let pool = Pool::start(settings, Program::this()?).await?;
     let progress = progress(args.jobs.len() as u64);
     let mut exit = Exit::Done;
     {
-        let looked = stream::iter(&args.jobs).map(|path| look(path, &read, &pool));
+        let pool = &pool;
+        let one = async |path| {
+            let bytes = read_file(path)?;
+            let result = look(read(&bytes), args.layout, pool).await?;
+            let proof = match (&args.proof, &result) {
+                (Some(folder), Err(refusal)) => {
+                    let problems = refusal.rejection.problems();
+                    let draft = proof::draft(&bytes, problems, &settings.limits, editions);
+                    Some(draw(path, folder, &draft, pool).await?)
+                }
+                _ => None,
+            };
+            Ok::<_, Outage>(Checked {
+                path,
+                result,
+                proof,
+            })
+        };
+        let looked = stream::iter(&args.jobs).map(|path| one(path));
         let mut looked = std::pin::pin!(looked.buffered(settings.render.typesetters()));
         while let Some(checked) = looked.next().await {
-            let (path, checked) = checked?;
-            progress.suspend(|| print_checked(path, &checked, args.format, &mut exit))?;
+            let checked = checked?;
+            progress.suspend(|| print_checked(&checked, args.format, &mut exit))?;
             progress.inc(1);
         }
     }
@@ -164,20 +212,71 @@ async fn lay_out(
     Ok(exit)
 }
 
-/// One job: read, and set in the next typesetter that is free.
-async fn look<'a>(
-    path: &'a Path,
-    read: &impl Fn(&[u8]) -> Result<Job, Refusal>,
+/// One job that was read, set in the next typesetter that is free where that is asked for.
+async fn look(
+    read: Result<Job, Refusal>,
+    layout: bool,
     pool: &Pool,
-) -> Result<(&'a Path, Result<Job, Refusal>), Outage> {
-    let job = match read(&read_file(path)?) {
-        Ok(job) => job,
-        Err(refusal) => return Ok((path, Err(refusal))),
+) -> Result<Result<Job, Refusal>, Outage> {
+    let job = match read {
+        Ok(job) if layout => job,
+        read => return Ok(read),
     };
     match pool.typeset(&Manuscript::of(&job)).await {
-        Ok(_) => Ok((path, Ok(job))),
-        Err(Failure::Rejected(rejection)) => Ok((path, Err(refused(job, rejection)))),
+        Ok(_) => Ok(Ok(job)),
+        Err(Failure::Rejected(rejection)) => Ok(Err(refused(job, rejection))),
         Err(Failure::Outage(outage)) => Err(outage),
+    }
+}
+
+/// Draws the proof of a refused job into a folder; none, where nothing of it can be laid out.
+async fn draw(
+    path: &Path,
+    folder: &Path,
+    draft: &Draft,
+    pool: &Pool,
+) -> Result<Option<Drawn>, Outage> {
+    let Some(sheet) = &draft.sheet else {
+        return Ok(None);
+    };
+    let proof = match pool.proof(sheet, Pictures::Png(Ppi::default())).await {
+        Ok(proof) => proof,
+        Err(Failure::Rejected(_)) => return Ok(None),
+        Err(Failure::Outage(outage)) => return Err(outage),
+    };
+    let all = folder.join(proof_name(path));
+    let mut files = Vec::new();
+    for (index, drawn) in proof.pages.iter().enumerate() {
+        let file = page(&all, index + 1, proof.pages.len(), Medium::Png);
+        write_file(&file, &drawn.picture)?;
+        files.push(file);
+    }
+    Ok(Some(Drawn {
+        files,
+        proof,
+        problems: draft.problems.len(),
+    }))
+}
+
+/// What the files of a job's proof are called, but for their numbers: after the job's own.
+fn proof_name(path: &Path) -> String {
+    let name = match path == Path::new("-") {
+        true => "job".into(),
+        false => path.file_stem().unwrap_or_default().to_string_lossy(),
+    };
+    format!("{name}-proof.png")
+}
+
+/// That no two jobs' proofs have one name.
+fn apart(jobs: &[PathBuf]) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    match jobs.iter().find(|path| !names.insert(proof_name(path))) {
+        None => Ok(()),
+        Some(path) => Err(Error::Usage(format!(
+            "--proof: another job is called as {} is, and their proofs would overwrite each other; \
+             check them one by one, with a folder each",
+            path.display()
+        ))),
     }
 }
 
@@ -189,19 +288,34 @@ fn refused(job: Job, rejection: Rejection) -> Refusal {
     }
 }
 
-fn print_checked(
-    path: &Path,
-    checked: &Result<Job, Refusal>,
-    format: Format,
-    exit: &mut Exit,
-) -> Result<(), Error> {
-    if checked.is_err() {
+fn print_checked(checked: &Checked<'_>, format: Format, exit: &mut Exit) -> Result<(), Error> {
+    if checked.result.is_err() {
         *exit = Exit::JobAtFault;
     }
     or_unread(match format {
-        Format::Text => print(path, checked),
-        Format::Json => print_json(&as_json(path, checked)),
+        Format::Text => print(checked.path, &checked.result).and_then(|()| print_proof(checked)),
+        Format::Json => print_json(&as_json(checked)),
     })
+}
+
+fn print_proof(checked: &Checked<'_>) -> io::Result<()> {
+    let drawn = match &checked.proof {
+        None => return Ok(()),
+        Some(None) => {
+            let name = checked.path.display();
+            return line(format_args!("{name}: nothing of it can be laid out"));
+        }
+        Some(Some(drawn)) => drawn,
+    };
+    let all = drawn.proof.all_pages;
+    for (number, (file, page)) in (1..).zip(drawn.files.iter().zip(&drawn.proof.pages)) {
+        let (name, marks) = (file.display(), page.marks.len());
+        let plural = if marks == 1 { "" } else { "s" };
+        line(format_args!(
+            "wrote {name}: page {number} of {all}, {marks} mark{plural}; for looking only"
+        ))?;
+    }
+    Ok(())
 }
 
 fn print(path: &Path, checked: &Result<Job, Refusal>) -> io::Result<()> {
@@ -231,8 +345,13 @@ fn print(path: &Path, checked: &Result<Job, Refusal>) -> io::Result<()> {
     said
 }
 
-fn as_json(path: &Path, checked: &Result<Job, Refusal>) -> serde_json::Value {
-    match checked {
+fn as_json(checked: &Checked<'_>) -> serde_json::Value {
+    let Checked {
+        path,
+        result,
+        proof,
+    } = checked;
+    let mut said = match result {
         Ok(job) => json!({
             "file": path.display().to_string(),
             "job_id": job.id,
@@ -249,7 +368,30 @@ fn as_json(path: &Path, checked: &Result<Job, Refusal>) -> serde_json::Value {
             "problems": refusal.rejection.problems(),
             "warnings": [],
         }),
+    };
+    if let Some(drawn) = proof {
+        said["proof"] = drawn.as_ref().map_or(serde_json::Value::Null, proof_json);
     }
+    said
+}
+
+/// A proof: its files, and where on them the problems are.
+fn proof_json(drawn: &Drawn) -> serde_json::Value {
+    let pages = drawn.files.iter().zip(&drawn.proof.pages);
+    let pages = pages.map(|(file, page)| {
+        json!({
+            "file": file.display().to_string(),
+            "width": page.width,
+            "height": page.height,
+            "marks": page.marks,
+        })
+    });
+    json!({
+        "pages": pages.collect::<Vec<_>>(),
+        "all_pages": drawn.proof.all_pages,
+        "tables_alone": drawn.proof.tables_alone,
+        "unmarked": drawn.proof.unmarked(drawn.problems),
+    })
 }
 
 /// The bytes of a file, or of standard input for `-`.

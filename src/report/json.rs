@@ -318,7 +318,7 @@ pub fn bad(problems: &mut Problems, place: &Place, en: &str, zh: &str) {
 }
 
 /// A value as a message quotes it: short.
-fn shown(node: &Node) -> String {
+pub fn shown(node: &Node) -> String {
     const MOST: usize = 60;
     let text = match node {
         // Every digit that was read, where the canonical form has those of a double.

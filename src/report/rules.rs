@@ -16,6 +16,37 @@ pub type Totals = Vec<Option<Decimal>>;
 
 /// Notes every rule that the report breaks, and gives what its cells come to.
 pub fn check(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) -> Totals {
+    // What is told keeps the order of the form.
+    let mut broken = vec![Vec::new(); report.form.rules.len()];
+    let totals = figures(report, prior, |at, _, problem| broken[at].push(problem));
+    problems.extend(broken.into_iter().flatten());
+    texts(report, problems);
+    blank(report, problems);
+    totals
+}
+
+/// The rules of figures that the report breaks, each with all cells that its equation is about; and
+/// what the cells come to. For who wants to see where a mistake may be, and not only where it is
+/// told.
+pub fn trace(report: &Report, prior: &Prior) -> (Vec<(Problem, Vec<usize>)>, Totals) {
+    let mut traced = Vec::new();
+    let totals = figures(report, prior, |_, instance, problem| {
+        let terms = instance.sides.iter().flatten();
+        let cells = terms.flat_map(|term| match &term.adds {
+            Adds::Cells(cells) => cells.as_slice(),
+            Adds::Prior(_) | Adds::Number(_) => &[],
+        });
+        traced.push((problem, cells.copied().collect()));
+    });
+    (traced, totals)
+}
+
+/// Makes the totals, and tells of every rule that is broken: its index, for which cells, how.
+fn figures(
+    report: &Report,
+    prior: &Prior,
+    mut told: impl FnMut(usize, &Instance, Problem),
+) -> Totals {
     let mut figures = Figures {
         report,
         prior,
@@ -23,16 +54,12 @@ pub fn check(report: &Report, prior: &Prior, problems: &mut Vec<Problem>) -> Tot
         values: report.cells.iter().map(Cell::adds).collect(),
     };
     let rules = &report.form.rules;
-    // What computes comes first, across and then down; what is told keeps the order of the form.
+    // What computes comes first, across and then down.
     let mut order: Vec<usize> = (0..rules.len()).collect();
     order.sort_by_key(|&at| (!rules[at].computes, rules[at].each));
-    let mut broken = vec![Vec::new(); rules.len()];
     for at in order {
-        figures.check(&rules[at], &mut broken[at]);
+        figures.check(&rules[at], |instance, problem| told(at, instance, problem));
     }
-    problems.extend(broken.into_iter().flatten());
-    texts(report, problems);
-    blank(report, problems);
     figures.values
 }
 
@@ -55,7 +82,7 @@ struct Figures<'a> {
 }
 
 impl Figures<'_> {
-    fn check(&mut self, rule: &Rule, problems: &mut Vec<Problem>) {
+    fn check(&mut self, rule: &Rule, mut told: impl FnMut(&Instance, Problem)) {
         for instance in &rule.instances {
             if rule.computes
                 && let Some(target) = instance.target()
@@ -71,7 +98,7 @@ impl Figures<'_> {
             let kept = rule.comparison.holds(left, right);
             let idle = rule.computes && self.nothing(instance);
             if !kept && !idle && self.applies(rule, instance) {
-                problems.push(self.broken(rule, instance, left, right));
+                told(instance, self.broken(rule, instance, left, right));
             }
         }
     }

@@ -298,7 +298,7 @@ impl Table {
 }
 
 /// The rectangle around two corners.
-fn around(a: Point, b: Point, ts: Transform) -> Rect {
+pub(super) fn around(a: Point, b: Point, ts: Transform) -> Rect {
     let (a, b) = (a.transform(ts), b.transform(ts));
     Rect::new(a.min(b), a.max(b))
 }

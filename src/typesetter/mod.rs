@@ -12,6 +12,7 @@ mod joiner;
 mod manuscript;
 mod pictures;
 mod pool;
+pub mod proof;
 mod provenance;
 mod templates;
 mod world;
@@ -624,7 +625,10 @@ impl Remark {
     }
 
     fn log(&self, manuscript: &Manuscript) {
-        let (template, job) = (&manuscript.template, &manuscript.ident);
+        self.log_of(&manuscript.template, &manuscript.ident);
+    }
+
+    fn log_of(&self, template: &str, job: &str) {
         match self.grade {
             Grade::Warn => tracing::warn!(
                 template,

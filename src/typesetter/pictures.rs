@@ -6,13 +6,14 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use typst::utils::Scalar;
 use typst_layout::PagedDocument;
 use typst_render::RenderOptions;
 use typst_svg::SvgOptions;
 
 /// Which pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pictures {
     /// PNG, in so many pixels per inch.
     Png(Ppi),
@@ -21,7 +22,7 @@ pub enum Pictures {
 }
 
 /// Pixels per inch, in a range that gives a picture to look at and one that memory holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ppi(u16);
 
 impl Ppi {

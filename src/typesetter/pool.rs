@@ -25,7 +25,8 @@ use tracing::{debug, error, info, warn};
 pub use self::child::child;
 use self::pipe::Setup;
 use self::process::{Child, ExitCause, Greeting, exit_status};
-use super::{Manuscript, Pdf, fonts};
+use super::proof::{Proof, Sheet};
+use super::{Manuscript, Pdf, Pictures, fonts};
 use crate::config::{Confine, Render, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry::metric;
@@ -107,16 +108,44 @@ fn report(unconfined: &[String], wanted: Confine) {
 
 /// A report on its way to a child, and the way back.
 struct Request {
-    manuscript: Manuscript,
-    reply: oneshot::Sender<Result<Pdf, Failure>>,
+    work: Work,
+    reply: oneshot::Sender<Result<Made, Failure>>,
+}
+
+/// What a child is to do.
+enum Work {
+    /// To set a report.
+    Report(Manuscript),
+    /// To draw a refused job.
+    Proof {
+        sheet: Sheet,
+        tables_alone: bool,
+        pictures: Pictures,
+    },
+}
+
+impl Work {
+    /// The template and the job's digest, for the log.
+    fn of(&self) -> (&str, &str) {
+        match self {
+            Work::Report(manuscript) => (&manuscript.template, &manuscript.ident),
+            Work::Proof { sheet, .. } => (&sheet.template, &sheet.ident),
+        }
+    }
+}
+
+/// What a child has made of its work.
+enum Made {
+    Pdf(Pdf),
+    Proof(Proof),
 }
 
 impl Request {
     /// Answers. Nobody to answer is no error: the caller has left, and the job comes again.
-    fn answer(self, result: Result<Pdf, Failure>) {
+    fn answer(self, result: Result<Made, Failure>) {
         if self.reply.send(result).is_err() {
             debug!(
-                job.digest = self.manuscript.ident,
+                job.digest = self.work.of().1,
                 "nobody waits for this report any more"
             );
         }
@@ -210,12 +239,40 @@ impl Pool {
     /// took two children down, by taking longer than `render.deadline`, more memory than
     /// `render.memory` or otherwise; an outage when no child can be had.
     pub async fn typeset(&self, manuscript: &Manuscript) -> Result<Pdf, Failure> {
+        match self.ask(Work::Report(manuscript.clone())).await? {
+            Made::Pdf(pdf) => Ok(pdf),
+            Made::Proof(_) => Err(mistaken().into()),
+        }
+    }
+
+    /// Sets what can be set of a refused job, as pictures, in the next free child: all that could
+    /// be read, or the tables alone where the texts can't be laid out. Safe to drop as
+    /// [`Pool::typeset`] is, and held to the same deadline and memory.
+    ///
+    /// # Errors
+    /// A rejection, where not even the tables can be laid out; an outage when no child can be had.
+    pub async fn proof(&self, sheet: &Sheet, pictures: Pictures) -> Result<Proof, Failure> {
+        let mut tables_alone = false;
+        loop {
+            let work = Work::Proof {
+                sheet: sheet.clone(),
+                tables_alone,
+                pictures,
+            };
+            match self.ask(work).await {
+                Ok(Made::Proof(proof)) => return Ok(proof),
+                Ok(Made::Pdf(_)) => return Err(mistaken().into()),
+                Err(Failure::Rejected(_)) if !tables_alone => tables_alone = true,
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Has the next free child do something.
+    async fn ask(&self, work: Work) -> Result<Made, Failure> {
         let stopped = || Outage::new(Part::Typesetter, "the typesetters have stopped");
         let (reply, answer) = oneshot::channel();
-        let request = Request {
-            manuscript: manuscript.clone(),
-            reply,
-        };
+        let request = Request { work, reply };
         self.requests.send(request).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -225,6 +282,14 @@ impl Pool {
         drop(self.requests);
         self.tasks.wait().await;
     }
+}
+
+/// A child that makes something else is let go before anybody sees it.
+fn mistaken() -> Outage {
+    Outage::new(
+        Part::Typesetter,
+        "a typesetter made something else than it was asked for",
+    )
 }
 
 /// What the slots share.
@@ -304,7 +369,7 @@ impl Shared {
 /// How it went with a report and a child.
 enum Ended {
     /// The child answered, and can have the next one.
-    Answered(Result<Pdf, Failure>),
+    Answered(Result<Made, Failure>),
     /// The child is gone or has to go.
     Lost(Loss),
     /// Nobody waits for the answer. The child is still at it and has to go.
@@ -411,7 +476,7 @@ impl Slot {
                 Ended::Lost(how) => {
                     child.kill().await;
                     self.shared.count_replaced(how.reason);
-                    let (digest, try_) = (&request.manuscript.ident, lost.len() + 1);
+                    let (digest, try_) = (request.work.of().1, lost.len() + 1);
                     warn!(
                         typesetter = self.number,
                         job.digest = digest,
@@ -464,10 +529,10 @@ impl Slot {
     }
 
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
-        let Request { manuscript, reply } = request;
+        let Request { work, reply } = request;
         let render = &self.shared.setup.render;
         let deadline = Duration::from_secs(render.deadline);
-        let set = tokio::time::timeout(deadline, child.set(manuscript, render.deadline));
+        let set = tokio::time::timeout(deadline, child.make(work, render.deadline));
         let done = tokio::select! {
             biased;
             done = set => done,

@@ -23,14 +23,32 @@ use crate::problem::{Outage, Part};
 /// that data is never code.
 const FRAME: &str = include_str!("frame.typ");
 
+/// The same around a report that was refused, and what stands over its pages.
+const PROOF: &str = include_str!("proof.typ");
+const MARKS: &str = include_str!("marks.typ");
+
 /// What all reports share: the engine's library, and the files of the templates, parsed once.
 pub(super) struct Shelf {
     library: LazyHash<Library>,
     files: HashMap<FileId, File>,
     frame: FileId,
+    proof: FileId,
+    marks: FileId,
     about: FileId,
     data: FileId,
     provenance: FileId,
+}
+
+/// What is laid out of a refused job.
+pub(super) enum Play<'a> {
+    /// A view of its report.
+    Proof {
+        edition: &'a Edition,
+        view: &'a str,
+        about: serde_json::Value,
+    },
+    /// What stands over its pages.
+    Marks(serde_json::Value),
 }
 
 /// A file of the tree.
@@ -82,15 +100,18 @@ impl Shelf {
             source: None,
         };
         files.insert(id("gongwen/settings.json")?, settings);
-        let frame = id("banshi/frame.typ")?;
-        let source = Source::new(frame, FRAME.to_owned());
-        files.insert(
-            frame,
-            File {
-                bytes: Bytes::from_string(FRAME),
-                source: Some(source),
-            },
-        );
+        let mut own = |path, text: &'static str| {
+            let id = id(path)?;
+            let file = File {
+                bytes: Bytes::from_string(text),
+                source: Some(Source::new(id, text.to_owned())),
+            };
+            files.insert(id, file);
+            Ok::<_, Outage>(id)
+        };
+        let frame = own("banshi/frame.typ", FRAME)?;
+        let proof = own("banshi/proof.typ", PROOF)?;
+        let marks = own("banshi/marks.typ", MARKS)?;
         let about = id("banshi/about.json")?;
         let data = id("banshi/data.json")?;
         let provenance = id("banshi/provenance.json")?;
@@ -98,6 +119,8 @@ impl Shelf {
             library: LazyHash::new(library.build()),
             files,
             frame,
+            proof,
+            marks,
             about,
             data,
             provenance,
@@ -109,7 +132,8 @@ impl Shelf {
 pub(super) struct Desk<'a> {
     shelf: &'a Shelf,
     fonts: &'a Fonts,
-    own: [(FileId, Bytes); 4],
+    main: FileId,
+    own: Vec<(FileId, Bytes)>,
 }
 
 impl<'a> Desk<'a> {
@@ -124,13 +148,47 @@ impl<'a> Desk<'a> {
         data: &str,
         provenance: String,
     ) -> Result<Self, Outage> {
-        let own = [
+        let own = vec![
             (id(&edition.report())?, Bytes::from_string(view.to_owned())),
             (shelf.about, Bytes::from_string(about)),
             (shelf.data, Bytes::from_string(data.to_owned())),
             (shelf.provenance, Bytes::from_string(provenance)),
         ];
-        Ok(Desk { shelf, fonts, own })
+        let main = shelf.frame;
+        Ok(Desk {
+            shelf,
+            fonts,
+            main,
+            own,
+        })
+    }
+
+    /// A world for what is only looked at: there is nothing in it to attach.
+    pub(super) fn of(shelf: &'a Shelf, fonts: &'a Fonts, play: Play<'_>) -> Result<Self, Outage> {
+        let (main, own) = match play {
+            Play::Proof {
+                edition,
+                view,
+                about,
+            } => {
+                let view = Bytes::from_string(view.to_owned());
+                let about = Bytes::from_string(about.to_string());
+                (
+                    shelf.proof,
+                    vec![(id(&edition.report())?, view), (shelf.about, about)],
+                )
+            }
+            Play::Marks(marks) => {
+                let marks = Bytes::from_string(marks.to_string());
+                (shelf.marks, vec![(id("banshi/marks.json")?, marks)])
+            }
+        };
+        Ok(Desk {
+            shelf,
+            fonts,
+            main,
+            own,
+        })
     }
 
     /// A diagnostic in one line: `path:line:column: message; hint: …; while …`.
@@ -148,7 +206,7 @@ impl<'a> Desk<'a> {
             line.push_str("; hint: ");
             line.push_str(&hint.v);
         }
-        let frame = Some(self.shelf.frame);
+        let frame = Some(self.main);
         for step in diagnostic
             .trace
             .iter()
@@ -181,7 +239,7 @@ impl World for Desk<'_> {
     }
 
     fn main(&self) -> FileId {
-        self.shelf.frame
+        self.main
     }
 
     fn source(&self, id: FileId) -> FileResult<Source> {

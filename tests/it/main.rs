@@ -13,6 +13,7 @@ mod support;
 mod a_changed_file_is_found;
 mod a_form_in_ten_steps;
 mod a_full_disk_loses_nothing;
+mod a_refused_job_is_shown;
 mod a_stop_loses_nothing;
 mod an_operator_sees_it;
 mod an_outage_stops_intake;

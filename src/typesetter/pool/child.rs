@@ -14,6 +14,7 @@ use super::confine;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, read, reason, write};
 use crate::config::{self, Confine};
 use crate::problem::{Failure, Outage, Part};
+use crate::typesetter::proof::{Page, Proof};
 use crate::typesetter::{Fonts, Pdf, Templates, Typesetter, fonts};
 
 /// The stack of a child's typesetting thread, in bytes. The engine recurses over what is nested,
@@ -136,35 +137,31 @@ fn work(
         unconfined,
     })?;
     while let Ok(order) = orders.recv() {
-        let Order::Set { number, manuscript } = serde_json::from_slice(&order)? else {
-            return Err(broken("a second hello"));
-        };
-        let (result, remarks) = typesetter.set(&manuscript);
-        let (verdict, file) = match result {
-            Ok(Pdf {
-                bytes,
-                pages,
-                fonts,
-                rare,
-                took,
-            }) => {
-                let set = Verdict::Set {
-                    pages,
-                    fonts,
-                    rare,
-                    took,
-                };
-                (set, Some(bytes))
+        let (number, made, remarks) = match serde_json::from_slice(&order)? {
+            Order::Set { number, manuscript } => {
+                let (result, remarks) = typesetter.set(&manuscript);
+                (number, result.map(set), remarks)
             }
-            Err(Failure::Rejected(rejection)) => (
-                Verdict::Rejected {
-                    problems: rejection.into_problems(),
-                },
-                None,
-            ),
+            Order::Prove {
+                number,
+                sheet,
+                tables_alone,
+                pictures,
+            } => {
+                let proof = typesetter.prove(&sheet, tables_alone, pictures);
+                (number, proof.map(drawn), Vec::new())
+            }
+            Order::Hello { .. } => return Err(broken("a second hello")),
+        };
+        let (verdict, files) = match made {
+            Ok(made) => made,
+            Err(Failure::Rejected(rejection)) => {
+                let problems = rejection.into_problems();
+                (Verdict::Rejected { problems }, Vec::new())
+            }
             Err(Failure::Outage(outage)) => {
                 let (part, message) = (outage.part.as_str().to_owned(), reason(&outage));
-                (Verdict::Outage { part, message }, None)
+                (Verdict::Outage { part, message }, Vec::new())
             }
         };
         send_reply(&Reply::Done {
@@ -172,11 +169,37 @@ fn work(
             verdict,
             remarks,
         })?;
-        if let Some(file) = file {
+        for file in files {
             write(&mut io::stdout().lock(), &file)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is answered of a PDF, and the file that follows.
+fn set(pdf: Pdf) -> (Verdict, Vec<Vec<u8>>) {
+    let Pdf {
+        bytes,
+        pages,
+        fonts,
+        rare,
+        took,
+    } = pdf;
+    let verdict = Verdict::Set {
+        pages,
+        fonts,
+        rare,
+        took,
+    };
+    (verdict, vec![bytes])
+}
+
+/// What is answered of a proof, and the pictures that follow.
+fn drawn(proof: Proof) -> (Verdict, Vec<Vec<u8>>) {
+    let all_pages = proof.all_pages;
+    let pages = proof.pages.into_iter().map(Page::parted);
+    let (pages, pictures) = pages.unzip();
+    (Verdict::Drawn { pages, all_pages }, pictures)
 }
 
 /// What needs files, done: faces mapped, templates parsed.

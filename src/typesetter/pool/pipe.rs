@@ -4,7 +4,8 @@
 //! child, on its standard input: one [`Order::Hello`], then [`Order::Set`] after `Set`, the next
 //! after the answer to the last. Child to parent, on its standard output: [`Reply::Ready`] or
 //! [`Reply::Refused`], then a [`Reply::Done`] for each `Set`, each frame JSON; after a `Done` with
-//! a PDF comes one frame more, the file.
+//! a PDF comes one frame more, the file. A proof is ordered with [`Order::Prove`] in the place of a
+//! `Set`, and after its `Done` comes a frame for each page.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::problem::{Outage, Part, Problem};
-use crate::typesetter::{Manuscript, Rare, Remark, Took};
+use crate::typesetter::proof::{Outline, Sheet};
+use crate::typesetter::{Manuscript, Pictures, Rare, Remark, Took};
 
 /// The version of what crosses the pipe.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 
 /// The largest frame, in bytes.
 const FRAME: usize = 256 << 20;
@@ -39,6 +41,13 @@ pub(super) enum Order<'a> {
     Set {
         number: u64,
         manuscript: Cow<'a, Manuscript>,
+    },
+    /// A refused job, of which pictures are to be made.
+    Prove {
+        number: u64,
+        sheet: Cow<'a, Sheet>,
+        tables_alone: bool,
+        pictures: Pictures,
     },
 }
 
@@ -69,6 +78,11 @@ pub(super) enum Verdict {
         fonts: Vec<String>,
         rare: Vec<Rare>,
         took: Took,
+    },
+    /// It is drawn; the pictures of these pages are the next frames.
+    Drawn {
+        pages: Vec<Outline>,
+        all_pages: usize,
     },
     /// It can't be.
     Rejected { problems: Vec<Problem> },

@@ -1,6 +1,6 @@
 //! The parent's end: a child as its parent sees it.
 //!
-//! Takes a [`Manuscript`], gives what the child answered. Never goes on with a child whose answer
+//! Takes some [`Work`], gives what the child answered. Never goes on with a child whose answer
 //! was none, and never lets a child make it keep or log more than a little. If we crash here, the
 //! child sees its pipe close and ends.
 
@@ -18,9 +18,10 @@ use tracing::warn;
 
 use super::kernel;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, checked, length, named};
-use super::{Program, Shared};
+use super::{Made, Program, Shared, Work};
 use crate::problem::{Failure, Outage, Part, Rejection};
-use crate::typesetter::{Manuscript, Pdf};
+use crate::typesetter::Pdf;
+use crate::typesetter::proof::{MOST_PAGES, Proof};
 
 /// How long a child whose pipe is broken may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -157,23 +158,35 @@ impl Child {
         }
     }
 
-    /// Has a report set, which may take so many seconds of processor time. An error means that
+    /// Has something made, which may take so many seconds of processor time. An error means that
     /// the child can't be used any more.
-    pub(super) async fn set(
+    pub(super) async fn make(
         &mut self,
-        manuscript: &Manuscript,
+        work: &Work,
         seconds: u64,
-    ) -> io::Result<Result<Pdf, Failure>> {
+    ) -> io::Result<Result<Made, Failure>> {
         if self.timed {
             self.limit_cpu_time(seconds)?;
         }
         self.reports += 1;
         let asked = self.reports;
-        self.order(&Order::Set {
-            number: asked,
-            manuscript: Cow::Borrowed(manuscript),
-        })
-        .await?;
+        let order = match work {
+            Work::Report(manuscript) => Order::Set {
+                number: asked,
+                manuscript: Cow::Borrowed(manuscript),
+            },
+            Work::Proof {
+                sheet,
+                tables_alone,
+                pictures,
+            } => Order::Prove {
+                number: asked,
+                sheet: Cow::Borrowed(sheet),
+                tables_alone: *tables_alone,
+                pictures: *pictures,
+            },
+        };
+        self.order(&order).await?;
         let Reply::Done {
             number,
             verdict,
@@ -185,29 +198,54 @@ impl Child {
         if number != asked {
             return Err(broken("it answered another question"));
         }
-        let result = match verdict {
-            Verdict::Set {
-                pages,
-                fonts,
-                rare,
-                took,
-            } => {
+        let result = match (verdict, work) {
+            (
+                Verdict::Set {
+                    pages,
+                    fonts,
+                    rare,
+                    took,
+                },
+                Work::Report(_),
+            ) => {
                 let bytes = self.frame().await?;
-                Ok(Pdf {
+                Ok(Made::Pdf(Pdf {
                     bytes,
                     pages,
                     fonts,
                     rare,
                     took,
-                })
+                }))
             }
-            Verdict::Rejected { problems } if problems.is_empty() => {
+            (Verdict::Drawn { pages, all_pages }, Work::Proof { tables_alone, .. }) => {
+                if pages.len() > MOST_PAGES {
+                    return Err(broken("it drew more pages than a proof has"));
+                }
+                let mut drawn = Vec::new();
+                for page in pages {
+                    drawn.push(page.with(self.frame().await?));
+                }
+                Ok(Made::Proof(Proof {
+                    pages: drawn,
+                    all_pages,
+                    tables_alone: *tables_alone,
+                }))
+            }
+            (Verdict::Set { .. } | Verdict::Drawn { .. }, _) => {
+                return Err(broken("it made something else"));
+            }
+            (Verdict::Rejected { problems }, _) if problems.is_empty() => {
                 return Err(broken("it rejected a report for no reason"));
             }
-            Verdict::Rejected { problems } => Err(Rejection::new(problems).into()),
-            Verdict::Outage { part, message } => Err(Outage::new(named(&part), message).into()),
+            (Verdict::Rejected { problems }, _) => Err(Rejection::new(problems).into()),
+            (Verdict::Outage { part, message }, _) => {
+                Err(Outage::new(named(&part), message).into())
+            }
         };
-        remarks.iter().for_each(|remark| remark.log(manuscript));
+        let (template, job) = work.of();
+        remarks
+            .iter()
+            .for_each(|remark| remark.log_of(template, job));
         Ok(result)
     }
 
