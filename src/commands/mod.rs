@@ -2,6 +2,7 @@
 
 mod catalog;
 mod config;
+mod console;
 mod dead;
 mod demo;
 mod doctor;
@@ -138,6 +139,14 @@ enum Command {
                             Exit codes: 0 all is told; 1 the job was rejected or has failed, or \
                             nothing is known of it; 3 the environment is at fault.")]
     Status(StatusArgs),
+    /// Serve pages that show how it goes, job by job, until SIGTERM or SIGINT
+    #[command(after_help = "Example:\n  \
+                            banshi console\n  \
+                            BANSHI__CONSOLE__DEADLINE=2027-01-31 banshi console\n\n\
+                            It listens on console.listen, of this machine alone and read-only \
+                            unless the settings say otherwise.\n\
+                            Workers need not know of it; several consoles may run.")]
+    Console,
     /// Print the settings in force, each with where it comes from
     #[command(after_help = "Example:\n  \
                             banshi --config /etc/banshi/banshi.toml config\n  \
@@ -194,6 +203,7 @@ impl Command {
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Check(_)
             | Command::Status(_)
+            | Command::Console
             | Command::Verify(_)
             | Command::Config(_)
             | Command::Doctor(_)
@@ -589,7 +599,7 @@ pub fn run() -> ExitCode {
     };
     let mut log = settings.log.clone();
     match cli.command {
-        Command::Worker(_) => {}
+        Command::Worker(_) | Command::Console => {}
         // What it finds it prints itself, warnings included; but what a typesetter says that can't
         // start is in the log alone.
         Command::Doctor(_) => {
@@ -617,6 +627,7 @@ pub fn run() -> ExitCode {
             all.map_err(Error::Config)
                 .and_then(|all| doctor::doctor(&settings, &all, &args))
         }
+        Command::Console => console::console(&settings),
         Command::Status(args) => status::status(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),

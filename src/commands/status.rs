@@ -215,7 +215,10 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
             true => "will be LATE 将逾期",
             false => "in time 来得及",
         };
-        row("deadline 截止", format!("{}: {verdict}", clock(deadline.at)))?;
+        row(
+            "deadline 截止",
+            format!("{}: {verdict}", clock(deadline.at)),
+        )?;
     }
     if let Some(since) = overview.oldest_in_hand {
         row("oldest in hand", span(now.saturating_sub(since)))?;
@@ -391,7 +394,9 @@ fn print_story(story: &Story, format: Format) -> Result<Exit, Error> {
 fn print_event(event: &serde_json::Value) -> Result<(), Error> {
     let text = |pointer: &str| {
         let value = event.pointer(pointer);
-        value.and_then(serde_json::Value::as_str).unwrap_or_default()
+        value
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
     };
     row(text("/time"), text("/type"))?;
     for pointer in ["/data/artifact/uri", "/data/error/message"] {
@@ -403,8 +408,14 @@ fn print_event(event: &serde_json::Value) -> Result<(), Error> {
         let problems = event["data"][list].as_array();
         for problem in problems.into_iter().flatten() {
             let of = |name: &str| problem[name].as_str().unwrap_or_default();
-            row("", format!("{} {}: {}", of("code"), of("path"), of("message")))?;
-            row("", format!("{} {}", " ".repeat(of("code").len()), of("message_zh")))?;
+            row(
+                "",
+                format!("{} {}: {}", of("code"), of("path"), of("message")),
+            )?;
+            row(
+                "",
+                format!("{} {}", " ".repeat(of("code").len()), of("message_zh")),
+            )?;
         }
     }
     Ok(())

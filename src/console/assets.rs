@@ -16,8 +16,16 @@ const FILES: [(&str, &str, &str); 6] = [
     ("console.js", JS, include_str!("assets/console.js")),
     ("icon.svg", SVG, include_str!("assets/icon.svg")),
     ("uPlot.css", CSS, include_str!("assets/uplot/uPlot.min.css")),
-    ("uPlot.js", JS, include_str!("assets/uplot/uPlot.iife.min.js")),
-    ("uPlot-LICENSE.txt", TEXT, include_str!("assets/uplot/LICENSE")),
+    (
+        "uPlot.js",
+        JS,
+        include_str!("assets/uplot/uPlot.iife.min.js"),
+    ),
+    (
+        "uPlot-LICENSE.txt",
+        TEXT,
+        include_str!("assets/uplot/LICENSE"),
+    ),
 ];
 
 /// `GET /assets/NAME`. The pages name the version, so that a browser may keep them.

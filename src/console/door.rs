@@ -152,7 +152,9 @@ impl Door {
     /// Whether a form was sent from one of our own pages.
     pub(super) fn is_own_form(&self, headers: &HeaderMap, csrf: &str) -> Result<(), Refusal> {
         let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
-        let site = headers.get("sec-fetch-site").and_then(|it| it.to_str().ok());
+        let site = headers
+            .get("sec-fetch-site")
+            .and_then(|it| it.to_str().ok());
         if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
             return Err(Refusal::Foreign);
         }
@@ -170,7 +172,9 @@ impl Door {
     /// Who asks, as far as that is known.
     pub(super) fn who(&self, headers: &HeaderMap) -> String {
         let named = self.user_header.as_ref().and_then(|it| headers.get(it));
-        let named = named.and_then(|it| it.to_str().ok()).filter(|it| !it.is_empty());
+        let named = named
+            .and_then(|it| it.to_str().ok())
+            .filter(|it| !it.is_empty());
         match (named, &self.token) {
             (Some(user), _) => user.chars().take(100).collect(),
             (None, Some(_)) => "whoever has the token".to_owned(),
@@ -246,10 +250,20 @@ mod tests {
     #[test]
     fn without_a_token_only_this_machine_by_its_own_names_is_admitted() {
         let door = Door::new(&settings(""), loopback()).expect("a door");
-        for host in ["127.0.0.1:9465", "localhost:9465", "[::1]:9465", "LOCALHOST"] {
+        for host in [
+            "127.0.0.1:9465",
+            "localhost:9465",
+            "[::1]:9465",
+            "LOCALHOST",
+        ] {
             assert_eq!(door.admits(&headers(&[("host", host)])), Ok(()), "{host}");
         }
-        for host in ["evil.example:9465", "127.0.0.1.evil.example", "10.0.0.7:9465", ""] {
+        for host in [
+            "evil.example:9465",
+            "127.0.0.1.evil.example",
+            "10.0.0.7:9465",
+            "",
+        ] {
             let refused = door.admits(&headers(&[("host", host)]));
             assert_eq!(refused, Err(Refusal::Foreign), "{host}");
         }
@@ -280,10 +294,19 @@ mod tests {
     fn another_sites_page_can_change_nothing() {
         let door = Door::new(&settings(""), loopback()).expect("a door");
         let csrf = door.csrf();
-        let own = [("host", "127.0.0.1:9465"), ("origin", "http://127.0.0.1:9465")];
+        let own = [
+            ("host", "127.0.0.1:9465"),
+            ("origin", "http://127.0.0.1:9465"),
+        ];
         assert_eq!(door.lets_act(&headers(&own), &csrf), Ok(()));
-        assert_eq!(door.lets_act(&headers(&own), "guessed"), Err(Refusal::Foreign));
-        for foreign in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
+        assert_eq!(
+            door.lets_act(&headers(&own), "guessed"),
+            Err(Refusal::Foreign)
+        );
+        for foreign in [
+            ("origin", "http://evil.example"),
+            ("sec-fetch-site", "cross-site"),
+        ] {
             let both = headers(&[own[0], foreign]);
             assert_eq!(door.lets_act(&both, &csrf), Err(Refusal::Foreign));
         }

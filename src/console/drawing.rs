@@ -10,27 +10,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::attachment;
+use crate::attachment::attachment;
 use crate::config::Settings;
 use crate::job;
-use crate::problem::{Failure, Outage, Part, Problem};
+use crate::problem::{Failure, Outage, Problem};
 use crate::report::Editions;
 use crate::store::{Key, Store};
 use crate::typesetter::proof::{self, Draft, Proof};
-use crate::typesetter::{Edition, Manuscript, Pictures, Pool, Ppi, Program, Templates};
+use crate::typesetter::{DATA, Edition, Manuscript, Pictures, Pool, Ppi, Program, Templates};
 
 /// Pixels per inch of the pictures.
-const PPI: u32 = 110;
+const PPI: u16 = 110;
 /// What was drawn lately and is kept.
 const KEPT: usize = 12;
 
 /// What was drawn of a job.
 #[derive(Debug)]
-pub(super) struct Drawn {
-    /// The problems, where it is a proof; a mark names them by their places here.
-    pub(super) problems: Vec<Problem>,
-    /// The pages; none, when nothing could be laid out.
-    pub(super) proof: Option<Proof>,
+pub(super) enum Drawn {
+    /// The pages of what is stored, as PNG.
+    Pages(Vec<Vec<u8>>),
+    /// The problems of what was refused, and its proof, where anything could be laid out. A mark
+    /// names a problem by its place.
+    Proof(Vec<Problem>, Option<Proof>),
+}
+
+impl Drawn {
+    /// The picture of a page, from 1.
+    pub(super) fn picture(&self, number: usize) -> Option<&[u8]> {
+        let index = number.checked_sub(1)?;
+        match self {
+            Drawn::Pages(pages) => pages.get(index).map(Vec::as_slice),
+            Drawn::Proof(_, proof) => {
+                let page = proof.as_ref()?.pages.get(index)?;
+                Some(&page.picture)
+            }
+        }
+    }
 }
 
 /// Whoever draws.
@@ -115,7 +130,60 @@ impl Drawing {
                 Err(Failure::Outage(outage)) => return Err(outage),
             },
         };
-        Ok(self.keep(name, Drawn { problems, proof }))
+        Ok(self.keep(name, Drawn::Proof(problems, proof)))
+    }
+
+    /// The pages of a completed job, set again from what its PDF has in it; none, when it is not
+    /// in this store, or this build sets it no more.
+    ///
+    /// # Errors
+    /// When the store does not answer, or no typesetter is to be had.
+    pub(super) async fn pages(
+        &self,
+        name: &str,
+        event: &serde_json::Value,
+    ) -> Result<Option<Arc<Drawn>>, Outage> {
+        if let Some(drawn) = self.kept(name) {
+            return Ok(Some(drawn));
+        }
+        let pdf = self.pdf(event).await?;
+        let data = pdf.and_then(|pdf| attachment(&pdf, DATA).ok());
+        let data = data.and_then(|data| String::from_utf8(data).ok());
+        let Some(data) = data else { return Ok(None) };
+        let limits = &self.settings.limits;
+        let (id, template) = (&event["data"]["job_id"], &event["data"]["template"]);
+        let job = format!(
+            "{{\"job_id\":{id},\"template\":{template},\"on_violation\":\"warn\",\"data\":{data}}}"
+        );
+        let Ok(job) = job::read(job.as_bytes(), None, limits, &self.editions) else {
+            return Ok(None);
+        };
+        self.set(name, &Manuscript::of(&job)).await
+    }
+
+    /// The pages of a template's sample; none, when it can't be set.
+    ///
+    /// # Errors
+    /// When no typesetter is to be had.
+    pub(super) async fn sample(&self, edition: &Edition) -> Result<Option<Arc<Drawn>>, Outage> {
+        let name = format!("sample {}", edition.name);
+        if let Some(drawn) = self.kept(&name) {
+            return Ok(Some(drawn));
+        }
+        let limits = &self.settings.limits;
+        let sample = self.templates.sample(edition)?;
+        match job::read(sample, None, limits, &self.editions) {
+            Ok(job) => self.set(&name, &Manuscript::of(&job)).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn set(&self, name: &str, manuscript: &Manuscript) -> Result<Option<Arc<Drawn>>, Outage> {
+        match self.pool().await?.picture(manuscript, pictures()).await {
+            Ok(pages) => Ok(Some(self.keep(name, Drawn::Pages(pages)))),
+            Err(Failure::Rejected(_)) => Ok(None),
+            Err(Failure::Outage(outage)) => Err(outage),
+        }
     }
 
     /// What was drawn lately under a name.

@@ -7,8 +7,8 @@ pub(super) mod jobs;
 pub(super) mod overview;
 pub(super) mod templates;
 
-use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
@@ -111,15 +111,16 @@ pub(super) fn trouble(console: &Console, visit: &Visit, status: StatusCode, why:
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => visit.lang.say("Not allowed", "不允许"),
         _ => visit.lang.say("Something is out", "有部件不可用"),
     };
-    page(console, visit, title, &html! { p.banner.bad role="alert" { (why) } })
+    page(
+        console,
+        visit,
+        title,
+        &html! { p.banner.bad role="alert" { (why) } },
+    )
 }
 
 /// `GET /login`.
-pub(super) async fn login(
-    State(console): Shared,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn login(State(console): Shared, uri: Uri, headers: HeaderMap) -> Response {
     let visit = Visit::of(&headers, &uri);
     Html(login_page(&console, &visit, false).into_string()).into_response()
 }
@@ -152,7 +153,12 @@ pub(super) fn login_page(console: &Console, visit: &Visit, wrong: bool) -> Marku
 }
 
 /// A figure with its name.
-pub(super) fn figure(name: &str, value: impl maud::Render, note: impl maud::Render, mood: &str) -> Markup {
+pub(super) fn figure(
+    name: &str,
+    value: impl maud::Render,
+    note: impl maud::Render,
+    mood: &str,
+) -> Markup {
     html! {
         div.figure.(mood) {
             dt { (name) }
@@ -172,7 +178,12 @@ pub(super) fn time(seconds: u64) -> Markup {
     let time = OffsetDateTime::from_unix_timestamp(seconds.cast_signed());
     let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, hour) = (time.date(), time.time());
-    let stamp = format!("{date}T{:02}:{:02}:{:02}Z", hour.hour(), hour.minute(), hour.second());
+    let stamp = format!(
+        "{date}T{:02}:{:02}:{:02}Z",
+        hour.hour(),
+        hour.minute(),
+        hour.second()
+    );
     html! { time datetime=(stamp) { (date) " " (format!("{:02}:{:02}:{:02}", hour.hour(), hour.minute(), hour.second())) " UTC" } }
 }
 

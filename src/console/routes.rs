@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Form, OriginalUri, Query, Request, State};
+use axum::Router;
+use axum::extract::{Form, Query, Request, State};
 use axum::http::header::{
     ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
     LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -14,7 +15,6 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use futures_util::Stream;
 use maud::Markup;
 use serde::{Deserialize, Serialize};
@@ -52,18 +52,18 @@ pub(super) fn all(console: Arc<Console>) -> Router {
         .route("/dead/{action}", post(pages::dead::act))
         .route("/fleet", get(pages::fleet::fleet))
         .route("/templates", get(pages::templates::templates))
-        .route("/templates/{name}/{edition}", get(pages::templates::template))
         .route(
-            "/templates/{name}/{edition}/sample.png",
+            "/templates/{name}/{edition}",
+            get(pages::templates::template),
+        )
+        .route(
+            "/templates/{name}/{edition}/sample/{page}",
             get(pages::templates::sample),
         )
         .route("/live", get(live))
         .route("/metrics", get(metrics))
         .fallback(missing)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&console),
-            let_in,
-        ));
+        .layer(middleware::from_fn_with_state(Arc::clone(&console), let_in));
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/assets/{name}", get(asset))
@@ -99,7 +99,7 @@ impl Visit {
     /// The page or its JSON.
     pub(super) fn answer(&self, value: &impl Serialize, page: impl FnOnce() -> Markup) -> Response {
         match self.json {
-            true => Json(value).into_response(),
+            true => json(value),
             false => Html(page().into_string()).into_response(),
         }
     }
@@ -117,19 +117,25 @@ impl Visit {
     }
 }
 
+/// An answer in JSON.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
 /// A parameter of a query, where it has nothing that would have to be decoded.
 fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+    let pairs = uri
+        .query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .into_iter()
+        .find_map(|(key, value)| (key == name).then_some(value))
 }
 
 /// Lets in who may come in, and remembers a language that was chosen.
-async fn let_in(
-    State(console): Shared,
-    OriginalUri(uri): OriginalUri,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn let_in(State(console): Shared, uri: Uri, request: Request, next: Next) -> Response {
     let visit = Visit::of(request.headers(), &uri);
     if let Err(refusal) = console.door.admits(request.headers()) {
         let signs_in = refusal == Refusal::Unknown && !visit.json;
@@ -180,8 +186,14 @@ async fn sealed(request: Request, next: Next) -> Response {
     set(X_FRAME_OPTIONS, "DENY");
     set(REFERRER_POLICY, "no-referrer");
     set(CACHE_CONTROL, "no-store");
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
     response
 }
 
@@ -193,7 +205,7 @@ struct Login {
 /// `POST /login`.
 async fn login(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     Form(login): Form<Login>,
 ) -> Response {
@@ -234,11 +246,7 @@ async fn metrics(State(console): Shared) -> Response {
     ([(CONTENT_TYPE, kind)], console.recorder.render()).into_response()
 }
 
-async fn missing(
-    State(console): Shared,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Response {
+async fn missing(State(console): Shared, uri: Uri, headers: HeaderMap) -> Response {
     let visit = Visit::of(&headers, &uri);
     let why = visit.lang.say("there is no such page", "没有这个页面");
     visit.trouble(&console, StatusCode::NOT_FOUND, why)

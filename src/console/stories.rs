@@ -24,8 +24,8 @@ pub(super) async fn story(console: &Console, job_id: &str) -> Result<Story, Outa
         let facts = console.known.facts();
         let known: Vec<Outcome> = facts.history.of(job_id).cloned().collect();
         let now = unix_seconds();
-        let held = facts.workers.holder(job_id, now).is_some()
-            || !facts.workers.waits(job_id).is_empty();
+        let held =
+            facts.workers.holder(job_id, now).is_some() || !facts.workers.waits(job_id).is_empty();
         (known, held, facts.history.since().unwrap_or(now))
     };
     let (events, since) = if known.is_empty() && held {

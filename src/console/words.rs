@@ -58,7 +58,11 @@ impl Lang {
             3_600..86_400 => {
                 format!("{}{h}{gap}{}{min}", seconds / 3_600, seconds % 3_600 / 60)
             }
-            _ => format!("{}{d}{gap}{}{h}", seconds / 86_400, seconds % 86_400 / 3_600),
+            _ => format!(
+                "{}{d}{gap}{}{h}",
+                seconds / 86_400,
+                seconds % 86_400 / 3_600
+            ),
         }
     }
 
@@ -120,7 +124,11 @@ mod tests {
         for (chosen, accepted) in zh {
             assert_eq!(Lang::of(chosen, accepted), Lang::Zh);
         }
-        for (chosen, accepted) in [(None, None), (Some("en"), Some("zh")), (Some("x"), Some("fr"))] {
+        for (chosen, accepted) in [
+            (None, None),
+            (Some("en"), Some("zh")),
+            (Some("x"), Some("fr")),
+        ] {
             assert_eq!(Lang::of(chosen, accepted), Lang::En);
         }
     }

@@ -290,7 +290,10 @@ mod tests {
             history.note(outcome(number, NOW, Kind::Completed));
         }
         assert_eq!(history.load(0).all.completed, 2);
-        assert_eq!(history.minutes(NOW, 1), [(NOW / 60 * 60, history.load(0).all)]);
+        assert_eq!(
+            history.minutes(NOW, 1),
+            [(NOW / 60 * 60, history.load(0).all)]
+        );
     }
 
     #[test]
@@ -365,6 +368,12 @@ mod tests {
         assert_eq!(found.all, 3);
         let ids: Vec<_> = found.found.iter().map(|it| &*it.job_id).collect();
         assert_eq!(ids, ["job-3"]);
-        assert_eq!(count(Filter { template: "annual".to_owned(), ..Filter::default() }), 0);
+        assert_eq!(
+            count(Filter {
+                template: "annual".to_owned(),
+                ..Filter::default()
+            }),
+            0
+        );
     }
 }

@@ -99,7 +99,9 @@ impl Outcome {
         }
         // What was refused has no more than a name, and that only there.
         let key = entry.routing_key.strip_prefix(kind.as_str());
-        let named = key.and_then(|key| key.strip_prefix('.')).unwrap_or_default();
+        let named = key
+            .and_then(|key| key.strip_prefix('.'))
+            .unwrap_or_default();
         Some(Outcome {
             offset: entry.offset,
             id: short(event.id),

@@ -264,7 +264,12 @@ mod tests {
 
     #[test]
     fn the_time_to_empty_is_the_backlog_at_the_rate_of_late() {
-        let depths = [("bulk", 5_000), ("urgent", 0), ("retry", 1_000), ("dead", 9)];
+        let depths = [
+            ("bulk", 5_000),
+            ("urgent", 0),
+            ("retry", 1_000),
+            ("dead", 9),
+        ];
         let at_hundred = history(500);
         let workers = Workers::default();
         let overview = |deadline| Overview::new(NOW, &depths, &at_hundred, &workers, deadline);
@@ -273,7 +278,12 @@ mod tests {
         assert_eq!(now.rate_per_minute, 100.0);
         assert_eq!(now.time_to_empty_seconds, Some(3_600));
         assert!(!now.deadline.expect("it is set").late);
-        assert!(overview(Some(NOW + 3_599)).deadline.expect("it is set").late);
+        assert!(
+            overview(Some(NOW + 3_599))
+                .deadline
+                .expect("it is set")
+                .late
+        );
     }
 
     #[test]

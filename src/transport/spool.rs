@@ -41,8 +41,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::claim::{Claim, Finder, Found};
 pub use self::client::Client;
-pub use self::observer::{Log, Observer};
 use self::folders::{DEAD, EVENTS, Home, JOBS, RETRY, is_dead, is_job};
+pub use self::observer::{Log, Observer};
 use self::ticket::Ticket;
 use super::{Delivery, Depths, Reason, State};
 use crate::disk::{self, Calls};

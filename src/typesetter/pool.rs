@@ -116,6 +116,8 @@ struct Request {
 enum Work {
     /// To set a report.
     Report(Manuscript),
+    /// To set a report and to draw its pages.
+    Pictures(Manuscript, Pictures),
     /// To draw a refused job.
     Proof {
         sheet: Sheet,
@@ -128,7 +130,9 @@ impl Work {
     /// The template and the job's digest, for the log.
     fn of(&self) -> (&str, &str) {
         match self {
-            Work::Report(manuscript) => (&manuscript.template, &manuscript.ident),
+            Work::Report(manuscript) | Work::Pictures(manuscript, _) => {
+                (&manuscript.template, &manuscript.ident)
+            }
             Work::Proof { sheet, .. } => (&sheet.template, &sheet.ident),
         }
     }
@@ -137,6 +141,7 @@ impl Work {
 /// What a child has made of its work.
 enum Made {
     Pdf(Pdf),
+    Pictures(Vec<Vec<u8>>),
     Proof(Proof),
 }
 
@@ -241,7 +246,26 @@ impl Pool {
     pub async fn typeset(&self, manuscript: &Manuscript) -> Result<Pdf, Failure> {
         match self.ask(Work::Report(manuscript.clone())).await? {
             Made::Pdf(pdf) => Ok(pdf),
-            Made::Proof(_) => Err(mistaken().into()),
+            Made::Pictures(_) | Made::Proof(_) => Err(mistaken().into()),
+        }
+    }
+
+    /// Sets a report as pictures of its first pages, as many as a proof has, in the next free
+    /// child. Safe to drop as [`Pool::typeset`] is.
+    ///
+    /// # Errors
+    /// As [`Pool::typeset`].
+    pub async fn picture(
+        &self,
+        manuscript: &Manuscript,
+        pictures: Pictures,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        match self
+            .ask(Work::Pictures(manuscript.clone(), pictures))
+            .await?
+        {
+            Made::Pictures(drawn) => Ok(drawn),
+            Made::Pdf(_) | Made::Proof(_) => Err(mistaken().into()),
         }
     }
 
@@ -261,7 +285,7 @@ impl Pool {
             };
             match self.ask(work).await {
                 Ok(Made::Proof(proof)) => return Ok(proof),
-                Ok(Made::Pdf(_)) => return Err(mistaken().into()),
+                Ok(Made::Pdf(_) | Made::Pictures(_)) => return Err(mistaken().into()),
                 Err(Failure::Rejected(_)) if !tables_alone => tables_alone = true,
                 Err(failure) => return Err(failure),
             }

@@ -1,15 +1,15 @@
 //! The queues of kept jobs: looked through, and where it is allowed replayed and dropped.
 
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, OriginalUri, Path, Query, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{badge, job_link, page, time};
+use super::{badge, job_link, page};
 use crate::console::Console;
 use crate::console::dead::{Entry, Which};
 use crate::console::routes::{Shared, Visit, asked, refuse};
@@ -58,7 +58,7 @@ fn kept(queue: &str) -> Kept {
 /// `GET /dead`.
 pub(in crate::console) async fn dead(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
@@ -108,7 +108,11 @@ fn done(lang: Lang, asked: &Asked) -> Markup {
 
 fn form(lang: Lang, asked: &Asked, jobs: &[Entry]) -> Markup {
     let unique = |of: fn(&Entry) -> &String| {
-        let mut names: Vec<&String> = jobs.iter().map(of).filter(|name| !name.is_empty()).collect();
+        let mut names: Vec<&String> = jobs
+            .iter()
+            .map(of)
+            .filter(|name| !name.is_empty())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -203,7 +207,7 @@ fn table(
 /// `POST /dead/ask` shows what would be done, `/dead/replay` and `/dead/drop` do it.
 pub(in crate::console) async fn act(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     Path(action): Path<String>,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,

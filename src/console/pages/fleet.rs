@@ -1,7 +1,7 @@
 //! The workers, each by itself.
 
-use axum::extract::{OriginalUri, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -19,7 +19,7 @@ const CLOCK: i64 = 10;
 /// `GET /fleet`.
 pub(in crate::console) async fn fleet(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let visit = Visit::of(&headers, &uri);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -21,15 +21,12 @@ use crate::fleet::{Story, Told};
 use crate::problem::{Outage, Problem};
 use crate::timing::unix_seconds;
 use crate::transport::Kept;
-use crate::typesetter::proof::Page;
-
-/// Pages that are shown as pictures at once.
-const SHOWN: usize = 30;
+use crate::typesetter::proof::{Page, Proof};
 
 /// `GET /jobs/ID`.
 pub(in crate::console) async fn job(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
@@ -57,7 +54,7 @@ pub(in crate::console) async fn job(
         (result(lang, &id, story.events.last()))
         (wrong(lang, &id, &story, &pictures))
         (timeline(lang, &story))
-        @if let Ok(Some(drawn)) = &pictures { (plain_pages(lang, &id, drawn)) }
+        @if let Ok(Some(drawn)) = &pictures { (stored_pages(lang, &id, drawn)) }
     };
     visit.answer(&story, || whole_page(&console, &visit, &id, &content))
 }
@@ -116,7 +113,10 @@ fn headline(lang: Lang, story: &Story, dead: Option<&Entry>) -> Markup {
         let value = told.and_then(|told| told.event.pointer(pointer));
         value.and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let year = story.events.last().and_then(|told| told.event["data"]["year"].as_u64());
+    let year = story
+        .events
+        .last()
+        .and_then(|told| told.event["data"]["year"].as_u64());
     let template = match dead {
         Some(entry) if !entry.template.is_empty() => entry.template.clone(),
         _ => text("/data/template"),
@@ -189,8 +189,16 @@ fn result(lang: Lang, id: &str, told: Option<&Told>) -> Markup {
         return html! {};
     };
     let data = &told.event["data"];
-    let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let count = |pointer: &str| data.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let text = |pointer: &str| {
+        data.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let count = |pointer: &str| {
+        data.pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
     html! {
         section {
             h2 { (text("/title")) }
@@ -223,9 +231,8 @@ fn wrong(
     pictures: &Result<Option<Arc<Drawn>>, Outage>,
 ) -> Markup {
     let told = problems(story);
-    let drawn = pictures.as_ref().ok().and_then(Option::as_ref);
-    let problems = match drawn {
-        Some(drawn) if !drawn.problems.is_empty() => &drawn.problems,
+    let problems = match pictures.as_ref().map(|drawn| drawn.as_deref()) {
+        Ok(Some(Drawn::Proof(problems, _))) if !problems.is_empty() => problems,
         _ => &told,
     };
     if let Some(error) = story.events.last().map(|told| &told.event["data"]["error"])
@@ -262,9 +269,9 @@ fn wrong(
                         }
                     }
                 }
-                @match pictures {
-                    Ok(Some(drawn)) => (proof_pages(lang, id, drawn)),
-                    Ok(None) => p.quiet { (lang.say("There is no picture: the job is not in the dead queue any more, or too large.", "没有图样：作业已不在死信队列中，或过大。")) },
+                @match pictures.as_ref().map(|drawn| drawn.as_deref()) {
+                    Ok(Some(Drawn::Proof(problems, proof))) => (proof_pages(lang, id, problems, proof.as_ref())),
+                    Ok(_) => p.quiet { (lang.say("There is no picture: the job is not in the dead queue any more, or too large.", "没有图样：作业已不在死信队列中，或过大。")) },
                     Err(outage) => p.banner.warn { (lang.say("The pages can't be drawn now: ", "目前无法绘制页面：")) (outage.chain()) },
                 }
             }
@@ -273,8 +280,8 @@ fn wrong(
 }
 
 /// The pages of a proof, each with links from what is marked to the list.
-fn proof_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
-    let Some(proof) = &drawn.proof else {
+fn proof_pages(lang: Lang, id: &str, problems: &[Problem], proof: Option<&Proof>) -> Markup {
+    let Some(proof) = proof else {
         return html! { p.quiet { (lang.say("Nothing of it can be laid out, so there is no picture.", "内容完全无法排版，因此没有图样。")) } };
     };
     let marked = |page: &&Page| !page.marks.is_empty();
@@ -285,29 +292,23 @@ fn proof_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
             @for (index, page) in proof.pages.iter().enumerate() {
                 @let alt = format!("{} {}", lang.say("Page", "第"), index + 1);
                 @if page.marks.is_empty() && count > 0 {
-                    details { summary { (alt) " · " (lang.say("nothing marked", "无标记")) } (proof_page(id, index, page, &alt, drawn)) }
-                } @else { (proof_page(id, index, page, &alt, drawn)) }
+                    details { summary { (alt) " · " (lang.say("nothing marked", "无标记")) } (proof_page(id, index, page, &alt, problems)) }
+                } @else { (proof_page(id, index, page, &alt, problems)) }
             }
             @if proof.all_pages > proof.pages.len() { p.hint { (number(proof.all_pages as u64)) " " (lang.say("pages in all", "页，仅显示一部分")) } }
         }
     }
 }
 
-fn proof_page(
-    id: &str,
-    index: usize,
-    page: &Page,
-    alt: &str,
-    drawn: &Drawn,
-) -> Markup {
+fn proof_page(id: &str, index: usize, page: &Page, alt: &str, problems: &[Problem]) -> Markup {
     html! {
         svg.page viewBox={ "0 0 " (page.width) " " (page.height) } role="group" aria-label=(alt) {
             image href={ "/jobs/" (encoded(id)) "/proof/" (index + 1) } width=(page.width) height=(page.height) {}
             @for mark in &page.marks {
                 @if let Some(first) = mark.problems.first() {
-                    a href={ "#problem-" (first + 1) } aria-label=[drawn.problems.get(*first).map(|problem| problem.message_zh.as_str())] {
+                    a href={ "#problem-" (first + 1) } aria-label=[problems.get(*first).map(|problem| problem.message_zh.as_str())] {
                         rect.mark x=(mark.x) y=(mark.y) width=(mark.width) height=(mark.height) {
-                            @if let Some(problem) = drawn.problems.get(*first) { title { (problem.code) " " (problem.message_zh) } }
+                            @if let Some(problem) = problems.get(*first) { title { (problem.code) " " (problem.message_zh) } }
                         }
                     }
                 }
@@ -317,14 +318,16 @@ fn proof_page(
 }
 
 /// The pages of what is stored.
-fn plain_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
-    let pages = drawn.proof.as_ref().map_or(0, |proof| proof.pages.len());
+fn stored_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
+    let Drawn::Pages(pages) = drawn else {
+        return html! {};
+    };
     html! {
-        @if drawn.problems.is_empty() && pages > 0 {
+        @if !pages.is_empty() {
             section {
                 h2 { (lang.say("Pages", "页面")) }
                 div.sheets {
-                    @for page in 1..=pages.min(SHOWN) {
+                    @for page in 1..=pages.len() {
                         a href={ "/jobs/" (encoded(id)) "/pages/" (page) } {
                             img src={ "/jobs/" (encoded(id)) "/pages/" (page) } loading="lazy" alt={ (lang.say("Page", "第")) " " (page) };
                         }
@@ -374,7 +377,10 @@ fn timeline(lang: Lang, story: &Story) -> Markup {
 /// A time as an event has it.
 fn stamp(text: &str) -> Markup {
     let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-    match parsed.ok().and_then(|it| u64::try_from(it.unix_timestamp()).ok()) {
+    match parsed
+        .ok()
+        .and_then(|it| u64::try_from(it.unix_timestamp()).ok())
+    {
         Some(seconds) => time(seconds),
         None => html! { (text) },
     }
@@ -383,7 +389,7 @@ fn stamp(text: &str) -> Markup {
 /// `GET /jobs/ID/report.pdf`.
 pub(in crate::console) async fn pdf(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
@@ -404,7 +410,9 @@ pub(in crate::console) async fn pdf(
             (headers, pdf).into_response()
         }
         Ok(None) => {
-            let why = visit.lang.say("its PDF is not in this store", "PDF 不在此存储中");
+            let why = visit
+                .lang
+                .say("its PDF is not in this store", "PDF 不在此存储中");
             visit.trouble(&console, StatusCode::NOT_FOUND, why)
         }
         Err(outage) => visit.outage(&console, &outage),
@@ -422,10 +430,7 @@ pub(in crate::console) async fn proof(shared: Shared, path: Path<(String, usize)
 }
 
 /// A picture that the job's page has had drawn, or has it drawn again.
-async fn picture(
-    State(console): Shared,
-    Path((id, number)): Path<(String, usize)>,
-) -> Response {
+async fn picture(State(console): Shared, Path((id, number)): Path<(String, usize)>) -> Response {
     let drawn = match console.drawing.kept(&name(&id)) {
         Some(drawn) => Some(drawn),
         None => {
@@ -437,11 +442,8 @@ async fn picture(
             drawn.await.ok().flatten()
         }
     };
-    let proof = drawn.as_ref().and_then(|drawn| drawn.proof.as_ref());
-    let index = number.checked_sub(1);
-    let page = proof.and_then(|proof| proof.pages.get(index?));
-    match page {
-        Some(page) => ([(CONTENT_TYPE, "image/png")], page.picture.clone()).into_response(),
+    match drawn.as_ref().and_then(|drawn| drawn.picture(number)) {
+        Some(page) => ([(CONTENT_TYPE, "image/png")], page.to_vec()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use axum::extract::{OriginalUri, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -69,7 +69,7 @@ impl Asked {
 /// `GET /jobs`.
 pub(in crate::console) async fn jobs(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -127,8 +127,12 @@ fn form(lang: Lang, asked: &Asked, templates: &[String], codes: &[String]) -> Ma
     };
     let kinds = ["completed", "rejected", "failed"];
     let kinds = kinds.map(|kind| (kind.to_owned(), lang.state(kind).to_owned()));
-    let hours = [("1", "1"), ("6", "6"), ("24", "24"), ("168", "168")]
-        .map(|(value, hours)| (value.to_owned(), format!("{hours} {}", lang.say("h", "小时"))));
+    let hours = [("1", "1"), ("6", "6"), ("24", "24"), ("168", "168")].map(|(value, hours)| {
+        (
+            value.to_owned(),
+            format!("{hours} {}", lang.say("h", "小时")),
+        )
+    });
     html! {
         form.filter role="search" method="get" action="/jobs" {
             label.grow { span { (lang.say("Job id, agency or year", "作业编号、单位或年份")) }

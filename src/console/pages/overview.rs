@@ -1,15 +1,14 @@
 //! The overview: will everything be out in time, and if not, why.
 
-use axum::Json;
-use axum::extract::{OriginalUri, Query, State};
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{bar, figure, page, time};
 use crate::console::known::Management;
-use crate::console::routes::{Shared, Visit, asked};
+use crate::console::routes::{Shared, Visit, asked, json};
 use crate::console::words::{Lang, number};
 use crate::fleet::{Bucket, Load, Overview};
 use crate::timing::unix_seconds;
@@ -20,7 +19,7 @@ const DAY: u64 = 24 * 3_600;
 /// `GET /`.
 pub(in crate::console) async fn overview(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let visit = Visit::of(&headers, &uri);
@@ -119,7 +118,9 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
         _ if !fleet.mixed.is_empty() => "warn",
         _ => "",
     };
-    let oldest = overview.oldest_in_hand.map(|since| lang.span(at.saturating_sub(since)));
+    let oldest = overview
+        .oldest_in_hand
+        .map(|since| lang.span(at.saturating_sub(since)));
     html! {
         dl.figures #verdict data-live {
             (figure(lang.say("Time to empty", "清空还需"), left, until, &format!("lead {mood}")))
@@ -288,9 +289,9 @@ pub(in crate::console) struct Since {
 pub(in crate::console) async fn load(
     State(console): Shared,
     query: Result<Query<Since>, axum::extract::rejection::QueryRejection>,
-) -> Json<Load> {
+) -> Response {
     let since = asked(query).since;
-    Json(console.known.facts().history.load(since))
+    json(&console.known.facts().history.load(since))
 }
 
 /// `GET /load/minutes?minutes=N`: the outcomes by minute, as columns for a plot.
@@ -306,22 +307,21 @@ pub(in crate::console) async fn minutes(
     let counts = console.known.facts().history.minutes(now, minutes);
     let column = |of: fn(&Bucket) -> u64| counts.iter().map(|(_, it)| of(it)).collect::<Vec<_>>();
     let times: Vec<u64> = counts.iter().map(|(at, _)| *at).collect();
-    Json([
+    json(&[
         times,
         column(|it| it.completed),
         column(|it| it.rejected),
         column(|it| it.failed),
     ])
-    .into_response()
 }
 
 /// `GET /load/queues`: the backlog and the dead queue over time, as columns for a plot.
-pub(in crate::console) async fn samples(State(console): Shared) -> Json<[Vec<u64>; 3]> {
+pub(in crate::console) async fn samples(State(console): Shared) -> Response {
     let mut columns = [Vec::new(), Vec::new(), Vec::new()];
     for sample in &console.known.facts().samples {
         columns[0].push(sample.at);
         columns[1].push(sample.backlog);
         columns[2].push(sample.dead);
     }
-    Json(columns)
+    json(&columns)
 }

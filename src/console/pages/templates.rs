@@ -1,8 +1,8 @@
 //! The templates: versions, schema, sample.
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
@@ -14,7 +14,7 @@ use crate::report::{describe, schema};
 /// `GET /templates`.
 pub(in crate::console) async fn templates(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let visit = Visit::of(&headers, &uri);
@@ -73,7 +73,7 @@ pub(in crate::console) async fn templates(
 /// `GET /templates/NAME/EDITION`; the JSON is the schema of its jobs.
 pub(in crate::console) async fn template(
     State(console): Shared,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     Path((name, edition)): Path<(String, String)>,
 ) -> Response {
@@ -94,6 +94,7 @@ pub(in crate::console) async fn template(
                 div { dt { (lang.say("notice", "依据")) } dd { (form.notice) } }
                 div { dt { "SHA-256" } dd { code { (edition.sha256) } } }
             }
+            div.sheets { img src={ "/templates/" (name) "/sample/1" } alt=(lang.say("The sample's first page", "示例首页")); }
             details open { summary { (lang.say("Fields and rules", "字段与规则")) }
                 pre tabindex="0" { (describe::describe(&name, form)) } }
             details { summary { (lang.say("A sample job", "示例作业")) }
@@ -103,4 +104,26 @@ pub(in crate::console) async fn template(
         };
         page(&console, &visit, &name, &content)
     })
+}
+
+/// `GET /templates/NAME/EDITION/sample/N`: a page of the sample.
+pub(in crate::console) async fn sample(
+    State(console): Shared,
+    Path((name, edition, number)): Path<(String, String, usize)>,
+) -> Response {
+    let edition = console
+        .drawing
+        .templates
+        .edition(&format!("{name}/{edition}"));
+    let Some(edition) = edition else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match console.drawing.sample(edition).await {
+        Ok(Some(drawn)) => match drawn.picture(number) {
+            Some(page) => ([(CONTENT_TYPE, "image/png")], page.to_vec()).into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(outage) => (StatusCode::BAD_GATEWAY, outage.chain()).into_response(),
+    }
 }

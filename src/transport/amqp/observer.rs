@@ -12,8 +12,7 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::acker::Acker;
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Acker, Channel, Connection, Consumer};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -173,7 +172,11 @@ impl Observer {
         };
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(STATUSES));
-        answered(&what, channel.queue_declare(short(&queue), options, arguments)).await?;
+        answered(
+            &what,
+            channel.queue_declare(short(&queue), options, arguments),
+        )
+        .await?;
         let bound = channel.queue_bind(
             short(&queue),
             short(&exchange),

@@ -163,7 +163,9 @@ impl Log {
             }
             let from = self.from;
             let all = blocking(&self.events, move |events| list(events, from)).await?;
-            let new = all.into_iter().filter(|(_, file)| !self.seen.contains_key(file));
+            let new = all
+                .into_iter()
+                .filter(|(_, file)| !self.seen.contains_key(file));
             self.found = new.collect();
             let Some((newest, _)) = self.found.back() else {
                 tokio::time::sleep(LOOK).await;

@@ -14,7 +14,7 @@ use super::confine;
 use super::pipe::{Order, PROTOCOL, Reply, Setup, Verdict, broken, read, reason, write};
 use crate::config::{self, Confine};
 use crate::problem::{Failure, Outage, Part};
-use crate::typesetter::proof::{Page, Proof};
+use crate::typesetter::proof::{MOST_PAGES, Page, Proof};
 use crate::typesetter::{Fonts, Pdf, Templates, Typesetter, fonts};
 
 /// The stack of a child's typesetting thread, in bytes. The engine recurses over what is nested,
@@ -142,6 +142,14 @@ fn work(
                 let (result, remarks) = typesetter.set(&manuscript);
                 (number, result.map(set), remarks)
             }
+            Order::Picture {
+                number,
+                manuscript,
+                pictures,
+            } => {
+                let drawn = typesetter.picture(&manuscript, pictures);
+                (number, drawn.map(pictured), Vec::new())
+            }
             Order::Prove {
                 number,
                 sheet,
@@ -192,6 +200,13 @@ fn set(pdf: Pdf) -> (Verdict, Vec<Vec<u8>>) {
         took,
     };
     (verdict, vec![bytes])
+}
+
+/// What is answered of pictures, which follow: of as many pages as a proof has.
+fn pictured(mut pictures: Vec<Vec<u8>>) -> (Verdict, Vec<Vec<u8>>) {
+    pictures.truncate(MOST_PAGES);
+    let pages = pictures.len();
+    (Verdict::Pictured { pages }, pictures)
 }
 
 /// What is answered of a proof, and the pictures that follow.

@@ -42,6 +42,12 @@ pub(super) enum Order<'a> {
         number: u64,
         manuscript: Cow<'a, Manuscript>,
     },
+    /// A report, of which pictures are to be made.
+    Picture {
+        number: u64,
+        manuscript: Cow<'a, Manuscript>,
+        pictures: Pictures,
+    },
     /// A refused job, of which pictures are to be made.
     Prove {
         number: u64,
@@ -79,6 +85,8 @@ pub(super) enum Verdict {
         rare: Vec<Rare>,
         took: Took,
     },
+    /// It is set, and its pages are drawn; so many pictures are the next frames.
+    Pictured { pages: usize },
     /// It is drawn; the pictures of these pages are the next frames.
     Drawn {
         pages: Vec<Outline>,

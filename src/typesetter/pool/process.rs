@@ -175,6 +175,11 @@ impl Child {
                 number: asked,
                 manuscript: Cow::Borrowed(manuscript),
             },
+            Work::Pictures(manuscript, pictures) => Order::Picture {
+                number: asked,
+                manuscript: Cow::Borrowed(manuscript),
+                pictures: *pictures,
+            },
             Work::Proof {
                 sheet,
                 tables_alone,
@@ -231,7 +236,17 @@ impl Child {
                     tables_alone: *tables_alone,
                 }))
             }
-            (Verdict::Set { .. } | Verdict::Drawn { .. }, _) => {
+            (Verdict::Pictured { pages }, Work::Pictures(..)) => {
+                if pages > MOST_PAGES {
+                    return Err(broken("it drew more pages than it may"));
+                }
+                let mut drawn = Vec::new();
+                for _ in 0..pages {
+                    drawn.push(self.frame().await?);
+                }
+                Ok(Made::Pictures(drawn))
+            }
+            (Verdict::Set { .. } | Verdict::Pictured { .. } | Verdict::Drawn { .. }, _) => {
                 return Err(broken("it made something else"));
             }
             (Verdict::Rejected { problems }, _) if problems.is_empty() => {
