@@ -103,7 +103,7 @@ references: ## draws the reference pages of the templates anew; look at what cha
 	git -c safe.directory='*' status --short typst-templates/annual-report/tests
 
 .PHONY: gallery
-gallery: ## draws docs/gallery and docs/page.png anew
+gallery: ## draws docs/gallery, docs/page.png and docs/proof.png anew
 	UPDATE=1 cargo test --locked --quiet --test it gallery
 	git -c safe.directory='*' status --short docs
 

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
+use banshi::typesetter::proof;
 use banshi::typesetter::{Manuscript, Pictures, Ppi, Typesetter};
 use serde_json::{Value, json};
 
 use crate::other_documents::sample;
 use crate::support::cases::{HUNDRED, cases};
-use crate::support::jobs::{BROKEN, CORPUS, corpus};
+use crate::support::jobs::{BROKEN, CORPUS, corpus, remove};
 use crate::support::picture::Picture;
-use crate::support::{check, listed, repository, settings};
+use crate::support::{check, editions, listed, repository, settings};
 
 /// Where the references are. The build leaves folders of this name out of the templates.
 const REFERENCES: &str = "typst-templates/annual-report/tests";
@@ -26,6 +27,9 @@ const GALLERY: &str = "docs/gallery";
 
 /// The picture at the head of the README.
 const COVER: &str = "docs/page.png";
+
+/// The picture of a proof, for who sends jobs.
+const PROOF: &str = "docs/proof.png";
 
 /// A pixel a point.
 const REFERENCE_PPI: u16 = 72;
@@ -98,6 +102,23 @@ pub static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
     settings.fonts.more.clear();
     Typesetter::load(&settings).expect("faces and templates are in the repository")
 });
+
+/// A page of a refused job: table 3 with a total that is none, a figure in quotes, one that is
+/// missing.
+fn proof() -> Vec<u8> {
+    let (_, mut job) = samples().swap_remove(1);
+    let rows = &mut job["data"]["requests"];
+    rows["received"]["total"] = json!(80);
+    rows["outcome"]["granted"]["business"] = json!("12");
+    remove(&mut job, "/data/requests/carried_in", "research");
+    let body = job.to_string();
+    let draft = proof::draft(body.as_bytes(), &[], &settings().limits, &editions());
+    let png = Pictures::Png(Ppi::new(REFERENCE_PPI).expect("a fair number"));
+    let proof = TYPESETTER.proof(&draft.sheet.expect("it is a report"), png);
+    let pages = proof.expect("it can be laid out").pages;
+    let page = pages.into_iter().max_by_key(|page| page.marks.len());
+    page.expect("a page").picture
+}
 
 /// The pages of a job as PNG, as `banshi render --format png` draws them.
 pub fn draw(typesetter: &Typesetter, job: &Value, ppi: u16) -> Vec<Vec<u8>> {
@@ -321,6 +342,7 @@ fn the_gallery_is_as_committed() {
     let pages = draw(&TYPESETTER, &sample, COVER_PPI);
     let pages: Vec<Picture> = pages[..3].iter().map(|page| Picture::read(page)).collect();
     pictures.insert(COVER.to_owned(), Picture::sheet(&pages, 3));
+    pictures.insert(PROOF.to_owned(), Picture::read(&proof()));
     let gallery = Album {
         folder: GALLERY,
         command: "`make gallery`",
