@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::config::Settings;
@@ -25,6 +25,8 @@ const BYTES: usize = 32 << 20;
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Entry {
     pub(super) id: String,
+    /// The job's own id, if it can be read; else as above.
+    pub(super) job_id: String,
     pub(super) code: String,
     pub(super) message: String,
     pub(super) event: String,
@@ -48,6 +50,7 @@ impl Entry {
         });
         Entry {
             id: job.id.clone(),
+            job_id: job.job_id().unwrap_or_else(|| job.id.clone()),
             code: job.code.clone(),
             message: job.message.clone(),
             event: job.event.clone(),
@@ -60,22 +63,6 @@ impl Entry {
             bytes: job.body.len(),
             body,
         }
-    }
-}
-
-impl Entry {
-    /// Whether it is this job: the broker calls it by its message's id, a spool by its file's name.
-    pub(super) fn is(&self, job_id: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Envelope {
-            job_id: String,
-        }
-        let named = || {
-            let body = self.body.as_deref()?;
-            let envelope = serde_json::from_slice::<Envelope>(body).ok()?;
-            Some(envelope.job_id == job_id)
-        };
-        self.id == job_id || named().unwrap_or_default()
     }
 }
 
@@ -106,7 +93,9 @@ impl Which {
                 || template
                     .strip_prefix(&self.template)
                     .is_some_and(|rest| rest.starts_with('/')))
-            && (self.text.is_empty() || entry.id.contains(&self.text))
+            && (self.text.is_empty()
+                || entry.id.contains(&self.text)
+                || entry.job_id.contains(&self.text))
             && (self.older_than == 0
                 || entry
                     .since

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use crate::fleet::{History, Overview, Workers};
 
 /// Samples of the queues that are kept: a day of them.
-const SAMPLES: usize = 24 * 60 * 2;
+const SAMPLES: usize = 24 * 60 * 6;
 /// Seconds between two of them.
-const SAMPLE: u64 = 30;
+const SAMPLE: u64 = 10;
 
 /// What waited at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -207,12 +207,12 @@ pub(super) fn encoded(text: &str) -> PreEscaped<String> {
     PreEscaped(path)
 }
 
-/// A bar of a share of something.
-pub(super) fn bar(share: f64) -> Markup {
+/// A bar of a share of something of this kind.
+pub(super) fn bar(kind: &str, share: f64) -> Markup {
     let width = (share.clamp(0.0, 1.0) * 100.0).max(1.0);
     // A drawing, and no style of an element, which the page's policy forbids.
     html! {
-        svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+        svg.bar.(kind) viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
             rect width=(format!("{width:.1}")) height="8" rx="1" {}
         }
     }

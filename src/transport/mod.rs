@@ -420,15 +420,27 @@ pub struct DeadJob {
     pub as_sent: AsSent,
 }
 
+/// What a job says of itself around its report.
+#[derive(Deserialize)]
+struct Envelope {
+    job_id: Option<String>,
+    template: Option<String>,
+}
+
 impl DeadJob {
     /// The template that the job names, if it can be read at all.
     pub fn template(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Envelope {
-            template: String,
-        }
-        let envelope = serde_json::from_slice::<Envelope>(&self.body).ok()?;
-        Some(envelope.template)
+        self.envelope()?.template
+    }
+
+    /// The `job_id` that it names, if it can be read at all. Its message need not have it for an
+    /// id, and of a spool that is a file's name.
+    pub fn job_id(&self) -> Option<String> {
+        self.envelope()?.job_id
+    }
+
+    fn envelope(&self) -> Option<Envelope> {
+        serde_json::from_slice(&self.body).ok()
     }
 }
 

@@ -42,6 +42,7 @@ mod templates_match_the_code;
 mod text_is_data;
 mod text_takes_its_levels;
 mod the_broker_is_reached_safely;
+mod the_console_shows_it;
 mod the_dead_queue_is_a_tool;
 mod the_doctor_finds_it;
 mod the_file_is_archival;

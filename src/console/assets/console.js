@@ -59,7 +59,7 @@
       old.plot.setData(columns);
       return;
     }
-    if (columns[0].length === 0) return;
+    if (columns[0].length < 2) return;
     const width = Math.max(element.clientWidth, 240);
     plots.push({ element, labels, plot: new uPlot(options(element, labels, width), columns, element) });
   };

@@ -177,8 +177,8 @@ fn table(
                     tbody {
                         @for entry in found {
                             tr {
-                                @if acts { td { input type="checkbox" name="id" value=(entry.id) aria-label=(entry.id); } }
-                                td { (job_link(&entry.id)) @if !entry.whole { " " span.badge.warn { (lang.say("not as sent", "非原样")) } } }
+                                @if acts { td { input type="checkbox" name="id" value=(entry.id) aria-label=(entry.job_id); } }
+                                td { (job_link(&entry.job_id)) @if !entry.whole { " " span.badge.warn { (lang.say("not as sent", "非原样")) } } }
                                 td { (badge(lang, &entry.event)) }
                                 td { code { (entry.code) } }
                                 td.why { (entry.message) }
@@ -289,11 +289,11 @@ fn rehearsal(
                 @if replays { (lang.say("jobs go back to their lanes, as they were sent. Nothing has been done yet.", "件作业将原样回到原队列。尚未执行。")) }
                 @else { (lang.say("jobs are removed; nobody can bring them back. Nothing has been done yet.", "件作业将被删除，无法恢复。尚未执行。")) }
             }
-            ul.ids { @for entry in &able { li { (job_link(&entry.id)) " " code { (entry.code) } " " span.quiet { (entry.lane) } } } }
+            ul.ids { @for entry in &able { li { (job_link(&entry.job_id)) " " code { (entry.code) } " " span.quiet { (entry.lane) } } } }
         }
         @if !unable.is_empty() {
             p.banner.warn { (lang.say("These can't be replayed, for no true copy of them can be made; their senders have to send them again:", "以下作业无法重新投递（没有原样副本），须由发送方重新发送：")) }
-            ul.ids { @for entry in &unable { li { (job_link(&entry.id)) } } }
+            ul.ids { @for entry in &unable { li { (job_link(&entry.job_id)) } } }
         }
         form method="post" action={ "/dead/" (verb) } {
             input type="hidden" name="csrf" value=(console.door.csrf());

@@ -63,7 +63,11 @@ pub(in crate::console) async fn job(
 async fn kept(console: &Console, id: &str) -> Result<Option<Entry>, Outage> {
     for queue in [Kept::Dead, Kept::Unrouted(None)] {
         let listing = console.dead.list(&console.settings, queue).await?;
-        if let Some(entry) = listing.jobs.iter().find(|entry| entry.is(id)) {
+        if let Some(entry) = listing
+            .jobs
+            .iter()
+            .find(|entry| entry.id == id || entry.job_id == id)
+        {
             return Ok(Some(entry.clone()));
         }
     }

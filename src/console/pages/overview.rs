@@ -171,7 +171,7 @@ fn queues(lang: Lang, overview: &Overview, management: Option<&Management>) -> M
                                 }
                             }
                             td.number.(if matches!(queue.name.as_str(), "dead" | "unrouted") && queue.ready > 0 { "warn" } else { "" }) { (number(queue.ready)) }
-                            td.wide { @if queue.ready > 0 { (bar(queue.ready as f64 / most as f64)) } }
+                            td.wide { @if queue.ready > 0 { (bar(&queue.name, queue.ready as f64 / most as f64)) } }
                         }
                     }
                     @if overview.queues.is_empty() { tr { td colspan="3" { (lang.say("nothing is known yet", "尚无数据")) } } }
@@ -209,7 +209,7 @@ fn day(lang: Lang, load: &Load) -> Markup {
                         tr {
                             th scope="row" { a href={ "/jobs?kind=" (state) } { (super::badge(lang, state)) } }
                             td.number { (number(count)) }
-                            td.wide { @if count > 0 { (bar(count as f64 / all)) } }
+                            td.wide { @if count > 0 { (bar(state, count as f64 / all)) } }
                         }
                     }
                 }
@@ -234,7 +234,7 @@ fn codes(lang: Lang, load: &Load) -> Markup {
                             tr {
                                 th scope="row" { a href={ "/jobs?code=" (super::encoded(code)) } { code { (code) } } }
                                 td.number { (number(**count)) }
-                                td.wide { (bar(**count as f64 / most as f64)) }
+                                td.wide { (bar("", **count as f64 / most as f64)) }
                             }
                         }
                     }
