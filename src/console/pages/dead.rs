@@ -254,7 +254,7 @@ pub(in crate::console) async fn act(
         Ok(done) => {
             let who = console.door.who(&headers);
             let jobs = done.join(" ");
-            warn!(%who, action = verb, count = done.len(), %jobs, "jobs of the dead queue were settled from the console");
+            warn!(%who, action = %verb, count = done.len(), %jobs, "jobs of the dead queue were settled from the console");
             let count = done.len();
             let queue = queue_of.as_str();
             let back = format!("/dead?queue={queue}&done={verb}&count={count}");
