@@ -170,14 +170,14 @@ impl Typesetter {
             false => &sheet.whole,
         };
         let _evict = Evict;
-        let keys = {
+        let (keys, pages) = {
             let document = self.trial(sheet, &views.keys)?;
-            if document.pages().len() > MOST_PAGES {
-                // What is kept of a long document, and of the same once more, would be too much.
-                typst::comemo::evict(0);
-            }
-            Walk::of(&document).keyed()
+            (Walk::of(&document).keyed(), document.pages().len())
         };
+        if pages > MOST_PAGES {
+            // What is kept of a long document, and of the same once more, would be too much.
+            typst::comemo::evict(0);
+        }
         let document = self.trial(sheet, &views.shown)?;
         let all_pages = document.pages().len();
         let walk = Walk::of(&document);
@@ -193,21 +193,21 @@ impl Typesetter {
                 marks[place.page].push(Marking::new(target, &place));
             }
         }
-        let mut pages = document.pages().to_vec();
-        let mut at = 0;
-        for page in &mut pages {
-            paint(&mut page.frame, &fills, &mut at);
-        }
         let mut drawn: Vec<Drawing> = (1..)
-            .zip(pages)
+            .zip(document.pages())
             .zip(marks)
             .map(|((number, page), marks)| Drawing {
                 number,
-                page,
+                page: page.clone(),
                 marks,
             })
             .collect();
         choose(&mut drawn);
+        for drawn in &mut drawn {
+            let mut at = walk.first[drawn.number - 1];
+            paint(&mut drawn.page.frame, &fills, &mut at);
+        }
+        drop((keys, walk));
         self.mark(sheet, tables_alone, &mut drawn, all_pages)?;
         let pages = drawn.iter().map(|drawn| drawn.page.clone()).collect();
         let document = PagedDocument::new(pages, document.info().clone());
@@ -513,6 +513,8 @@ struct Walk {
     cells: BTreeMap<At, String>,
     /// The rooms of cells, a part on each page.
     rooms: Vec<(usize, Rect)>,
+    /// The index of the first room of each page, or of what comes after it.
+    first: Vec<usize>,
     /// The indices of the rooms of each cell.
     of_cells: HashMap<At, Vec<usize>>,
     runs: Vec<Run>,
@@ -526,6 +528,7 @@ impl Walk {
         let mut walk = Walk::default();
         for (page, sheet) in document.pages().iter().enumerate() {
             walk.page = page;
+            walk.first.push(walk.rooms.len());
             walk.frame(&sheet.frame, Transform::identity());
         }
         walk
