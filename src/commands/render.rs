@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::output::{json as print_json, line, or_unread, progress};
+use super::output::{json as print_json, line, or_unread, print_stderr, progress};
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
 use crate::digest;
@@ -241,13 +241,16 @@ async fn draw(
     };
     let proof = match pool.proof(sheet, Pictures::Png(Ppi::default())).await {
         Ok(proof) => proof,
-        Err(Failure::Rejected(_)) => return Ok(None),
+        Err(Failure::Rejected(rejection)) => {
+            print_stderr(format_args!("no proof of {}: {rejection}", path.display()));
+            return Ok(None);
+        }
         Err(Failure::Outage(outage)) => return Err(outage),
     };
     let all = folder.join(proof_name(path));
     let mut files = Vec::new();
-    for (index, drawn) in proof.pages.iter().enumerate() {
-        let file = page(&all, index + 1, proof.pages.len(), Medium::Png);
+    for drawn in &proof.pages {
+        let file = page(&all, drawn.number, proof.all_pages, Medium::Png);
         write_file(&file, &drawn.picture)?;
         files.push(file);
     }
@@ -308,8 +311,8 @@ fn print_proof(checked: &Checked<'_>) -> io::Result<()> {
         Some(Some(drawn)) => drawn,
     };
     let all = drawn.proof.all_pages;
-    for (number, (file, page)) in (1..).zip(drawn.files.iter().zip(&drawn.proof.pages)) {
-        let (name, marks) = (file.display(), page.marks.len());
+    for (file, page) in drawn.files.iter().zip(&drawn.proof.pages) {
+        let (name, number, marks) = (file.display(), page.number, page.marks.len());
         let plural = if marks == 1 { "" } else { "s" };
         line(format_args!(
             "wrote {name}: page {number} of {all}, {marks} mark{plural}; for looking only"
@@ -381,6 +384,7 @@ fn proof_json(drawn: &Drawn) -> serde_json::Value {
     let pages = pages.map(|(file, page)| {
         json!({
             "file": file.display().to_string(),
+            "number": page.number,
             "width": page.width,
             "height": page.height,
             "marks": page.marks,

@@ -1,7 +1,8 @@
 //! The report set in type: from finished values to the archival PDF, or to pictures of its pages.
 //!
 //! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
-//! look: both are made of one layout, which has passed every check. Never reads a clock, the
+//! look: both are made of one layout, which has passed every check. (What can be shown of a job that
+//! has not is a [`proof`], and never a document.) Never reads a clock, the
 //! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
 //! crash here, nothing has been stored or published: the child is gone, and the job is set again in
 //! another.

@@ -47,7 +47,7 @@ const MOST_NUMBERS: usize = 3;
 /// Pictures of the pages of a refused job, for looking only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proof {
-    /// Its pages, no more than [`MOST_PAGES`].
+    /// Its pages, no more than [`MOST_PAGES`]: of more, those where something is wrong first.
     pub pages: Vec<Page>,
     /// How many pages there would be.
     pub all_pages: usize,
@@ -66,6 +66,8 @@ impl Proof {
 /// A page of a proof.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
+    /// Which it is, from 1.
+    pub number: usize,
     /// PNG or SVG, as it was asked for.
     pub picture: Vec<u8>,
     /// Its width in points.
@@ -98,6 +100,7 @@ pub struct Mark {
 /// A page without its picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outline {
+    pub(super) number: usize,
     pub(super) width: f64,
     pub(super) height: f64,
     pub(super) marks: Vec<Mark>,
@@ -107,12 +110,14 @@ impl Page {
     /// The page without its picture, and the picture.
     pub(super) fn parted(self) -> (Outline, Vec<u8>) {
         let Page {
+            number,
             picture,
             width,
             height,
             marks,
         } = self;
         let outline = Outline {
+            number,
             width,
             height,
             marks,
@@ -125,11 +130,13 @@ impl Outline {
     /// The page with its picture.
     pub(super) fn with(self, picture: Vec<u8>) -> Page {
         let Outline {
+            number,
             width,
             height,
             marks,
         } = self;
         Page {
+            number,
             picture,
             width,
             height,
@@ -163,58 +170,60 @@ impl Typesetter {
             false => &sheet.whole,
         };
         let _evict = Evict;
-        let keys = Walk::of(&self.trial(sheet, &views.keys)?).keyed();
-        let document = self.trial(sheet, &views.shown)?;
-        let walk = Walk::of(&document);
-        let mut places = Vec::new();
-        for target in &sheet.targets {
-            places.push(self.places(target, &keys, &walk));
+        let (keys, pages) = {
+            let document = self.trial(sheet, &views.keys)?;
+            (Walk::of(&document).keyed(), document.pages().len())
+        };
+        if pages > MOST_PAGES {
+            // What is kept of a long document, and of the same once more, would be too much.
+            typst::comemo::evict(0);
         }
-        let mut pages = document.pages().to_vec();
-        let all_pages = pages.len();
-        pages.truncate(MOST_PAGES);
-        let mut marks: Vec<Vec<(Mark, usize)>> = vec![Vec::new(); pages.len()];
+        let document = self.trial(sheet, &views.shown)?;
+        let all_pages = document.pages().len();
+        let walk = Walk::of(&document);
+
+        let mut marks: Vec<Vec<Marking>> = vec![Vec::new(); all_pages];
         let mut fills = BTreeMap::new();
-        for (target, places) in sheet.targets.iter().zip(places) {
-            let (part, problems) = (
-                target.faults.is_empty(),
-                [&target.faults[..], &target.parts].concat(),
-            );
-            for place in places {
+        for target in &sheet.targets {
+            for place in self.places(target, &keys, &walk) {
                 if let Some(fill) = place.fill {
+                    let part = target.faults.is_empty();
                     fills.insert(fill, if part { PART } else { FAULT });
                 }
-                let Some(marks) = marks.get_mut(place.page) else {
-                    continue;
-                };
-                let (min, size) = (place.rect.min, place.rect.size());
-                let mark = Mark {
-                    x: min.x.to_pt(),
-                    y: min.y.to_pt(),
-                    width: size.x.to_pt(),
-                    height: size.y.to_pt(),
-                    problems: problems.clone(),
-                    part,
-                    text: place.fill.is_none(),
-                };
-                marks.push((mark, target.faults.len()));
+                marks[place.page].push(Marking::new(target, &place));
             }
         }
-        let mut at = 0;
-        for page in &mut pages {
-            paint(&mut page.frame, &fills, &mut at);
+        let mut drawn: Vec<Drawing> = (1..)
+            .zip(document.pages())
+            .zip(marks)
+            .map(|((number, page), marks)| Drawing {
+                number,
+                page: page.clone(),
+                marks,
+            })
+            .collect();
+        choose(&mut drawn);
+        for drawn in &mut drawn {
+            let mut at = walk.first[drawn.number - 1];
+            paint(&mut drawn.page.frame, &fills, &mut at);
         }
-        self.mark(sheet, tables_alone, &mut pages, &marks, all_pages)?;
-        let document = PagedDocument::new(pages.into(), document.info().clone());
-        let drawn = pictures::of(&document, pictures);
-        let pages = document.pages().iter().zip(drawn).zip(marks);
-        let pages = pages.map(|((page, picture), marks)| {
-            let size = page.frame.size();
+        drop((keys, walk));
+        self.mark(sheet, tables_alone, &mut drawn, all_pages)?;
+        let pages = drawn.iter().map(|drawn| drawn.page.clone()).collect();
+        let document = PagedDocument::new(pages, document.info().clone());
+        let pages = drawn.into_iter().zip(pictures::of(&document, pictures));
+        let pages = pages.map(|(drawn, picture)| {
+            let size = drawn.page.frame.size();
             Page {
+                number: drawn.number,
                 picture,
                 width: size.x.to_pt(),
                 height: size.y.to_pt(),
-                marks: marks.into_iter().map(|(mark, _)| mark).collect(),
+                marks: drawn
+                    .marks
+                    .into_iter()
+                    .map(|marking| marking.mark)
+                    .collect(),
             }
         });
         Ok(Proof {
@@ -289,66 +298,103 @@ impl Typesetter {
         &self,
         sheet: &Sheet,
         tables_alone: bool,
-        pages: &mut [typst_layout::Page],
-        marks: &[Vec<(Mark, usize)>],
+        drawn: &mut [Drawing],
         all_pages: usize,
     ) -> Result<(), Failure> {
         let mut notes = Vec::new();
         if tables_alone {
             notes.push("正文无法排版，仅示表格 · the texts could not be laid out".to_owned());
         }
-        if all_pages > pages.len() {
-            let shown = pages.len();
+        if all_pages > drawn.len() {
+            let shown = drawn.len();
             notes.push(format!(
-                "共{all_pages}页，仅示前{shown}页 · {shown} of {all_pages} pages"
+                "共{all_pages}页，仅示{shown}页 · {shown} of {all_pages} pages"
             ));
         }
-        let all = marks.iter().flatten().map(|(mark, _)| mark);
-        let elsewhere = unmarked(all, sheet.problems);
+        let all = drawn.iter().flat_map(|drawn| &drawn.marks);
+        let elsewhere = unmarked(all.map(|marking| &marking.mark), sheet.problems);
         if !elsewhere.is_empty() {
             let numbers = numbers(&elsewhere, 20);
             notes.push(format!(
                 "未标于页面的问题 · problems not marked on the pages: {numbers}"
             ));
         }
-        let sheets: Vec<_> = pages
+        let sheets: Vec<_> = drawn
             .iter()
-            .zip(marks)
             .enumerate()
-            .map(|(at, (page, marks))| {
-                let size = page.frame.size();
-                let marks: Vec<_> = marks
-                    .iter()
-                    .map(|(mark, faults)| {
-                        json!({
-                            "rect": [mark.x, mark.y, mark.width, mark.height],
-                            "part": mark.part,
-                            "text": mark.text,
-                            "label": numbers(&mark.problems[..*faults], MOST_NUMBERS),
-                        })
-                    })
-                    .collect();
+            .map(|(at, drawn)| {
+                let size = drawn.page.frame.size();
                 json!({
                     "width": size.x.to_pt(),
                     "height": size.y.to_pt(),
-                    "marks": marks,
+                    "marks": drawn.marks.iter().map(Marking::json).collect::<Vec<_>>(),
                     "notes": if at == 0 { &notes[..] } else { &[] },
                 })
             })
             .collect();
         let desk = Desk::of(&self.shelf, &self.fonts, Play::Marks(json!(sheets)))?;
         let over = compiled(&desk)?;
-        if over.pages().len() != pages.len() {
+        if over.pages().len() != drawn.len() {
             let problem = "a proof without its watermark is not shown";
             return Err(
                 crate::problem::Outage::new(crate::problem::Part::Typesetter, problem).into(),
             );
         }
-        for (page, over) in pages.iter_mut().zip(over.pages()) {
-            page.frame.push_frame(Point::zero(), over.frame.clone());
+        for (drawn, over) in drawn.iter_mut().zip(over.pages()) {
+            let frame = over.frame.clone();
+            drawn.page.frame.push_frame(Point::zero(), frame);
         }
         Ok(())
     }
+}
+
+/// A page that is to be drawn.
+struct Drawing {
+    number: usize,
+    page: typst_layout::Page,
+    marks: Vec<Marking>,
+}
+
+/// A mark, and how many of its problems name it.
+#[derive(Clone)]
+struct Marking {
+    mark: Mark,
+    faults: usize,
+}
+
+impl Marking {
+    fn new(target: &Target, place: &Place) -> Marking {
+        let (min, size) = (place.rect.min, place.rect.size());
+        let mark = Mark {
+            x: min.x.to_pt(),
+            y: min.y.to_pt(),
+            width: size.x.to_pt(),
+            height: size.y.to_pt(),
+            problems: [&target.faults[..], &target.parts].concat(),
+            part: target.faults.is_empty(),
+            text: place.fill.is_none(),
+        };
+        let faults = target.faults.len();
+        Marking { mark, faults }
+    }
+
+    /// As `marks.typ` reads it.
+    fn json(&self) -> serde_json::Value {
+        let Marking { mark, faults } = self;
+        json!({
+            "rect": [mark.x, mark.y, mark.width, mark.height],
+            "part": mark.part,
+            "text": mark.text,
+            "label": numbers(&mark.problems[..*faults], MOST_NUMBERS),
+        })
+    }
+}
+
+/// Leaves [`MOST_PAGES`] pages: those where something is wrong first, then the first of the others.
+fn choose(pages: &mut Vec<Drawing>) {
+    pages.sort_by_key(|page| page.marks.iter().all(|marking| marking.mark.part));
+    pages.truncate(MOST_PAGES);
+    pages.sort_by_key(|page| page.number);
 }
 
 /// What a desk lays out; a rejection with what the engine says, if it doesn't.
@@ -467,6 +513,8 @@ struct Walk {
     cells: BTreeMap<At, String>,
     /// The rooms of cells, a part on each page.
     rooms: Vec<(usize, Rect)>,
+    /// The index of the first room of each page, or of what comes after it.
+    first: Vec<usize>,
     /// The indices of the rooms of each cell.
     of_cells: HashMap<At, Vec<usize>>,
     runs: Vec<Run>,
@@ -480,6 +528,7 @@ impl Walk {
         let mut walk = Walk::default();
         for (page, sheet) in document.pages().iter().enumerate() {
             walk.page = page;
+            walk.first.push(walk.rooms.len());
             walk.frame(&sheet.frame, Transform::identity());
         }
         walk

@@ -26,10 +26,6 @@ const FRAME: usize = 256 << 20;
 
 /// What the parent says.
 #[derive(Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, on its way through the pipe"
-)]
 pub(super) enum Order<'a> {
     /// The first word. The setup is read only once the versions are found to be the same.
     Hello {

@@ -58,8 +58,8 @@ pub struct Sheet {
 pub(super) struct Views {
     /// To be shown.
     pub(super) shown: String,
-    /// To be looked through: each cell to be marked holds its key, a number that no other has. So it
-    /// is found wherever its template has put it.
+    /// To be looked through: each cell to be marked holds a key that no other has. So it is found
+    /// wherever its template has put it.
     pub(super) keys: String,
 }
 
@@ -144,7 +144,7 @@ fn sheet(legible: Legible, problems: &[Problem]) -> Sheet {
             parts.insert(number);
         }
     }
-    let mut keys = Keys::new(report.clone());
+    let mut keys = Keys::new(report.clone(), &pages);
     let targets = marked.targets(&mut keys);
     Sheet {
         template,
@@ -583,18 +583,38 @@ impl<'a> Marked<'a> {
 /// The report with keys in the cells that are to be marked.
 struct Keys {
     report: Report,
-    given: u64,
+    /// What stands in cells, which no key may be.
+    taken: BTreeSet<String>,
+    given: usize,
 }
 
 impl Keys {
-    fn new(report: Report) -> Keys {
-        Keys { report, given: 0 }
+    fn new(report: Report, pages: &[(String, String)]) -> Keys {
+        let cells = report.cells.iter().zip(&report.form.cells);
+        let cells = cells.map(|(cell, place)| cell::printed(cell, &place.kind));
+        let taken = cells.chain(pages.iter().map(|(_, text)| text.clone()));
+        Keys {
+            taken: taken.collect(),
+            report,
+            given: 0,
+        }
     }
 
-    /// A number of thirteen digits, which is more than any figure may be.
+    /// As `A0B`: no wider than a figure, so that the table is not made anew for it.
     fn next(&mut self) -> String {
-        self.given += 1;
-        (9_700_000_000_000 + self.given).to_string()
+        const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        loop {
+            let (mut key, mut rest) = (String::new(), self.given);
+            self.given += 1;
+            while rest > 0 || key.len() < 2 {
+                key.push(char::from(DIGITS[rest % 36]));
+                rest /= 36;
+            }
+            key.push('K');
+            if !self.taken.contains(&key) {
+                return key;
+            }
+        }
     }
 
     fn of_cell(&mut self, index: usize) -> String {
