@@ -35,6 +35,8 @@ pub mod metric {
     pub const INFLIGHT: &str = "banshi_inflight";
     /// Messages ready in the queues, or files in the spool's folders.
     pub const QUEUE_JOBS: &str = "banshi_queue_jobs";
+    /// The most seconds that the oldest ready job of a lane can have waited.
+    pub const QUEUE_OLDEST: &str = "banshi_queue_oldest_seconds";
     /// Typesetter processes, by state.
     pub const TYPESETTERS: &str = "banshi_typesetters";
     /// Typesetter processes that were replaced, by reason.
@@ -95,7 +97,7 @@ pub mod metric {
     const PAGES: &[f64] = &[1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0, 100.0, 500.0];
 
     /// All metrics with what `# HELP` says of each.
-    pub const ALL: [(&str, Kind, &str); 22] = [
+    pub const ALL: [(&str, Kind, &str); 23] = [
         (
             JOBS,
             Kind::Counter,
@@ -126,6 +128,11 @@ pub mod metric {
             QUEUE_JOBS,
             Kind::Gauge,
             "Messages ready in the queues bulk, urgent, retry, dead and unrouted; every worker says it, so take the max.",
+        ),
+        (
+            QUEUE_OLDEST,
+            Kind::Gauge,
+            "The most that the oldest ready job of the lane can have waited; 0 with none ready; every worker has a bound of its own, so take the min.",
         ),
         (
             TYPESETTERS,

@@ -15,6 +15,7 @@
 mod gate;
 mod in_flight;
 mod lanes;
+mod oldest;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,6 +30,7 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
+use self::oldest::Oldest;
 use crate::admin;
 use crate::config::Settings;
 use crate::digest;
@@ -39,7 +41,7 @@ use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
 use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds};
-use crate::transport::{Delivery, Depths, Intake, Reason, State, retry_wait};
+use crate::transport::{Delivery, Depths, Intake, Lane, Reason, State, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
@@ -80,7 +82,13 @@ pub async fn run(
     admin_port.spawn(admin.await?);
     pipeline.store.measure();
     pipeline.introduce();
-    watchers.spawn(watch_depths(intake.depths(), intake.state()));
+    // A broker that is out has no session to ask; a folder that hangs is not asked once more.
+    let answers = matches!(intake, Intake::Spool(_)).then(|| intake.state());
+    watchers.spawn(watch_depths(
+        intake.depths(),
+        answers,
+        Arc::clone(&pipeline.oldest),
+    ));
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(
         intake.state(),
@@ -183,6 +191,7 @@ struct Pipeline {
     store: Store,
     gate: Gate,
     progress: Progress,
+    oldest: Arc<Oldest>,
 }
 
 /// The time that a stage of a job took, from its beginning to now.
@@ -207,14 +216,29 @@ fn waited(timestamp: u64) -> Option<f64> {
     Some(waited as f64)
 }
 
-/// Looks at the depths of the queues again and again, while jobs can come in: a disk that hangs is
-/// not asked once more. Ends with the intake.
-async fn watch_depths(depths: Depths, mut state: tokio::sync::watch::Receiver<State>) {
-    while state.wait_for(|state| *state == State::Up).await.is_ok() {
+/// Looks at the depths of the queues again and again, also while no jobs are taken in; with a state,
+/// only while that is up.
+async fn watch_depths(
+    depths: Depths,
+    mut answers: Option<tokio::sync::watch::Receiver<State>>,
+    oldest: Arc<Oldest>,
+) {
+    loop {
+        if let Some(state) = &mut answers
+            && state.wait_for(|state| *state == State::Up).await.is_err()
+        {
+            return;
+        }
+        // Before the answer: what is sent meanwhile is younger.
+        let asked = unix_seconds();
         match depths().await {
             Ok(depths) => {
                 for (queue, jobs) in depths {
                     gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
+                    let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
+                    if let Some(age) = lane.and_then(|lane| oldest.seconds(lane, jobs, asked)) {
+                        gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(age as f64);
+                    }
                 }
             }
             Err(outage) => debug!(error = %outage.chain(), "the queues' depths are not known"),
@@ -304,6 +328,7 @@ impl Pipeline {
             store,
             gate: Gate::default(),
             progress: Progress::new(),
+            oldest: Arc::default(),
         })
     }
 
@@ -346,8 +371,11 @@ impl Pipeline {
         let in_flight = self.progress.enter(lane);
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
-        } else if let Some(waited) = delivery.timestamp.and_then(waited) {
+        } else if let Some(sent) = delivery.timestamp
+            && let Some(waited) = waited(sent)
+        {
             histogram!(metric::QUEUE_WAIT, "lane" => lane.as_str()).record(waited);
+            self.oldest.delivered(lane, sent);
         }
         let message_id = delivery.message_id.as_deref();
         let (limits, editions) = (&self.settings.limits, &self.editions);
