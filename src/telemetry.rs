@@ -219,6 +219,10 @@ const LOGGED: [&str; 6] = [
 pub fn start_log(log: &Log) -> Result<(), String> {
     let colours = std::io::stderr().is_terminal();
     logger(log, colours, std::io::stderr)?.init();
+    if log.format == LogFormat::Json {
+        // Every line of such a log is an object.
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "banshi has a bug")));
+    }
     Ok(())
 }
 
@@ -242,6 +246,8 @@ where
         }
         LogFormat::Json => {
             let subscriber = subscriber.json().flatten_event(true);
+            // All spans are listed; the last would be told twice.
+            let subscriber = subscriber.with_current_span(false);
             subscriber.finish().with(ours).into()
         }
     })

@@ -223,6 +223,7 @@ async fn watch_depths(
     mut answers: Option<tokio::sync::watch::Receiver<State>>,
     oldest: Arc<Oldest>,
 ) {
+    let mut known = Vec::new();
     loop {
         if let Some(state) = &mut answers
             && state.wait_for(|state| *state == State::Up).await.is_err()
@@ -233,6 +234,7 @@ async fn watch_depths(
         let asked = unix_seconds();
         match depths().await {
             Ok(depths) => {
+                known = depths.iter().map(|(queue, _)| *queue).collect();
                 for (queue, jobs) in depths {
                     gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
                     let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
@@ -241,7 +243,16 @@ async fn watch_depths(
                     }
                 }
             }
-            Err(outage) => debug!(error = %outage.chain(), "the queues' depths are not known"),
+            Err(outage) => {
+                debug!(error = %outage.chain(), "the queues' depths are not known");
+                // Over a fleet `max` and `min` pass over what is no number; they would take a
+                // number of an hour ago for one of now.
+                for queue in known.drain(..) {
+                    for metric in [metric::QUEUE_JOBS, metric::QUEUE_OLDEST] {
+                        gauge!(metric, "queue" => queue).set(f64::NAN);
+                    }
+                }
+            }
         }
         tokio::time::sleep(DEPTHS).await;
     }
@@ -400,7 +411,8 @@ impl Pipeline {
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
             template = identity.template_name().unwrap_or("unknown"),
             %lane,
-            attempt = delivery.attempt
+            attempt = delivery.attempt,
+            code = tracing::field::Empty
         );
         async {
             let made = match read {
@@ -408,9 +420,9 @@ impl Pipeline {
                 Err(refusal) => Err(Failure::from(refusal.rejection).into()),
             };
             match self.settle(delivery, &identity, made).await {
-                Ok(Some(outcome)) => {
+                Ok(Some(ended)) => {
                     in_flight.settled();
-                    let (lane, outcome) = (lane.as_str(), outcome.as_str());
+                    let (lane, outcome) = (lane.as_str(), ended.as_str());
                     let template = self.label(identity.template.as_deref());
                     counter!(
                         metric::JOBS,
@@ -420,7 +432,13 @@ impl Pipeline {
                     let took = started.elapsed();
                     histogram!(metric::JOB_DURATION, "lane" => lane, "outcome" => outcome)
                         .record(took.as_secs_f64());
-                    info!(duration_ms = took.as_millis(), "{outcome}");
+                    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    match ended {
+                        Outcome::Completed => info!(duration_ms, "completed"),
+                        Outcome::Rejected => info!(duration_ms, "rejected"),
+                        // Why was said where it was decided.
+                        Outcome::Failed | Outcome::Waiting => debug!(duration_ms, "{outcome}"),
+                    }
                 }
                 Ok(None) => {
                     info!("the job is requeued: its session has ended before its turn came")
@@ -626,7 +644,7 @@ impl Pipeline {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
         if self.gate.closes(outage, self.probe(outage.part)).await {
-            warn!(attempt, error = %outage.chain(), "the job waits until that is back");
+            warn!(attempt, error = %outage.chain(), "the job waits until what is out is back");
             delivery.postpone().await?;
             return Ok(Outcome::Waiting);
         }
@@ -664,6 +682,7 @@ impl Pipeline {
         reason: &Reason,
         outcome: Outcome,
     ) -> Result<Outcome, Outage> {
+        tracing::Span::current().record("code", &reason.code);
         let Some((delivery, confirmed)) = self.publish(delivery, event).await? else {
             return Ok(Outcome::Waiting);
         };

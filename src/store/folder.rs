@@ -89,10 +89,10 @@ impl Folder {
                     Ok(0) => {}
                     Ok(count) => tracing::info!(
                         count,
-                        "swept {count} half written files of killed processes"
+                        "swept half written files of killed processes"
                     ),
                     Err(error) => {
-                        tracing::warn!(%error, "cannot sweep {}: {error}", root.display())
+                        tracing::warn!(%error, "cannot sweep {}", root.display())
                     }
                 }
                 alive.unlock()?;

@@ -296,6 +296,7 @@ impl Slot {
                 Ok((child, _)) => {
                     if down {
                         self.shared.up.fetch_add(1, Ordering::SeqCst);
+                        info!(typesetter = self.number, "a typesetter is replaced after all");
                     }
                     return Some(child);
                 }
@@ -304,12 +305,9 @@ impl Slot {
             if !down {
                 down = true;
                 self.shared.up.fetch_sub(1, Ordering::SeqCst);
+                let typesetter = self.number;
+                error!(typesetter, error = outage, "a typesetter can't be replaced; trying on");
             }
-            error!(
-                typesetter = self.number,
-                error = outage,
-                "a typesetter can't be replaced"
-            );
             let mut again = std::pin::pin!(tokio::time::sleep(AGAIN));
             loop {
                 tokio::select! {
@@ -338,7 +336,7 @@ impl Slot {
                     count_replaced("abandoned");
                     debug!(
                         typesetter = self.number,
-                        "its report was abandoned; it is replaced"
+                        "a typesetter's report was abandoned; it is replaced"
                     );
                     child.kill().await;
                     return None;
@@ -351,7 +349,7 @@ impl Slot {
                         typesetter = self.number,
                         job.digest = digest,
                         attempt = try_,
-                        "the typesetter {}",
+                        "a typesetter {}; it is replaced",
                         how.en
                     );
                     lost.push(how);
@@ -383,7 +381,7 @@ impl Slot {
             typesetter = self.number,
             grown_mib = grown,
             reports,
-            "it keeps more memory than render.recycle and is replaced"
+            "a typesetter keeps more memory than render.recycle; it is replaced"
         );
         count_replaced("recycled");
         child.stop().await;
@@ -422,7 +420,7 @@ impl Slot {
     async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
         match self.start_one().await {
             Err(Unready { outage, foreign }) if foreign => {
-                warn!(typesetter = self.number, error = %outage.chain(), "it is started again");
+                warn!(typesetter = self.number, error = %outage.chain(), "a typesetter is started again");
                 self.start_one().await
             }
             started => started,
