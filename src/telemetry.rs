@@ -221,7 +221,9 @@ pub fn start_log(log: &Log) -> Result<(), String> {
     logger(log, colours, std::io::stderr)?.init();
     if log.format == LogFormat::Json {
         // Every line of such a log is an object.
-        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "banshi has a bug")));
+        std::panic::set_hook(Box::new(
+            |panic| tracing::error!(%panic, "banshi has a bug"),
+        ));
     }
     Ok(())
 }

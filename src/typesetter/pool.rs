@@ -296,7 +296,10 @@ impl Slot {
                 Ok((child, _)) => {
                     if down {
                         self.shared.up.fetch_add(1, Ordering::SeqCst);
-                        info!(typesetter = self.number, "a typesetter is replaced after all");
+                        info!(
+                            typesetter = self.number,
+                            "a typesetter is replaced after all"
+                        );
                     }
                     return Some(child);
                 }
@@ -306,7 +309,11 @@ impl Slot {
                 down = true;
                 self.shared.up.fetch_sub(1, Ordering::SeqCst);
                 let typesetter = self.number;
-                error!(typesetter, error = outage, "a typesetter can't be replaced; trying on");
+                error!(
+                    typesetter,
+                    error = outage,
+                    "a typesetter can't be replaced; trying on"
+                );
             }
             let mut again = std::pin::pin!(tokio::time::sleep(AGAIN));
             loop {

@@ -85,7 +85,9 @@ impl Gate {
                 tokio::time::sleep(again(tries)).await;
                 match answer(part, probe(part)).await {
                     Ok(()) => break,
-                    Err(outage) => debug!(%part, error = %outage.chain(), "what was out is not back yet"),
+                    Err(outage) => {
+                        debug!(%part, error = %outage.chain(), "what was out is not back yet")
+                    }
                 }
             }
             info!(%part, "what was out is back");

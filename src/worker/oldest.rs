@@ -53,11 +53,19 @@ mod tests {
     #[test]
     fn the_oldest_job_was_sent_after_the_last_delivered_and_after_the_lane_was_empty() {
         let oldest = Oldest::default();
-        assert_eq!(oldest.seconds(Lane::Bulk, 7, 1_000), None, "nothing is known");
+        assert_eq!(
+            oldest.seconds(Lane::Bulk, 7, 1_000),
+            None,
+            "nothing is known"
+        );
         oldest.delivered(Lane::Bulk, 400);
         assert_eq!(oldest.seconds(Lane::Bulk, 7, 1_000), Some(600));
         oldest.delivered(Lane::Bulk, 300);
-        assert_eq!(oldest.seconds(Lane::Bulk, 7, 1_000), Some(600), "another sender's");
+        assert_eq!(
+            oldest.seconds(Lane::Bulk, 7, 1_000),
+            Some(600),
+            "another sender's"
+        );
         assert_eq!(oldest.seconds(Lane::Bulk, 0, 2_000), Some(0));
         assert_eq!(oldest.seconds(Lane::Bulk, 1, 2_015), Some(15));
         assert_eq!(oldest.seconds(Lane::Urgent, 1, 2_015), None);

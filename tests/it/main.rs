@@ -40,6 +40,7 @@ mod settings_are_checked;
 mod templates_match_the_code;
 mod text_is_data;
 mod text_takes_its_levels;
+mod the_alarms_ring;
 mod the_broker_is_reached_safely;
 mod the_dead_queue_is_a_tool;
 mod the_doctor_finds_it;
