@@ -12,6 +12,7 @@ use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{corpus, remove};
 use crate::support::prometheus::{Prometheus, rules, tool};
 use crate::support::repository;
+use crate::the_dashboard_shows_it::every_panel_is_answered;
 
 fn named(name: &str, id: &str) -> Value {
     let mut job = corpus(name);
@@ -114,6 +115,15 @@ async fn a_prometheus_sees_every_metric_move_over_two_workers() {
     prometheus.expect(&format!("{} == 7", jobs("outcome='completed'")));
     prometheus.expect("max(banshi_gate_shut{part='store'}) == 0");
     prometheus.expect("sum(banshi_redelivered_total) >= 1");
+    deployment.delete_queue("jobs.bulk").await;
+    prometheus.expect("sum(banshi_sessions_total{ended='cancelled'}) >= 1");
+    prometheus.expect("sum(banshi_transport_connected) == 2");
+
+    // No job waits any more.
+    prometheus.expect("max(banshi_queue_oldest_seconds{queue='bulk'}) == 0");
+    prometheus.expect("count(banshi:time_to_empty_seconds{lane='bulk'}) == 1");
+
+    every_panel_is_answered(&prometheus);
 
     // All that is exposed has its words, and Prometheus' own checker finds nothing to say.
     let (_, exposed) = ask(&second, "/metrics").unwrap();

@@ -78,8 +78,33 @@ impl Prometheus {
         serde_json::from_str(&answer).ok()
     }
 
+    /// Waits until an expression has an answer of which some value is right.
+    pub fn expect_answer(&self, what: &str, expression: &str, right: impl Fn(f64) -> bool) {
+        let began = Instant::now();
+        loop {
+            let answer = self.query(expression).unwrap();
+            assert_eq!(
+                answer["status"], "success",
+                "{what}: {expression}: {answer}"
+            );
+            let result = answer["data"]["result"].as_array().unwrap();
+            let values: Vec<f64> = result
+                .iter()
+                .map(|series| series["value"][1].as_str().unwrap().parse().unwrap())
+                .collect();
+            if values.iter().any(|value| right(*value)) {
+                return;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{what}: {expression}: {values:?}"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// What it answers to an expression.
-    pub fn query(&self, expression: &str) -> Option<Value> {
+    fn query(&self, expression: &str) -> Option<Value> {
         let encoded: String = expression
             .bytes()
             .map(|byte| match byte {
