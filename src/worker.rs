@@ -223,6 +223,7 @@ async fn watch_depths(
     mut answers: Option<tokio::sync::watch::Receiver<State>>,
     oldest: Arc<Oldest>,
 ) {
+    let lane = |queue: &str| Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
     let mut known = Vec::new();
     loop {
         if let Some(state) = &mut answers
@@ -237,8 +238,9 @@ async fn watch_depths(
                 known = depths.iter().map(|(queue, _)| *queue).collect();
                 for (queue, jobs) in depths {
                     gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
-                    let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
-                    if let Some(age) = lane.and_then(|lane| oldest.seconds(lane, jobs, asked)) {
+                    if let Some(age) =
+                        lane(queue).and_then(|lane| oldest.seconds(lane, jobs, asked))
+                    {
                         gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(age as f64);
                     }
                 }
@@ -248,8 +250,9 @@ async fn watch_depths(
                 // Over a fleet `max` and `min` pass over what is no number; they would take a
                 // number of an hour ago for one of now.
                 for queue in known.drain(..) {
-                    for metric in [metric::QUEUE_JOBS, metric::QUEUE_OLDEST] {
-                        gauge!(metric, "queue" => queue).set(f64::NAN);
+                    gauge!(metric::QUEUE_JOBS, "queue" => queue).set(f64::NAN);
+                    if lane(queue).is_some() {
+                        gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(f64::NAN);
                     }
                 }
             }

@@ -427,7 +427,11 @@ impl Slot {
     async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
         match self.start_one().await {
             Err(Unready { outage, foreign }) if foreign => {
-                warn!(typesetter = self.number, error = %outage.chain(), "a typesetter is started again");
+                let error = outage.chain();
+                warn!(
+                    typesetter = self.number,
+                    error, "a typesetter is started again"
+                );
                 self.start_one().await
             }
             started => started,
