@@ -35,6 +35,8 @@ pub mod metric {
     pub const INFLIGHT: &str = "banshi_inflight";
     /// Messages ready in the queues, or files in the spool's folders.
     pub const QUEUE_JOBS: &str = "banshi_queue_jobs";
+    /// The most seconds that the oldest ready job of a lane can have waited.
+    pub const QUEUE_OLDEST: &str = "banshi_queue_oldest_seconds";
     /// Typesetter processes, by state.
     pub const TYPESETTERS: &str = "banshi_typesetters";
     /// Typesetter processes that were replaced, by reason.
@@ -121,7 +123,7 @@ pub mod metric {
     ];
 
     /// A worker's metrics with what `# HELP` says of each.
-    pub const ALL: [(&str, Kind, &str); 22] = [
+    pub const ALL: [(&str, Kind, &str); 23] = [
         (
             JOBS,
             Kind::Counter,
@@ -152,6 +154,11 @@ pub mod metric {
             QUEUE_JOBS,
             Kind::Gauge,
             "Messages ready in the queues bulk, urgent, retry, dead and unrouted; every worker says it, so take the max.",
+        ),
+        (
+            QUEUE_OLDEST,
+            Kind::Gauge,
+            "The most that the oldest ready job of the lane can have waited; 0 with none ready; every worker has a bound of its own, so take the min.",
         ),
         (
             TYPESETTERS,
@@ -238,6 +245,12 @@ const LOGGED: [&str; 6] = [
 pub fn start_log(log: &Log) -> Result<(), String> {
     let colours = std::io::stderr().is_terminal();
     logger(log, colours, std::io::stderr)?.init();
+    if log.format == LogFormat::Json {
+        // Every line of such a log is an object.
+        std::panic::set_hook(Box::new(
+            |panic| tracing::error!(%panic, "banshi has a bug"),
+        ));
+    }
     Ok(())
 }
 
@@ -261,6 +274,8 @@ where
         }
         LogFormat::Json => {
             let subscriber = subscriber.json().flatten_event(true);
+            // All spans are listed; the last would be told twice.
+            let subscriber = subscriber.with_current_span(false);
             subscriber.finish().with(ours).into()
         }
     })

@@ -16,6 +16,7 @@ mod bulletin;
 mod gate;
 mod in_flight;
 mod lanes;
+mod oldest;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,6 +31,7 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
+use self::oldest::Oldest;
 use crate::admin;
 use crate::config::Settings;
 use crate::digest;
@@ -41,7 +43,7 @@ use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
 use crate::telemetry::{self, metric};
 use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds};
-use crate::transport::{Delivery, Depths, Intake, Reason, State, retry_wait};
+use crate::transport::{Delivery, Depths, Intake, Lane, Reason, State, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
@@ -82,7 +84,13 @@ pub async fn run(
     admin_port.spawn(admin.await?);
     pipeline.store.measure();
     pipeline.introduce();
-    watchers.spawn(watch_depths(intake.depths(), intake.state()));
+    // A broker that is out has no session to ask; a folder that hangs is not asked once more.
+    let answers = matches!(intake, Intake::Spool(_)).then(|| intake.state());
+    watchers.spawn(watch_depths(
+        intake.depths(),
+        answers,
+        Arc::clone(&pipeline.oldest),
+    ));
     if let Some(send) = intake.status_sender() {
         let readiness = ready.subscribe();
         watchers.spawn(bulletin::tell(send, Arc::clone(&pipeline), readiness));
@@ -189,6 +197,7 @@ struct Pipeline {
     store: Store,
     gate: Gate,
     progress: Progress,
+    oldest: Arc<Oldest>,
 }
 
 /// The time that a stage of a job took, from its beginning to now.
@@ -213,17 +222,46 @@ fn waited(timestamp: u64) -> Option<f64> {
     Some(waited as f64)
 }
 
-/// Looks at the depths of the queues again and again, while jobs can come in: a disk that hangs is
-/// not asked once more. Ends with the intake.
-async fn watch_depths(depths: Depths, mut state: tokio::sync::watch::Receiver<State>) {
-    while state.wait_for(|state| *state == State::Up).await.is_ok() {
+/// Looks at the depths of the queues again and again, also while no jobs are taken in; with a state,
+/// only while that is up.
+async fn watch_depths(
+    depths: Depths,
+    mut answers: Option<tokio::sync::watch::Receiver<State>>,
+    oldest: Arc<Oldest>,
+) {
+    let lane = |queue: &str| Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
+    let mut known = Vec::new();
+    loop {
+        if let Some(state) = &mut answers
+            && state.wait_for(|state| *state == State::Up).await.is_err()
+        {
+            return;
+        }
+        // Before the answer: what is sent meanwhile is younger.
+        let asked = unix_seconds();
         match depths().await {
             Ok(depths) => {
+                known = depths.iter().map(|(queue, _)| *queue).collect();
                 for (queue, jobs) in depths {
                     gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
+                    if let Some(age) =
+                        lane(queue).and_then(|lane| oldest.seconds(lane, jobs, asked))
+                    {
+                        gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(age as f64);
+                    }
                 }
             }
-            Err(outage) => debug!(error = %outage.chain(), "the queues' depths are not known"),
+            Err(outage) => {
+                debug!(error = %outage.chain(), "the queues' depths are not known");
+                // Over a fleet `max` and `min` pass over what is no number; they would take a
+                // number of an hour ago for one of now.
+                for queue in known.drain(..) {
+                    gauge!(metric::QUEUE_JOBS, "queue" => queue).set(f64::NAN);
+                    if lane(queue).is_some() {
+                        gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(f64::NAN);
+                    }
+                }
+            }
         }
         tokio::time::sleep(DEPTHS).await;
     }
@@ -310,6 +348,7 @@ impl Pipeline {
             store,
             gate: Gate::default(),
             progress: Progress::new(),
+            oldest: Arc::default(),
         })
     }
 
@@ -370,8 +409,11 @@ impl Pipeline {
         let in_flight = self.progress.enter(lane);
         if delivery.redelivered {
             counter!(metric::REDELIVERED).increment(1);
-        } else if let Some(waited) = delivery.timestamp.and_then(waited) {
+        } else if let Some(sent) = delivery.timestamp
+            && let Some(waited) = waited(sent)
+        {
             histogram!(metric::QUEUE_WAIT, "lane" => lane.as_str()).record(waited);
+            self.oldest.delivered(lane, sent);
         }
         let message_id = delivery.message_id.as_deref();
         let (limits, editions) = (&self.settings.limits, &self.editions);
@@ -403,7 +445,8 @@ impl Pipeline {
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
             template = identity.template_name().unwrap_or("unknown"),
             %lane,
-            attempt = delivery.attempt
+            attempt = delivery.attempt,
+            code = tracing::field::Empty
         );
         async {
             let made = match read {
@@ -411,9 +454,9 @@ impl Pipeline {
                 Err(refusal) => Err(Failure::from(refusal.rejection).into()),
             };
             match self.settle(delivery, &identity, made).await {
-                Ok(Some(outcome)) => {
-                    in_flight.settled(outcome);
-                    let (lane, outcome) = (lane.as_str(), outcome.as_str());
+                Ok(Some(ended)) => {
+                    in_flight.settled(ended);
+                    let (lane, outcome) = (lane.as_str(), ended.as_str());
                     let template = self.label(identity.template.as_deref());
                     counter!(
                         metric::JOBS,
@@ -423,7 +466,13 @@ impl Pipeline {
                     let took = started.elapsed();
                     histogram!(metric::JOB_DURATION, "lane" => lane, "outcome" => outcome)
                         .record(took.as_secs_f64());
-                    info!(duration_ms = took.as_millis(), "{outcome}");
+                    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    match ended {
+                        Outcome::Completed => info!(duration_ms, "completed"),
+                        Outcome::Rejected => info!(duration_ms, "rejected"),
+                        // Why was said where it was decided.
+                        Outcome::Failed | Outcome::Waiting => debug!(duration_ms, "{outcome}"),
+                    }
                 }
                 Ok(None) => {
                     info!("the job is requeued: its session has ended before its turn came")
@@ -636,7 +685,7 @@ impl Pipeline {
             why: outage.reason(),
         };
         if self.gate.closes(outage, self.probe(outage.part)).await {
-            warn!(attempt, error = %outage.chain(), "the job waits until that is back");
+            warn!(attempt, error = %outage.chain(), "the job waits until what is out is back");
             delivery.postpone().await?;
             self.progress.waits(waits(retry_wait(1).1));
             return Ok(Outcome::Waiting);
@@ -677,6 +726,7 @@ impl Pipeline {
         reason: &Reason,
         outcome: Outcome,
     ) -> Result<Outcome, Outage> {
+        tracing::Span::current().record("code", &reason.code);
         let Some((delivery, confirmed)) = self.publish(delivery, event).await? else {
             return Ok(Outcome::Waiting);
         };

@@ -4,10 +4,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::{Error, Exit, WorkerArgs, block_on};
-use crate::config::Settings;
+use crate::config::{LogFormat, Settings};
 use crate::problem::{Outage, Part};
 
 pub fn worker(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
+    match serve(settings, args) {
+        // Every line of such a log is an object.
+        Err(Error::Outage(outage)) if settings.log.format == LogFormat::Json => {
+            tracing::error!(error = %outage.chain(), "the worker ends");
+            Ok(Exit::Environment)
+        }
+        done => done,
+    }
+}
+
+fn serve(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
     block_on(async {
         let (shutdown, mut signals) = signals()?;
         tokio::select! {

@@ -87,12 +87,11 @@ impl Folder {
             Ok(()) => {
                 match sweep(root) {
                     Ok(0) => {}
-                    Ok(count) => tracing::info!(
-                        count,
-                        "swept {count} half written files of killed processes"
-                    ),
+                    Ok(count) => {
+                        tracing::info!(count, "swept half written files of killed processes")
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot sweep {}: {error}", root.display())
+                        tracing::warn!(%error, "cannot sweep {}", root.display())
                     }
                 }
                 alive.unlock()?;

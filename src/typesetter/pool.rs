@@ -450,6 +450,10 @@ impl Slot {
                 Ok((child, _)) => {
                     if down {
                         self.shared.up.fetch_add(1, Ordering::SeqCst);
+                        info!(
+                            typesetter = self.number,
+                            "a typesetter is replaced after all"
+                        );
                     }
                     return Some(child);
                 }
@@ -458,12 +462,13 @@ impl Slot {
             if !down {
                 down = true;
                 self.shared.up.fetch_sub(1, Ordering::SeqCst);
+                let typesetter = self.number;
+                error!(
+                    typesetter,
+                    error = outage,
+                    "a typesetter can't be replaced; trying on"
+                );
             }
-            error!(
-                typesetter = self.number,
-                error = outage,
-                "a typesetter can't be replaced"
-            );
             let mut again = std::pin::pin!(tokio::time::sleep(AGAIN));
             loop {
                 tokio::select! {
@@ -492,7 +497,7 @@ impl Slot {
                     self.shared.count_replaced("abandoned");
                     debug!(
                         typesetter = self.number,
-                        "its report was abandoned; it is replaced"
+                        "a typesetter's report was abandoned; it is replaced"
                     );
                     child.kill().await;
                     return None;
@@ -505,7 +510,7 @@ impl Slot {
                         typesetter = self.number,
                         job.digest = digest,
                         attempt = try_,
-                        "the typesetter {}",
+                        "a typesetter {}; it is replaced",
                         how.en
                     );
                     lost.push(how);
@@ -537,7 +542,7 @@ impl Slot {
             typesetter = self.number,
             grown_mib = grown,
             reports,
-            "it keeps more memory than render.recycle and is replaced"
+            "a typesetter keeps more memory than render.recycle; it is replaced"
         );
         self.shared.count_replaced("recycled");
         child.stop().await;
@@ -574,7 +579,11 @@ impl Slot {
     async fn start(&self) -> Result<(Child, Vec<String>), Outage> {
         match self.start_one().await {
             Err(Unready { outage, foreign }) if foreign => {
-                warn!(typesetter = self.number, error = %outage.chain(), "it is started again");
+                let error = outage.chain();
+                warn!(
+                    typesetter = self.number,
+                    error, "a typesetter is started again"
+                );
                 self.start_one().await
             }
             started => started,

@@ -85,10 +85,12 @@ impl Gate {
                 tokio::time::sleep(again(tries)).await;
                 match answer(part, probe(part)).await {
                     Ok(()) => break,
-                    Err(outage) => debug!(%part, error = %outage.chain(), "still out"),
+                    Err(outage) => {
+                        debug!(%part, error = %outage.chain(), "what was out is not back yet")
+                    }
                 }
             }
-            info!(%part, "it is back");
+            info!(%part, "what was out is back");
             gauge!(metric::GATE_SHUT, "part" => part.as_str()).set(0.0);
             self.closed.send_replace(None);
         }

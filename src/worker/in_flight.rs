@@ -192,7 +192,7 @@ pub(super) async fn watch(
             now => now,
         };
         if announced.as_ref() != Some(&now) {
-            announce(&now);
+            announce(&now, announced.is_none());
             ready.send_replace(now.clone());
             announced = Some(now);
         }
@@ -203,7 +203,7 @@ pub(super) async fn watch(
     }
 }
 
-fn announce(state: &State) {
+fn announce(state: &State, first: bool) {
     gauge!(metric::CONNECTED).set(if *state == State::Up { 1.0 } else { 0.0 });
     match state {
         State::Up => {
@@ -213,7 +213,12 @@ fn announce(state: &State) {
         State::Down(why) => {
             let line = why.lines().next().unwrap_or_default();
             telemetry::notify(&format!("STATUS=no jobs can come in: {line}"));
-            warn!(%why, "no jobs can come in");
+            // It is not connected when it starts.
+            if first {
+                info!(%why, "no jobs can come in yet");
+            } else {
+                warn!(%why, "no jobs can come in");
+            }
         }
     }
 }

@@ -2,9 +2,7 @@
 //! what happens.
 
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use banshi::telemetry::metric;
 use lapin::BasicProperties;
@@ -12,105 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{corpus, remove};
+use crate::support::prometheus::{Prometheus, rules, tool};
 use crate::support::repository;
-
-/// A tool that `tests/tools/install test` has put there.
-fn tool(name: &str) -> PathBuf {
-    let path = repository("target/tools/bin").join(name);
-    assert!(path.is_file(), "{name} is needed: tests/tools/install test");
-    path
-}
-
-/// A Prometheus of its own.
-struct Prometheus {
-    process: Child,
-    address: String,
-    workers: Vec<String>,
-}
-
-impl Prometheus {
-    /// Starts one that looks at these workers every second.
-    fn start(deployment: &Deployment, workers: &[&str]) -> Prometheus {
-        let config = deployment.path("prometheus.yml");
-        let targets = json!([{ "targets": workers }]);
-        let text = json!({
-            "global": { "scrape_interval": "1s" },
-            "scrape_configs": [{ "job_name": "banshi", "static_configs": targets }],
-        });
-        // JSON is YAML.
-        std::fs::write(&config, text.to_string()).unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        let process = Command::new(tool("prometheus"))
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                deployment.path("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let workers = workers.iter().map(ToString::to_string).collect();
-        Prometheus {
-            process,
-            address,
-            workers,
-        }
-    }
-
-    /// What an expression comes to; none, when it comes to nothing.
-    fn ask(&self, expression: &str) -> Option<f64> {
-        let encoded: String = expression
-            .bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-                other => format!("%{other:02X}"),
-            })
-            .collect();
-        let (_, answer) = ask(&self.address, &format!("/api/v1/query?query={encoded}"))?;
-        let answer: Value = serde_json::from_str(&answer).ok()?;
-        let value = answer.pointer("/data/result/0/value/1")?.as_str()?;
-        value.parse().ok()
-    }
-
-    /// What the workers say now, for whoever asks why.
-    fn exposed(&self) -> String {
-        let texts = self
-            .workers
-            .iter()
-            .filter_map(|worker| ask(worker, "/metrics"));
-        let texts: String = texts.map(|(_, text)| text).collect();
-        let lines = texts
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.contains("_bucket"));
-        lines.map(|line| format!("{line}\n")).collect()
-    }
-
-    /// Waits until an expression, which compares, holds.
-    fn expect(&self, expression: &str) {
-        let began = Instant::now();
-        while self.ask(expression).is_none() {
-            let plain = expression.split(" == ").next().unwrap_or_default();
-            let now = self.ask(plain.split(" >").next().unwrap_or_default());
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "{expression} does not hold: {now:?}\n{}",
-                self.exposed()
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        self.process.kill().expect("it can be killed");
-        self.process.wait().expect("it is gone");
-    }
-}
+use crate::the_dashboard_shows_it::every_panel_is_answered;
 
 fn named(name: &str, id: &str) -> Value {
     let mut job = corpus(name);
@@ -125,7 +27,7 @@ async fn a_prometheus_sees_every_metric_move_over_two_workers() {
     let one = deployment.worker();
     let (deployment, second) = deployment.with_admin();
     let two = deployment.worker();
-    let prometheus = Prometheus::start(&deployment, &[&first, &second]);
+    let prometheus = Prometheus::start(&deployment, &[&first, &second], &rules());
     prometheus.expect("sum(banshi_transport_connected) == 2");
     prometheus.expect("sum(banshi_typesetters{state='idle'}) >= 2");
     // What the fleet is, and that it is of one kind.
@@ -213,6 +115,15 @@ async fn a_prometheus_sees_every_metric_move_over_two_workers() {
     prometheus.expect(&format!("{} == 7", jobs("outcome='completed'")));
     prometheus.expect("max(banshi_gate_shut{part='store'}) == 0");
     prometheus.expect("sum(banshi_redelivered_total) >= 1");
+    deployment.delete_queue("jobs.bulk").await;
+    prometheus.expect("sum(banshi_sessions_total{ended='cancelled'}) >= 1");
+    prometheus.expect("sum(banshi_transport_connected) == 2");
+
+    // No job waits any more.
+    prometheus.expect("max(banshi_queue_oldest_seconds{queue='bulk'}) == 0");
+    prometheus.expect("count(banshi:time_to_empty_seconds{lane='bulk'}) == 1");
+
+    every_panel_is_answered(&prometheus);
 
     // All that is exposed has its words, and Prometheus' own checker finds nothing to say.
     let (_, exposed) = ask(&second, "/metrics").unwrap();

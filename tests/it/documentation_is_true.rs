@@ -2,7 +2,7 @@
 
 use banshi::problem::Code;
 
-use crate::support::{editions, repository};
+use crate::support::{editions, listed, repository};
 
 fn text(path: &str) -> String {
     let path = repository(path);
@@ -53,15 +53,10 @@ fn every_link_leads_somewhere() {
     let mut documents = ["README.md", "CHANGELOG.md", "docs/gallery/README.md"]
         .map(str::to_owned)
         .to_vec();
-    for entry in std::fs::read_dir(repository("docs")).expect("the docs are there") {
-        let name = entry
-            .expect("an entry")
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
-        if name.ends_with(".md") {
-            documents.push(format!("docs/{name}"));
-        }
+    for folder in ["docs", "docs/runbooks"] {
+        let pages = listed(&repository(folder)).into_iter();
+        let pages = pages.filter(|name| name.ends_with(".md"));
+        documents.extend(pages.map(|name| format!("{folder}/{name}")));
     }
     let mut dead = Vec::new();
     for document in &documents {

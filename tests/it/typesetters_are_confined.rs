@@ -620,8 +620,13 @@ fn a_typesetter_that_talks_without_end_is_heard_out_and_not_kept() {
     let test = "a_typesetter_that_talks_without_end_is_heard_out_and_not_kept";
     let output = again(test, &folder).output().unwrap();
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.matches("it says: 又一行").count(), 99);
-    assert_eq!(output.matches("it says more than is logged").count(), 1);
+    assert_eq!(output.matches("a typesetter says: 又一行").count(), 99);
+    assert_eq!(
+        output
+            .matches("a typesetter says more than is logged")
+            .count(),
+        1
+    );
     let peak = output
         .lines()
         .find_map(|line| line.strip_prefix(": VmHWM:"));

@@ -242,7 +242,7 @@ impl Supervisor {
                             tries += 1;
                             let why = plain(&outage);
                             if probe_failure.as_ref() != Some(&why) {
-                                warn!(%why, "the broker does not take what a job's end needs");
+                                debug!(%why, "the broker does not take what a job's end needs");
                             }
                             probe_failure = Some(why);
                             event = SessionEvent::ProbeFailed;

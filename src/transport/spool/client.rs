@@ -161,7 +161,7 @@ fn list_dead(home: &Home) -> Result<Vec<Entry>, Outage> {
         if entries.is_empty() {
             first?;
         } else if let Err(error) = first {
-            tracing::warn!(%error, "not all of {} can be listed: {error}", dead.display());
+            tracing::warn!(%error, "not all of {} can be listed", dead.display());
         }
         for (since, note) in home.notes()? {
             entries.push((since, Entry::Stuck(since, note)));

@@ -171,16 +171,16 @@ impl Home {
         self.unwritable.store(true, Ordering::SeqCst);
     }
 
-    /// Sets whether jobs can come in, and logs it when that is new.
+    /// Sets whether jobs can come in. The worker, which may have other reasons too, logs it.
     pub(super) fn set_state(&self, state: State) {
         self.state.send_if_modified(|old| {
             let new = *old != state;
             if new {
                 match &state {
                     State::Up => {
-                        tracing::info!("jobs come in again from {}", self.spool.root.display())
+                        tracing::debug!("the spool answers: {}", self.spool.root.display())
                     }
-                    State::Down(why) => tracing::warn!("no jobs come in: {why}"),
+                    State::Down(why) => tracing::debug!(%why, "the spool gives no jobs"),
                 }
                 *old = state;
             }
@@ -426,8 +426,8 @@ impl Home {
         if count > 0 {
             tracing::warn!(
                 count,
-                "requeued {count} jobs of a dead worker, {}",
-                dir.display()
+                dir = %dir.display(),
+                "jobs of a dead worker are requeued"
             );
         }
         if left.is_err() {
@@ -497,7 +497,7 @@ impl Drop for Home {
             // Fails when jobs are left, and then the folder is to stay for whoever comes next.
             let gone = remove(&dir.join(LOCK)).and_then(|()| fs::remove_dir(&dir));
             if let Err(error) = gone {
-                tracing::warn!(%error, "cannot remove {}: {error}", dir.display());
+                tracing::warn!(%error, "cannot remove {}", dir.display());
             }
             drop(done);
         };

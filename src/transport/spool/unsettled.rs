@@ -101,7 +101,7 @@ impl Home {
         let many = unsettled.len() > NOTES;
         drop(unsettled);
         if before.is_none_or(|before| before.inode != inode) {
-            tracing::warn!(file = %path.display(), "{message}");
+            tracing::warn!(file = %path.display(), why = message, "a file could not be settled");
         }
         if many {
             return;

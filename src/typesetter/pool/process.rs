@@ -379,10 +379,10 @@ async fn listen(number: usize, errors: ChildStderr) -> bool {
         match lines.cmp(&LINES) {
             Ordering::Less => warn!(
                 typesetter = number,
-                "it says: {}",
+                "a typesetter says: {}",
                 String::from_utf8_lossy(said)
             ),
-            Ordering::Equal => warn!(typesetter = number, "it says more than is logged"),
+            Ordering::Equal => warn!(typesetter = number, "a typesetter says more than is logged"),
             Ordering::Greater => {}
         }
         line.clear();

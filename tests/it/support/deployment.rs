@@ -202,7 +202,8 @@ impl Deployment {
         self.send_by("urgent", name, body, properties).await;
     }
 
-    async fn send_by(&self, lane: &str, name: &str, body: &[u8], properties: BasicProperties) {
+    /// The same, with a routing key.
+    pub async fn send_by(&self, lane: &str, name: &str, body: &[u8], properties: BasicProperties) {
         match &self.queue {
             Queue::Spool => {
                 let jobs = self.folder.path().join("spool/jobs");

@@ -12,6 +12,7 @@ pub mod notes;
 pub mod official;
 pub mod pdf;
 pub mod picture;
+pub mod prometheus;
 pub mod raw_amqp;
 pub mod stores;
 pub mod wire;
