@@ -2,11 +2,12 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Error, Exit, WorkerArgs, block_on};
+use super::{Error, Exit, WorkerArgs, block_on, finish, traces};
 use crate::config::Settings;
 use crate::problem::{Outage, Part};
 
 pub fn worker(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
+    let traces = traces(settings)?;
     block_on(async {
         let handler = |kind| {
             signal(kind).map_err(|e| Outage::because(Part::Disk, "cannot listen to signals", e))
@@ -32,8 +33,13 @@ pub fn worker(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
             tracing::warn!("second signal: leaving at once; the jobs in hand go back");
         });
         let shutdown = async move { stopped.await.unwrap_or_default() };
+        let work = async {
+            let served = crate::worker::run(settings, args.until_idle, shutdown).await;
+            finish(traces).await;
+            served
+        };
         tokio::select! {
-            served = crate::worker::run(settings, args.until_idle, shutdown) => served?,
+            served = work => served?,
             // Leaving the runtime closes every connection, and what was not acknowledged with it.
             Some(_) = signals.join_next() => {}
         }

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use opentelemetry::trace::SpanContext;
 use time::OffsetDateTime;
 
 use crate::config;
@@ -107,8 +108,8 @@ pub struct Delivery {
     pub correlation_id: Option<String>,
     /// The routing key on the replies' exchange under which a copy of the event is wanted.
     pub reply_to: Option<String>,
-    /// The W3C trace context.
-    pub traceparent: Option<String>,
+    /// The sender's trace context. The spool has none.
+    pub trace: SpanContext,
     /// When the sender says that it was sent, in seconds since 1970.
     pub timestamp: Option<u64>,
     /// When it must have been settled or sent to wait (`queue.lease`).

@@ -91,15 +91,23 @@ fn report(unconfined: &[String], wanted: Confine) {
 /// A report on its way to a child, and the way back.
 struct Request {
     manuscript: Manuscript,
+    /// Whose it is, for the log.
+    span: tracing::Span,
     reply: oneshot::Sender<Result<Pdf, Failure>>,
 }
 
 impl Request {
     /// Answers. Nobody to answer is no error: the caller has left, and the job comes again.
     fn answer(self, result: Result<Pdf, Failure>) {
-        if self.reply.send(result).is_err() {
+        let Request {
+            manuscript,
+            span,
+            reply,
+        } = self;
+        if reply.send(result).is_err() {
             debug!(
-                job.digest = self.manuscript.ident,
+                parent: &span,
+                job.digest = manuscript.ident,
                 "nobody waits for this report any more"
             );
         }
@@ -181,6 +189,7 @@ impl Pool {
         let (reply, answer) = oneshot::channel();
         let request = Request {
             manuscript: manuscript.clone(),
+            span: tracing::Span::current(),
             reply,
         };
         self.requests.send(request).await.map_err(|_| stopped())?;
@@ -337,6 +346,7 @@ impl Slot {
                 Ended::Abandoned => {
                     count_replaced("abandoned");
                     debug!(
+                        parent: &request.span,
                         typesetter = self.number,
                         "its report was abandoned; it is replaced"
                     );
@@ -348,6 +358,7 @@ impl Slot {
                     count_replaced(how.reason);
                     let (digest, try_) = (&request.manuscript.ident, lost.len() + 1);
                     warn!(
+                        parent: &request.span,
                         typesetter = self.number,
                         job.digest = digest,
                         attempt = try_,
@@ -401,7 +412,9 @@ impl Slot {
     }
 
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
-        let Request { manuscript, reply } = request;
+        let Request {
+            manuscript, reply, ..
+        } = request;
         let render = &self.shared.setup.render;
         let deadline = Duration::from_secs(render.deadline);
         let set = tokio::time::timeout(deadline, child.set(manuscript, render.deadline));
