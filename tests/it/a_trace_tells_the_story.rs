@@ -666,6 +666,45 @@ async fn over_a_spool_a_trace_begins_at_the_worker() {
     assert!(log.contains(&format!("trace_id={trace}")), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_befell_a_typesetter_is_logged_in_the_trace_of_the_job_that_it_had() {
+    let (deployment, collector) = traced().await;
+    let (deployment, admin) = deployment.with_admin();
+    let worker = deployment.worker();
+    let shows = |line: &'static str| {
+        let admin = admin.clone();
+        async move |_: &Deployment| {
+            ask(&admin, "/metrics").is_some_and(|(_, metrics)| metrics.contains(line))
+        }
+    };
+    let idle = shows("banshi_typesetters{state=\"idle\"} 2");
+    deployment.until("its typesetters are warm", idle).await;
+    worker.signal_typesetters("STOP");
+    let job = named("befallen").to_string();
+    deployment.send("befallen", job.as_bytes()).await;
+    let busy = shows("banshi_typesetters{state=\"busy\"} 1");
+    deployment.until("one has the job", busy).await;
+    worker.signal_typesetters("KILL");
+    deployment
+        .until("its event is there", async |it| {
+            it.ready("heard").await == 1
+        })
+        .await;
+    worker.signal("TERM");
+    let (log, ended) = worker.ended();
+    assert_eq!(ended, Some(0), "{log}");
+    let spans = collector.spans();
+    let process = spans.one(&format!("process {}", deployment.name("jobs")));
+    let mut lines = log.lines();
+    let line = lines
+        .find(|line| line.contains("job.digest"))
+        .expect("it says so");
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["span"]["trace_id"], process["trace"], "{line}");
+    assert_eq!(line["span"]["job.id"], "befallen", "{line}");
+    deployment.remove().await;
+}
+
 /// Three jobs one after the other; the collector fails each time, and is complained of once.
 async fn jobs_go_on_without(collector: &str, why: &str) {
     let deployment = Deployment::amqp().await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use opentelemetry::Context;
-use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
@@ -133,7 +133,8 @@ impl Exporter {
                 }
             }
         };
-        let client = client.map_err(|error| format!("telemetry.otlp or OTEL_*: {error}"))?;
+        let wrong = |error: ExporterBuildError| without_password(&error.to_string());
+        let client = client.map_err(|it| format!("telemetry.otlp or OTEL_*: {}", wrong(it)))?;
         drop(entered);
         let variables = [
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
