@@ -26,6 +26,7 @@ use metrics::{counter, gauge, histogram};
 use opentelemetry::KeyValue;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
+use uuid::Uuid;
 
 use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
@@ -357,6 +358,7 @@ impl Pipeline {
         span.around(self.work(delivery, ids)).await;
     }
 
+    /// The same, within its span, whose ids are for the log.
     async fn work(&self, delivery: Delivery, ids: Option<(String, String)>) {
         let started = Instant::now();
         let lane = delivery.lane;
@@ -564,6 +566,7 @@ impl Pipeline {
         Ok(stored)
     }
 
+    /// The pages of a report, and what its typesetter says of how long they took.
     async fn typeset(&self, job: &Job) -> Result<Pdf, Failure> {
         let work = async {
             let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
@@ -717,9 +720,10 @@ impl Pipeline {
         event: &Event,
     ) -> Result<Option<(Delivery, Confirmed)>, Outage> {
         let began = Instant::now();
-        let id = event.id.to_string();
+        let mut buffer = Uuid::encode_buffer();
+        let id = &*event.id.hyphenated().encode_lower(&mut buffer);
         let queue = &self.settings.queue;
-        let to = Destination::of(queue, "events", &event.routing_key, Some(&id));
+        let to = Destination::of(queue, "events", &event.routing_key, Some(id));
         let published = Span::publish(&to).of(delivery.publish(event)).await;
         record("publish", began);
         match published {

@@ -12,6 +12,7 @@ mod export;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::Either;
@@ -185,7 +186,7 @@ impl Span {
     pub fn process(from: &Destination<'_>, sender: &SpanContext, again: bool) -> Span {
         Span::begin(|tracer| {
             let builder = from.span("process", SpanKind::Consumer);
-            let root = Context::new();
+            let root = Context::new().with_value(Failed::default());
             if !sender.is_valid() {
                 return (tracer.build_with_context(builder, &root), root);
             }
@@ -287,12 +288,21 @@ pub fn describe<A: IntoIterator<Item = KeyValue>>(attributes: impl FnOnce() -> A
     }
 }
 
-/// Says that what the span in hand is about failed, and why: `error.type`, and a line for people.
+/// Whether it was said of a job what made it fail: the first of it counts, and the library keeps
+/// whatever it is told.
+#[derive(Debug, Default)]
+struct Failed(AtomicBool);
+
+/// Says that the job in hand failed, and why: `error.type`, and a line for people.
 pub fn fail(kind: &'static str, why: impl FnOnce() -> String) {
-    if TRACER.get().is_some() {
-        describe(|| [KeyValue::new("error.type", kind)]);
-        Context::map_current(|context| context.span().set_status(Status::error(why())));
-    }
+    Context::map_current(|context| {
+        let failed = context.get::<Failed>();
+        if failed.is_some_and(|failed| !failed.0.swap(true, Ordering::Relaxed)) {
+            let span = context.span();
+            span.set_attribute(KeyValue::new("error.type", kind));
+            span.set_status(Status::error(why()));
+        }
+    });
 }
 
 /// An attribute.

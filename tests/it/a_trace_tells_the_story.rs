@@ -12,6 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
+use crate::support::authority::Authority;
 use crate::support::deployment::{Deployment, amqp_url, ask, succeeded};
 use crate::support::jobs::{corpus, remove};
 use crate::support::repository;
@@ -703,6 +704,44 @@ async fn what_befell_a_typesetter_is_logged_in_the_trace_of_the_job_that_it_had(
     assert_eq!(line["span"]["trace_id"], process["trace"], "{line}");
     assert_eq!(line["span"]["job.id"], "befallen", "{line}");
     deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_spoken_to_over_tls_where_the_system_trusts_its_authority() {
+    let deployment = Deployment::spool();
+    let authority = Authority::new(deployment.folder(), "authority");
+    let host = authority.host("collector", "localhost");
+    let [certificate, key] = [host.certificate, host.key].map(|path| path.display().to_string());
+    let collector = Collector::start(deployment.folder(), &["--tls", &certificate, &key]);
+    let trusted = deployment.path("authority.pem");
+    for (protocol, address) in [("grpc", &collector.grpc), ("http", &collector.http)] {
+        let address = address.replace("http://127.0.0.1", "https://localhost");
+        let id = format!("over-{protocol}");
+        let name = file(&deployment, &named(&id));
+        let enqueue = |trusted: Option<&Path>| {
+            let mut command = deployment.banshi(&["enqueue", &name]);
+            command
+                .env("BANSHI__TELEMETRY__OTLP", &address)
+                .env("BANSHI__TELEMETRY__PROTOCOL", protocol);
+            let command = match trusted {
+                Some(path) => command.env("SSL_CERT_FILE", path),
+                None => &mut command,
+            };
+            let output = command.output().unwrap();
+            succeeded(&output);
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let said = enqueue(None);
+        assert!(said.contains("the collector takes no spans"), "{said}");
+        let said = enqueue(Some(&trusted));
+        assert_eq!(said, "");
+        let spans = collector.spans();
+        let sent = spans.named("publish banshi.jobs");
+        let of_it = sent
+            .filter(|it| it["attributes"]["messaging.message.id"] == *id)
+            .count();
+        assert_eq!(of_it, 1);
+    }
 }
 
 /// Three jobs one after the other; the collector fails each time, and is complained of once.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use metrics::counter;
 use opentelemetry::Context;
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
@@ -116,36 +117,43 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| format!("cannot start the runtime of the traces: {error}"))?;
-        let entered = runtime.enter();
-        let builder = opentelemetry_otlp::SpanExporter::builder();
-        let otlp = settings.otlp.trim_end_matches('/');
-        // Without an address of ours, the library reads it in the variables, as all else.
-        let client = match (protocol, otlp) {
-            (Protocol::Grpc, "") => builder.with_tonic().build(),
-            (Protocol::Grpc, otlp) => builder.with_tonic().with_endpoint(otlp).build(),
-            (Protocol::Http, otlp) => {
-                let builder = builder
-                    .with_http()
-                    .with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
-                match otlp {
-                    "" => builder.build(),
-                    otlp => builder.with_endpoint(format!("{otlp}/v1/traces")).build(),
-                }
-            }
-        };
-        let wrong = |error: ExporterBuildError| without_password(&error.to_string());
-        let client = client.map_err(|it| format!("telemetry.otlp or OTEL_*: {}", wrong(it)))?;
-        drop(entered);
-        let variables = [
+        let own = settings.otlp.trim_end_matches('/');
+        let named = [
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
-        let mut named = variables.iter().filter_map(|name| settings.variable(name));
-        let address = if otlp.is_empty() {
-            named.next().unwrap_or_default()
-        } else {
-            otlp
+        let mut named = named.iter().filter_map(|name| settings.variable(name));
+        let address = match own {
+            "" => named.next().unwrap_or_default(),
+            own => own,
         };
+        let entered = runtime.enter();
+        let builder = opentelemetry_otlp::SpanExporter::builder();
+        // Without an address of ours, the library reads it in the variables, as all else.
+        let client = match protocol {
+            Protocol::Grpc => {
+                let mut builder = builder.with_tonic();
+                if address.starts_with("https:") {
+                    // The library trusts nobody by itself.
+                    builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
+                }
+                match own {
+                    "" => builder.build(),
+                    own => builder.with_endpoint(own).build(),
+                }
+            }
+            Protocol::Http => {
+                let builder = builder.with_http();
+                let builder = builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
+                match own {
+                    "" => builder.build(),
+                    own => builder.with_endpoint(format!("{own}/v1/traces")).build(),
+                }
+            }
+        };
+        drop(entered);
+        let wrong = |error: ExporterBuildError| without_password(&error.to_string());
+        let client = client.map_err(|it| format!("telemetry.otlp or OTEL_*: {}", wrong(it)))?;
         Ok(Exporter {
             client,
             runtime,
