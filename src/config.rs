@@ -26,6 +26,12 @@ const PREFIX: &str = "BANSHI__";
 /// The prefix of the variables that every S3 tool reads.
 const AWS_PREFIX: &str = "AWS_";
 
+/// The prefix of the variables that every program with OpenTelemetry reads.
+const OTEL_PREFIX: &str = "OTEL_";
+
+/// The trace context that a program is started in, W3C's headers as variables.
+const TRACE_CONTEXT: [&str; 2] = ["TRACEPARENT", "TRACESTATE"];
+
 /// All settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +58,8 @@ pub struct Settings {
     pub console: Console,
     /// `[log]`
     pub log: Log,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
 }
 
 /// Where jobs come from and events go.
@@ -127,7 +135,7 @@ pub struct Store {
     pub timeout: u64,
     /// The `AWS_*` variables: credentials, region, endpoint. In no file of settings.
     #[serde(skip)]
-    pub aws: AwsVariables,
+    pub aws: Variables,
 }
 
 impl Store {
@@ -162,11 +170,12 @@ pub enum ConditionalPut {
     Require,
 }
 
-/// The `AWS_*` variables of the environment. They hold secrets: only their names are printed.
+/// Variables of the environment that other programs read, too. They hold secrets: only their names
+/// are printed.
 #[derive(Clone, Default)]
-pub struct AwsVariables(BTreeMap<String, String>);
+pub struct Variables(BTreeMap<String, String>);
 
-impl AwsVariables {
+impl Variables {
     /// A variable, when it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -180,13 +189,13 @@ impl AwsVariables {
     }
 }
 
-impl FromIterator<(String, String)> for AwsVariables {
+impl FromIterator<(String, String)> for Variables {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
-        AwsVariables(variables.into_iter().collect())
+        Variables(variables.into_iter().collect())
     }
 }
 
-impl fmt::Debug for AwsVariables {
+impl fmt::Debug for Variables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -399,15 +408,124 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where spans go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// The OpenTelemetry collector's address; empty: what the `OTEL_*` variables name, or none.
+    pub otlp: String,
+    /// How the collector at `otlp` is spoken to.
+    pub protocol: Protocol,
+    /// The `OTEL_*` variables, and the trace context of this process. In no file of settings.
+    #[serde(skip)]
+    pub variables: Variables,
+}
+
+/// The two forms of OTLP that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// `OTLP/gRPC`, usually at port 4317.
+    Grpc,
+    /// `OTLP/HTTP` with protobuf, usually at port 4318.
+    Http,
+}
+
+/// Which traces are kept, of those that begin here (`OTEL_TRACES_SAMPLER`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Whether a trace that did not begin here is kept as its sender has it.
+    pub parent_based: bool,
+    /// The share of the others, from 0 to 1.
+    pub ratio: f64,
+}
+
+impl Telemetry {
+    /// Whether spans are made at all.
+    pub fn is_on(&self) -> bool {
+        let named = |name| self.variable(name).is_some();
+        let off = self.variable("OTEL_SDK_DISABLED") == Some("true")
+            || self.variable("OTEL_TRACES_EXPORTER") == Some("none");
+        let endpoint =
+            named("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") || named("OTEL_EXPORTER_OTLP_ENDPOINT");
+        (!self.otlp.is_empty() || endpoint) && !off
+    }
+
+    /// How the collector is spoken to. With the address of the variables goes their protocol, for
+    /// which OpenTelemetry's own default is HTTP.
+    ///
+    /// # Errors
+    /// The variable that names another one.
+    pub fn protocol(&self) -> Result<Protocol, String> {
+        if !self.otlp.is_empty() {
+            return Ok(self.protocol);
+        }
+        for name in [
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ] {
+            match self.variable(name) {
+                None => {}
+                Some("grpc") => return Ok(Protocol::Grpc),
+                Some("http/protobuf") => return Ok(Protocol::Http),
+                Some(_) => return Err(format!("{name}: want grpc or http/protobuf")),
+            }
+        }
+        Ok(Protocol::Http)
+    }
+
+    /// Which traces are kept.
+    ///
+    /// # Errors
+    /// The variable that says something else.
+    pub fn sampling(&self) -> Result<Sampling, String> {
+        const NAME: &str = "OTEL_TRACES_SAMPLER";
+        let name = self.variable(NAME).unwrap_or("parentbased_always_on");
+        let root = name.strip_prefix("parentbased_");
+        let argument = || match self.variable("OTEL_TRACES_SAMPLER_ARG").map(str::parse) {
+            None => Ok(1.0),
+            Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+            Some(_) => Err("OTEL_TRACES_SAMPLER_ARG: want a number from 0 to 1".to_owned()),
+        };
+        let ratio = match root.unwrap_or(name) {
+            "always_on" => 1.0,
+            "always_off" => 0.0,
+            "traceidratio" => argument()?,
+            _ => {
+                return Err(format!(
+                    "{NAME}: want always_on, always_off or traceidratio, or one of these after \
+                     parentbased_"
+                ));
+            }
+        };
+        Ok(Sampling {
+            parent_based: root.is_some(),
+            ratio,
+        })
+    }
+
+    /// One of the variables; an empty one is none, as OpenTelemetry has it.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).filter(|value| !value.is_empty())
+    }
+}
+
 /// Everything that is wrong with the settings, a line each.
 #[derive(Debug, thiserror::Error)]
 #[error("the settings are wrong:\n{0}")]
 pub struct ConfigError(String);
 
+impl ConfigError {
+    /// The one thing that is wrong.
+    pub fn of(line: &str) -> ConfigError {
+        ConfigError(format!("  {line}"))
+    }
+}
+
 impl Settings {
     /// Reads the settings: the defaults, then `file` (or `banshi.toml`, when it is there), then
     /// the variables of `env` that begin with `BANSHI__`. Those that begin with `AWS_` are kept for
-    /// the store.
+    /// the store, those of OpenTelemetry for the traces.
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.
@@ -416,13 +534,16 @@ impl Settings {
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Settings, ConfigError> {
         let mut wrong = Vec::new();
-        let Some((mut table, aws)) = merged(file, env, &mut wrong) else {
+        let Some((mut table, others)) = merged(file, env, &mut wrong) else {
             return Err(report(wrong));
         };
+        let (aws, otel): (BTreeMap<_, _>, BTreeMap<_, _>) = others
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(AWS_PREFIX));
         split_lists(&mut table);
         let queue = section(&table, "queue", &mut wrong);
         let store = section(&table, "store", &mut wrong).map(|store: Store| Store {
-            aws: AwsVariables(aws),
+            aws: Variables(aws),
             ..store
         });
         let render = section(&table, "render", &mut wrong);
@@ -434,6 +555,11 @@ impl Settings {
         let admin = section(&table, "admin", &mut wrong);
         let console = section(&table, "console", &mut wrong);
         let log = section(&table, "log", &mut wrong);
+        let telemetry =
+            section(&table, "telemetry", &mut wrong).map(|telemetry: Telemetry| Telemetry {
+                variables: Variables(otel),
+                ..telemetry
+            });
         let settings = || {
             Some(Settings {
                 queue: queue?,
@@ -447,6 +573,7 @@ impl Settings {
                 admin: admin?,
                 console: console?,
                 log: log?,
+                telemetry: telemetry?,
             })
         };
         let Some(settings) = settings() else {
@@ -547,6 +674,15 @@ impl Settings {
             !self.events.source.is_empty(),
             "events.source: must not be empty",
         );
+        let otlp = &self.telemetry.otlp;
+        need(
+            otlp.is_empty() || otlp.starts_with("http://") || otlp.starts_with("https://"),
+            "telemetry.otlp: want http://HOST:PORT or https://HOST:PORT",
+        );
+        if self.telemetry.is_on() {
+            wrong.extend(self.telemetry.protocol().err());
+            wrong.extend(self.telemetry.sampling().err());
+        }
     }
 }
 
@@ -563,7 +699,7 @@ impl Settings {
 /// A setting in force, with its value and where that came from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setting {
-    /// The key, as `queue.url`; or the name of an `AWS_*` variable.
+    /// The key, as `queue.url`; or the name of an `AWS_*` or `OTEL_*` variable.
     pub key: String,
     /// The value. What is secret in it is `***`.
     pub value: serde_json::Value,
@@ -577,8 +713,8 @@ const MASKED: &str = "***";
 /// The settings that are secrets.
 const SECRETS: [&str; 1] = ["console.token"];
 
-/// The `AWS_*` variables in which no secret stands. Of any other only the name is shown.
-const AWS_SHOWN: [&str; 8] = [
+/// The variables of others in which no secret stands. Of any other only the name is shown.
+const SHOWN: [&str; 17] = [
     "AWS_ALLOW_HTTP",
     "AWS_CA_BUNDLE",
     "AWS_DEFAULT_REGION",
@@ -587,11 +723,20 @@ const AWS_SHOWN: [&str; 8] = [
     "AWS_PROFILE",
     "AWS_REGION",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
 ];
 
 impl Settings {
     /// The settings in force, read as [`Settings::load`] reads them: every key of [`DEFAULTS`], in
-    /// its order, then the `AWS_*` variables. Secrets are masked.
+    /// its order, then the `AWS_*` and `OTEL_*` variables. Secrets are masked.
     ///
     /// # Errors
     /// As [`Settings::load`].
@@ -602,7 +747,7 @@ impl Settings {
         let env: Vec<_> = env.into_iter().collect();
         let settings = Settings::load(file, env.iter().cloned())?;
         let mut wrong = Vec::new();
-        let Some((table, aws)) = merged(file, env, &mut wrong) else {
+        let Some((table, others)) = merged(file, env, &mut wrong) else {
             return Err(report(wrong));
         };
         let values = serde_json::to_value(&settings).map_err(|error| {
@@ -634,8 +779,11 @@ impl Settings {
                 source,
             });
         }
-        for (name, value) in aws {
-            let value = match AWS_SHOWN.contains(&name.as_str()) {
+        for (name, value) in others {
+            if TRACE_CONTEXT.contains(&name.as_str()) {
+                continue;
+            }
+            let value = match SHOWN.contains(&name.as_str()) {
                 true => masked(value.into()),
                 false => MASKED.into(),
             };
@@ -658,7 +806,7 @@ fn named_file(file: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// The defaults, the file and the environment in one table, each value with its origin, and the
-/// `AWS_*` variables. None, when they cannot be read; what is wrong is noted.
+/// variables of others that are read. None, when they cannot be read; what is wrong is noted.
 fn merged(
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
@@ -679,10 +827,11 @@ fn merged(
             Err(error) => wrong.push(format!("{}: {error}", path.display())),
         }
     }
-    let mut aws = BTreeMap::new();
+    let mut others = BTreeMap::new();
     for (name, value) in env {
-        if name.starts_with(AWS_PREFIX) {
-            aws.insert(name, value);
+        let of_others = name.starts_with(AWS_PREFIX) || name.starts_with(OTEL_PREFIX);
+        if of_others || TRACE_CONTEXT.contains(&name.as_str()) {
+            others.insert(name, value);
             continue;
         }
         let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -699,7 +848,7 @@ fn merged(
             .expect("a known key is a valid key");
     }
     match layer(sources) {
-        Ok(table) => Some((table, aws)),
+        Ok(table) => Some((table, others)),
         Err(error) => {
             wrong.push(error.to_string());
             None
@@ -748,7 +897,7 @@ fn masked(value: serde_json::Value) -> serde_json::Value {
 }
 
 /// An address with `***` for its password, however it is written.
-fn without_password(text: &str) -> String {
+pub fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

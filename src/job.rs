@@ -330,7 +330,7 @@ fn result_key(node: &Node, bytes: u64, editions: &Editions) -> Option<ResultKey>
 
 /// `job_id`: 1–128 of `[A-Za-z0-9._-]`, starting with a letter or digit. It becomes a file's
 /// name, so nothing else will do.
-fn is_id(id: &str) -> bool {
+pub fn is_id(id: &str) -> bool {
     id.len() <= 128
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
         && id

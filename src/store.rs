@@ -51,6 +51,7 @@ use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry::metric;
+use crate::telemetry::trace::{self, Span};
 
 /// The media type of a report.
 pub const PDF: &str = "application/pdf";
@@ -432,7 +433,8 @@ impl Store {
         mut manifest: Manifest,
     ) -> Result<Stored, Failure> {
         let (pdf_path, path) = (self.pdf(key), self.manifest(key));
-        let kept = self.keep(&pdf_path, pdf, PDF).await?;
+        let put = |object| Span::request("store.put").with(trace::text("banshi.object", object));
+        let kept = put("pdf").of(self.keep(&pdf_path, pdf, PDF)).await?;
         let kept = kept.filter(|kept| kept != pdf);
         let mut pdf = pdf;
         if let Some(kept) = &kept {
@@ -463,7 +465,7 @@ impl Store {
         manifest.artifact.bytes = pdf.len() as u64;
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
-        let theirs = self.keep(&path, &text, JSON).await?;
+        let theirs = put("manifest").of(self.keep(&path, &text, JSON)).await?;
         if self.overwrites() {
             let stored = self.settled(key, &manifest.job).await?;
             return self.reconcile(key, stored, pdf).await;

@@ -1,8 +1,10 @@
-//! What an operator sees: the log, and the names of the metrics.
+//! What an operator sees: the log, the names of the metrics, and the traces.
 //!
 //! A message reads alone and carries its fields: `job.id`, `template`, `artifact.sha256`,
 //! `duration_ms`. A failure is logged once, where it is handled. The report's text is never
 //! logged, whatever the filter: no library's event passes that was not read for it.
+
+pub mod trace;
 
 use std::io::IsTerminal as _;
 
@@ -65,6 +67,8 @@ pub mod metric {
     pub const SPOOL_UNSETTLED: &str = "banshi_spool_unsettled";
     /// Files among the spool's jobs that are none.
     pub const SPOOL_IGNORED: &str = "banshi_spool_ignored";
+    /// Spans that no collector has.
+    pub const SPANS_LOST: &str = "banshi_spans_lost_total";
     /// What this worker is.
     pub const BUILD_INFO: &str = "banshi_build_info";
 
@@ -123,7 +127,7 @@ pub mod metric {
     ];
 
     /// A worker's metrics with what `# HELP` says of each.
-    pub const ALL: [(&str, Kind, &str); 23] = [
+    pub const ALL: [(&str, Kind, &str); 24] = [
         (
             JOBS,
             Kind::Counter,
@@ -217,6 +221,11 @@ pub mod metric {
             SPOOL_IGNORED,
             Kind::Gauge,
             "Files among the spool's jobs that are none, by their names or kinds.",
+        ),
+        (
+            SPANS_LOST,
+            Kind::Counter,
+            "Spans that no collector has: queue (too many waited) or export (it did not take them).",
         ),
         (
             BUILD_INFO,

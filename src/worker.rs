@@ -18,15 +18,17 @@ mod in_flight;
 mod lanes;
 mod oldest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use opentelemetry::KeyValue;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
+use uuid::Uuid;
 
 use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
@@ -41,9 +43,10 @@ use crate::job::{self, Identity, Job};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
 use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
+use crate::telemetry::trace::{self, Destination, Span};
 use crate::telemetry::{self, metric};
-use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds};
-use crate::transport::{Delivery, Depths, Intake, Lane, Reason, State, retry_wait};
+use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds, wall_clock};
+use crate::transport::{Confirmed, Delivery, Depths, Intake, Lane, Reason, State, retry_wait};
 use crate::typesetter::{self, Edition, Fonts, Manuscript, Pdf, Pool, Program, Templates};
 
 /// Jobs held per lane for each typesetter. A job is with a disk and the broker for longer than with
@@ -214,6 +217,13 @@ fn count_problems(problems: &[Problem]) {
     for (code, count) in counts {
         counter!(metric::PROBLEMS, "code" => code.to_string()).increment(count);
     }
+}
+
+/// Each code of what is told of a job once, for its span; none, where nothing is.
+fn problem_codes(codes: impl Iterator<Item = String>) -> Option<KeyValue> {
+    let codes: BTreeSet<String> = codes.collect();
+    let told = !codes.is_empty();
+    told.then(|| trace::list("banshi.problem_codes", codes))
 }
 
 /// Seconds since a sender's timestamp; none, where its clock is ahead of ours.
@@ -404,6 +414,15 @@ impl Pipeline {
 
     /// One job, from its delivery to its acknowledgement.
     async fn process(&self, delivery: Delivery) {
+        let id = delivery.message_id.as_deref().filter(|id| job::is_id(id));
+        let from = Destination::of(&self.settings.queue, "jobs", delivery.lane.as_str(), id);
+        let span = Span::process(&from, &delivery.trace, delivery.redelivered);
+        let ids = span.ids();
+        span.around(self.work(delivery, ids)).await;
+    }
+
+    /// The same, within its span, whose ids are for the log.
+    async fn work(&self, delivery: Delivery, ids: Option<(String, String)>) {
         let started = Instant::now();
         let lane = delivery.lane;
         let in_flight = self.progress.enter(lane);
@@ -415,6 +434,7 @@ impl Pipeline {
             histogram!(metric::QUEUE_WAIT, "lane" => lane.as_str()).record(waited);
             self.oldest.delivered(lane, sent);
         }
+        let check = Span::stage("check");
         let message_id = delivery.message_id.as_deref();
         let (limits, editions) = (&self.settings.limits, &self.editions);
         let read = match delivery.unfit() {
@@ -428,6 +448,7 @@ impl Pipeline {
                 Err(job::refuse(problems, body, message_id, limits, editions))
             }
         };
+        drop(check);
         record("check", started);
         let identity = match &read {
             Ok(job) => job.identity.clone(),
@@ -440,14 +461,27 @@ impl Pipeline {
             attempt: delivery.attempt,
             since: unix_seconds(),
         });
+        // Where no spans are made, the trace is the one that the sender speaks of.
+        let sender = delivery.trace.trace_id();
+        let sender = || delivery.trace.is_valid().then(|| sender.to_string());
+        let (trace_id, span_id) = ids.unzip();
         let span = info_span!(
             "job",
             job.id = identity.job_id.as_deref().unwrap_or("unknown"),
             template = identity.template_name().unwrap_or("unknown"),
             %lane,
             attempt = delivery.attempt,
-            code = tracing::field::Empty
+            code = tracing::field::Empty,
+            trace_id = trace_id.or_else(sender).map(tracing::field::display),
+            span_id = span_id.map(tracing::field::display),
         );
+        trace::describe(|| {
+            let id = identity.job_id.clone().filter(|id| job::is_id(id));
+            [
+                trace::text("banshi.job_id", id.unwrap_or_else(|| "unknown".to_owned())),
+                trace::text("banshi.template", self.label(identity.template.as_deref())),
+            ]
+        });
         async {
             let made = match read {
                 Ok(job) => self.in_time(&delivery, self.make(&job, &delivery)).await,
@@ -457,6 +491,7 @@ impl Pipeline {
                 Ok(Some(ended)) => {
                     in_flight.settled(ended);
                     let (lane, outcome) = (lane.as_str(), ended.as_str());
+                    trace::describe(|| [trace::text("banshi.outcome", outcome)]);
                     let template = self.label(identity.template.as_deref());
                     counter!(
                         metric::JOBS,
@@ -475,9 +510,12 @@ impl Pipeline {
                     }
                 }
                 Ok(None) => {
+                    trace::describe(|| [trace::text("banshi.outcome", "requeued")]);
                     info!("the job is requeued: its session has ended before its turn came")
                 }
                 Err(outage) => {
+                    trace::describe(|| [trace::text("banshi.outcome", "requeued")]);
+                    trace::fail(outage.part.as_str(), || outage.reason());
                     let error = outage.chain();
                     warn!(%error, "the job is requeued: its end could not be published");
                 }
@@ -512,6 +550,7 @@ impl Pipeline {
             Ok(stored) => self.complete(delivery, &stored).await,
             Err(Stop::Gone) => return Ok(None),
             Err(Stop::Late) => {
+                trace::fail("lease", || "queue.lease passed before its turn".to_owned());
                 warn!("it was not its turn before queue.lease had passed; the job waits outside");
                 delivery.postpone().await.map(|()| Outcome::Waiting)
             }
@@ -574,7 +613,9 @@ impl Pipeline {
             return Ok(stored);
         }
         let began = Instant::now();
+        let waits = Span::stage("wait");
         let permit = self.lanes.enter(delivery.lane).await;
+        drop(waits);
         record("wait", began);
         self.gate.pass()?;
         if !delivery.is_live() {
@@ -587,7 +628,7 @@ impl Pipeline {
             info!("stored meanwhile: only the event is published again");
             return Ok(stored);
         }
-        let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
+        let pdf = self.typeset(job).await?;
         drop(permit);
         for (stage, took) in [("layout", pdf.took.layout), ("export", pdf.took.export)] {
             histogram!(metric::STAGE, "stage" => stage).record(took.as_secs_f64());
@@ -603,6 +644,20 @@ impl Pipeline {
             .await?;
         record("store", began);
         Ok(stored)
+    }
+
+    /// The pages of a report, and what its typesetter says of how long they took.
+    async fn typeset(&self, job: &Job) -> Result<Pdf, Failure> {
+        let work = async {
+            let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
+            // The typesetter has told how long each took; the second ended just now.
+            let ended = wall_clock();
+            let laid_out = ended - pdf.took.export;
+            trace::past("layout", laid_out - pdf.took.layout, laid_out);
+            trace::past("export", laid_out, ended);
+            Ok(pdf)
+        };
+        Span::stage("typeset").of(work).await
     }
 
     fn manifest(&self, job: &Job, pdf: &Pdf) -> Manifest {
@@ -645,13 +700,19 @@ impl Pipeline {
     }
 
     async fn complete(&self, delivery: Delivery, stored: &Stored) -> Result<Outcome, Outage> {
-        let Some((delivery, confirmed)) = self
-            .publish(delivery, &Event::completed(stored.manifest()))
-            .await?
-        else {
+        let manifest = stored.manifest();
+        trace::describe(|| {
+            let warnings = manifest.warnings.iter();
+            let codes = warnings.filter_map(|warning| Code::named(warning["code"].as_str()?));
+            let codes = problem_codes(codes.map(|code| code.to_string()));
+            let pages = trace::number("banshi.pages", manifest.artifact.pages);
+            codes.into_iter().chain([pages])
+        });
+        let event = Event::completed(manifest);
+        let Some((delivery, confirmed)) = self.publish(delivery, &event).await? else {
             return Ok(Outcome::Waiting);
         };
-        delivery.ack(confirmed).await?;
+        ack(delivery, confirmed).await?;
         Ok(Outcome::Completed)
     }
 
@@ -662,6 +723,8 @@ impl Pipeline {
         rejection: &Rejection,
     ) -> Result<Outcome, Outage> {
         count_problems(rejection.problems());
+        let codes = rejection.problems().iter();
+        trace::describe(|| problem_codes(codes.map(|problem| problem.code.to_string())));
         let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
         self.dead_letter(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
@@ -676,6 +739,7 @@ impl Pipeline {
         outage: &Outage,
     ) -> Result<Outcome, Outage> {
         let (attempt, attempts) = (delivery.attempt, self.settings.worker.attempts);
+        trace::fail(outage.part.as_str(), || outage.reason());
         counter!(metric::RETRIES, "part" => outage.part.as_str()).increment(1);
         let waits = |wait: Duration| Waiting {
             job_id: identity.job_id.as_deref().unwrap_or("unknown").to_owned(),
@@ -735,7 +799,7 @@ impl Pipeline {
             return Ok(outcome);
         }
         let dead_lettered = delivery.dead_letter(confirmed, reason).await?;
-        delivery.ack(dead_lettered).await?;
+        ack(delivery, dead_lettered).await?;
         Ok(outcome)
     }
 
@@ -745,13 +809,18 @@ impl Pipeline {
         &self,
         delivery: Delivery,
         event: &Event,
-    ) -> Result<Option<(Delivery, crate::transport::Confirmed)>, Outage> {
+    ) -> Result<Option<(Delivery, Confirmed)>, Outage> {
         let began = Instant::now();
-        let published = delivery.publish(event).await;
+        let mut buffer = Uuid::encode_buffer();
+        let id = &*event.id.hyphenated().encode_lower(&mut buffer);
+        let queue = &self.settings.queue;
+        let to = Destination::of(queue, "events", &event.routing_key, Some(id));
+        let published = Span::publish(&to).of(delivery.publish(event)).await;
         record("publish", began);
         match published {
             Ok(confirmed) => Ok(Some((delivery, confirmed))),
             Err(outage) => {
+                trace::fail(outage.part.as_str(), || outage.reason());
                 counter!(metric::RETRIES, "part" => Part::Transport.as_str()).increment(1);
                 warn!(error = %outage.chain(), "the event could not be published; the job waits");
                 delivery.postpone().await?;
@@ -759,6 +828,11 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Acknowledges a job.
+async fn ack(delivery: Delivery, confirmed: Confirmed) -> Result<(), Outage> {
+    Span::request("ack").of(delivery.ack(confirmed)).await
 }
 
 /// A wait before the wait, drawn: up to a fifth of it.

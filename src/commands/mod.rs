@@ -26,7 +26,7 @@ use output::print_stderr;
 
 use crate::config::{ConfigError, Settings};
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
-use crate::telemetry;
+use crate::telemetry::{self, trace::Traces};
 use crate::transport::{Lane, Unsent};
 use crate::typesetter::Ppi;
 
@@ -751,6 +751,18 @@ fn print_problems(problems: &[Problem]) {
     for problem in problems {
         print_stderr(problem);
     }
+}
+
+/// Begins the traces of a command that has jobs in hand.
+fn traces(settings: &Settings) -> Result<Traces, Error> {
+    let begun = telemetry::trace::start(&settings.telemetry);
+    begun.map_err(|why| Error::Config(ConfigError::of(&why)))
+}
+
+/// Hands over what is left of them, where that holds up nothing else.
+async fn finish(traces: Traces) {
+    let finished = tokio::task::spawn_blocking(|| traces.finish()).await;
+    finished.unwrap_or_else(|error| tracing::warn!(%error, "the traces could not be ended"));
 }
 
 /// The runtime of the commands that talk to a broker or a folder.

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::output::{line, print_stderr, progress};
 use super::render::read_file;
-use super::{EnqueueArgs, Error, Exit, block_on};
+use super::{EnqueueArgs, Error, Exit, block_on, finish, traces};
 use crate::config::Settings;
 use crate::problem::{Outage, Part};
+use crate::telemetry::trace::{self, Destination, Span};
 use crate::transport::{Client, Lane, Unsent};
 
 pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
@@ -26,14 +27,17 @@ pub fn enqueue(settings: &Settings, args: &EnqueueArgs) -> Result<Exit, Error> {
             "no .json or .ndjson file in the folders named".to_owned(),
         ));
     }
+    let traces = traces(settings)?;
     block_on(async {
         let mut client = Client::open(&settings.queue).await?;
         let mut count = Count {
             unread: unlisted,
             ..Count::default()
         };
-        let stopped = send_all(&mut client, &files, args.lane, &mut count).await;
+        let sent = send_all(&mut client, settings, &files, args.lane, &mut count);
+        let stopped = trace::inherited(&settings.telemetry, sent).await;
         client.close().await;
+        finish(traces).await;
         let Count {
             sent,
             unfit,
@@ -80,6 +84,7 @@ struct Stopped {
 /// no better.
 async fn send_all(
     client: &mut Client,
+    settings: &Settings,
     files: &[PathBuf],
     lane: Lane,
     count: &mut Count,
@@ -99,7 +104,10 @@ async fn send_all(
         };
         for (job, place) in jobs(file, &bytes) {
             let sent = match job_id(job) {
-                Ok(id) => client.send(&id, job, lane).await,
+                Ok(id) => {
+                    let to = Destination::of(&settings.queue, "jobs", lane.as_str(), Some(&id));
+                    Span::publish(&to).of(client.send(&id, job, lane)).await
+                }
                 Err(why) => Err(Unsent::Unfit(why)),
             };
             match sent {

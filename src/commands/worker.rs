@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use super::{Error, Exit, WorkerArgs, block_on};
+use super::{Error, Exit, WorkerArgs, block_on, finish, traces};
 use crate::config::{LogFormat, Settings};
 use crate::problem::{Outage, Part};
 
@@ -19,10 +19,16 @@ pub fn worker(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
 }
 
 fn serve(settings: &Settings, args: &WorkerArgs) -> Result<Exit, Error> {
+    let traces = traces(settings)?;
     block_on(async {
         let (shutdown, mut signals) = signals()?;
+        let work = async {
+            let served = crate::worker::run(settings, args.until_idle, shutdown).await;
+            finish(traces).await;
+            served
+        };
         tokio::select! {
-            served = crate::worker::run(settings, args.until_idle, shutdown) => served?,
+            served = work => served?,
             // Leaving the runtime closes every connection, and what was not acknowledged with it.
             Some(_) = signals.join_next() => {
                 tracing::warn!("second signal: leaving at once; the jobs in hand go back");

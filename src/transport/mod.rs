@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 pub use observer::{Entry, From, Log, Observer, Statuses};
+use opentelemetry::trace::SpanContext;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -110,8 +111,8 @@ pub struct Delivery {
     pub correlation_id: Option<String>,
     /// The routing key on the replies' exchange under which a copy of the event is wanted.
     pub reply_to: Option<String>,
-    /// The W3C trace context.
-    pub traceparent: Option<String>,
+    /// The sender's trace context. The spool has none.
+    pub trace: SpanContext,
     /// When the sender says that it was sent, in seconds since 1970.
     pub timestamp: Option<u64>,
     /// When it must have been settled or sent to wait (`queue.lease`).

@@ -109,6 +109,8 @@ fn report(unconfined: &[String], wanted: Confine) {
 /// A report on its way to a child, and the way back.
 struct Request {
     work: Work,
+    /// Whose it is, for the log.
+    span: tracing::Span,
     reply: oneshot::Sender<Result<Made, Failure>>,
 }
 
@@ -148,9 +150,11 @@ enum Made {
 impl Request {
     /// Answers. Nobody to answer is no error: the caller has left, and the job comes again.
     fn answer(self, result: Result<Made, Failure>) {
-        if self.reply.send(result).is_err() {
+        let Request { work, span, reply } = self;
+        if reply.send(result).is_err() {
             debug!(
-                job.digest = self.work.of().1,
+                parent: &span,
+                job.digest = work.of().1,
                 "nobody waits for this report any more"
             );
         }
@@ -296,7 +300,11 @@ impl Pool {
     async fn ask(&self, work: Work) -> Result<Made, Failure> {
         let stopped = || Outage::new(Part::Typesetter, "the typesetters have stopped");
         let (reply, answer) = oneshot::channel();
-        let request = Request { work, reply };
+        let request = Request {
+            work,
+            span: tracing::Span::current(),
+            reply,
+        };
         self.requests.send(request).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -496,6 +504,7 @@ impl Slot {
                 Ended::Abandoned => {
                     self.shared.count_replaced("abandoned");
                     debug!(
+                        parent: &request.span,
                         typesetter = self.number,
                         "a typesetter's report was abandoned; it is replaced"
                     );
@@ -507,6 +516,7 @@ impl Slot {
                     self.shared.count_replaced(how.reason);
                     let (digest, try_) = (request.work.of().1, lost.len() + 1);
                     warn!(
+                        parent: &request.span,
                         typesetter = self.number,
                         job.digest = digest,
                         attempt = try_,
@@ -558,7 +568,7 @@ impl Slot {
     }
 
     async fn attempt(&self, child: &mut Child, request: &mut Request) -> Ended {
-        let Request { work, reply } = request;
+        let Request { work, reply, .. } = request;
         let render = &self.shared.setup.render;
         let deadline = Duration::from_secs(render.deadline);
         let set = tokio::time::timeout(deadline, child.make(work, render.deadline));

@@ -15,6 +15,7 @@ mod a_form_in_ten_steps;
 mod a_full_disk_loses_nothing;
 mod a_refused_job_is_shown;
 mod a_stop_loses_nothing;
+mod a_trace_tells_the_story;
 mod an_operator_sees_it;
 mod an_outage_stops_intake;
 mod an_s3_server_may_fail;

@@ -140,3 +140,35 @@ fn credentials_come_from_the_environment_only_and_are_never_printed() {
     let written = serde_json::to_string(&settings).expect("plain data");
     assert!(!written.contains("hidden"));
 }
+
+#[test]
+fn what_the_variables_of_opentelemetry_say_must_make_sense_where_they_are_used() {
+    let nonsense = [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hidden"),
+    ];
+    let settings = Settings::load(None, env(&nonsense)).expect("they are for other programs");
+    assert!(!settings.telemetry.is_on());
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    let said = wrong("", &[&nonsense[..], &[endpoint]].concat());
+    for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_TRACES_SAMPLER_ARG"] {
+        assert!(said.contains(&format!("{name}: want")), "{said}");
+    }
+    assert!(!said.contains("hidden"), "{said}");
+    let said = wrong("", &[endpoint, ("OTEL_TRACES_SAMPLER", "xray")]);
+    assert!(said.contains("OTEL_TRACES_SAMPLER: want"), "{said}");
+    let said = wrong("[telemetry]\notlp = \"collector:4317\"", &[]);
+    assert!(said.contains("telemetry.otlp: want http://"), "{said}");
+
+    let on = |pairs: &[(&str, &str)]| {
+        let settings = Settings::load(None, env(pairs)).expect("right");
+        settings.telemetry.is_on()
+    };
+    assert!(on(&[endpoint]));
+    assert!(on(&[("BANSHI__TELEMETRY__OTLP", "https://collector:4317")]));
+    assert!(!on(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
+    assert!(!on(&[endpoint, ("OTEL_SDK_DISABLED", "true")]));
+    assert!(!on(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]));
+}

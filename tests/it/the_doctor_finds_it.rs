@@ -726,6 +726,8 @@ fn every_setting_is_told_with_its_source_and_no_secret() {
         ("AWS_ACCESS_KEY_ID", "w0rd"),
         ("AWS_SESSION_TOKEN", "w0rd"),
         ("AWS_ENDPOINT_URL", "https://me:w0rd@s3.example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:w0rd@collector"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=w0rd"),
     ];
     let told = config_of(folder.path(), &variables, &["--format", "json"]);
     let json = String::from_utf8(told.stdout).unwrap();
@@ -758,9 +760,12 @@ fn every_setting_is_told_with_its_source_and_no_secret() {
         "AWS_SECRET_ACCESS_KEY",
         "AWS_ACCESS_KEY_ID",
         "AWS_SESSION_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
     ] {
         assert_eq!(of(name), (json!("***"), json!(name)));
     }
+    let collector = of("OTEL_EXPORTER_OTLP_ENDPOINT").0;
+    assert_eq!(collector, json!("https://me:***@collector"));
     // In the order of the defaults.
     let at = |key: &str| DEFAULTS.lines().position(|line| line.starts_with(key));
     assert!(at("drain_timeout") < at("stuck"));

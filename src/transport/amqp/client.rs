@@ -11,6 +11,7 @@ use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, DeliveryTag, FieldTable};
 use lapin::{BasicProperties, Channel};
+use opentelemetry::trace::SpanContext;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::warn;
@@ -19,12 +20,13 @@ use super::broker::{Broker, PRODUCT, answered, close, outage};
 use super::guard::{Findings, Unfit};
 use super::properties::{
     DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, ROUTING_KEY, copy, cut, header, is_ours,
-    persistent, short, text,
+    persistent, put, short, text,
 };
 use super::publisher::{PublishError, Publisher};
 use super::topology::Declared;
 use crate::config;
 use crate::problem::{Code, Outage, Part};
+use crate::telemetry::trace;
 use crate::timing::unix_seconds;
 use crate::transport::{AsSent, DeadJob, Kept, LARGEST, Lane, Unsent, Verdict};
 use crate::{digest, event, job};
@@ -96,11 +98,18 @@ impl Client {
             let why = format!("its id {:?}… is longer than 255 bytes", cut(id));
             return Err(Unsent::Unfit(why));
         }
-        let properties = persistent()
+        let mut properties = persistent()
             .with_content_type(short("application/json"))
             .with_message_id(short(id))
             .with_timestamp(unix_seconds())
             .with_app_id(short(PRODUCT));
+        let mut headers = FieldTable::default();
+        for (name, value) in trace::headers(&SpanContext::NONE) {
+            put(&mut headers, name, &value);
+        }
+        if !headers.inner().is_empty() {
+            properties = properties.with_headers(headers);
+        }
         let exchange = self.broker.topology.name("jobs");
         let sent = self
             .publisher

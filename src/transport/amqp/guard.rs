@@ -36,9 +36,10 @@ use lapin::{Connection, ConnectionProperties};
 
 use self::header::{DEPTH, Fault, Limits, Owner, Place};
 use self::scanner::{Broken, Found, Scanner};
-use super::properties::{TRACEPARENT, is_ours, is_the_brokers};
+use super::properties::{is_ours, is_the_brokers};
 use crate::job;
 use crate::problem::{Code, Problem};
+use crate::telemetry::trace::{TRACEPARENT, TRACESTATE};
 use crate::transport;
 
 pub(super) use self::scanner::Unfit;
@@ -162,7 +163,7 @@ pub(super) async fn connect(
 fn owner(name: &str) -> Owner {
     if is_the_brokers(name) {
         Owner::Broker
-    } else if is_ours(name) || name == TRACEPARENT {
+    } else if is_ours(name) || [TRACEPARENT, TRACESTATE].contains(&name) {
         Owner::Own
     } else {
         Owner::Sender

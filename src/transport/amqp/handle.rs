@@ -5,6 +5,7 @@
 //! a plain confirm for a success. If we crash here, the broker sees the connections end and
 //! delivers the job again.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,13 +21,14 @@ use uuid::Uuid;
 
 use super::broker::{Broker, PRODUCT, answered, plain};
 use super::properties::{
-    ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, TRACEPARENT, copy, cut,
-    header, number, persistent, put, short, text,
+    ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, copy, cut, header,
+    number, persistent, put, short, text,
 };
 use super::publisher::PublishError;
 use super::session::Session;
 use crate::event::{self, Event};
 use crate::problem::{Outage, Part};
+use crate::telemetry::trace;
 use crate::timing::{ANSWER, BACKOFF, Deadline, REFUSED, REPLY, backoff};
 use crate::transport::{self, Delivery, Lane, Reason, Unfit, retry_wait};
 
@@ -116,8 +118,8 @@ impl Handle {
         if let Some(subject) = event.subject.as_deref().filter(|subject| is_plain(subject)) {
             put(&mut headers, "cloudEvents_subject", subject);
         }
-        if let Some(traceparent) = &delivery.traceparent {
-            put(&mut headers, TRACEPARENT, traceparent);
+        for (name, value) in trace::headers(&delivery.trace) {
+            put(&mut headers, name, &value);
         }
         let mut properties = persistent()
             .with_content_type(short(event::CONTENT_TYPE))
@@ -395,7 +397,7 @@ pub(super) fn delivery(
         message_id: own(properties.message_id()),
         correlation_id: own(properties.correlation_id()),
         reply_to: own(properties.reply_to()),
-        traceparent: header(&properties, TRACEPARENT).and_then(text),
+        trace: trace::sender(|name| header(&properties, name).and_then(text).map(Cow::Owned)),
         timestamp: *properties.timestamp(),
         deadline: Deadline::after(broker.lease),
         handle: transport::Handle::Amqp(Handle {

@@ -25,8 +25,6 @@ pub(super) const EVENT: &str = "report_event";
 pub(super) const LANE: &str = "report_lane";
 /// The key that an unrouted job was sent with, once it was moved.
 pub(super) const ROUTING_KEY: &str = "report_routing_key";
-/// The W3C trace context.
-pub(super) const TRACEPARENT: &str = "traceparent";
 
 /// Whether a header is one of ours.
 pub(super) fn is_ours(header: &str) -> bool {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::gauge;
+use opentelemetry::trace::SpanContext;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::folders::{Back, CLAIMED, Home, JOBS, Kind, RETRY, kind, open_job, read_job};
@@ -156,7 +157,7 @@ impl Found {
             message_id: None,
             correlation_id: None,
             reply_to: None,
-            traceparent: None,
+            trace: SpanContext::NONE,
             timestamp: None,
             deadline: Deadline::NONE,
             handle: transport::Handle::Spool(Handle {

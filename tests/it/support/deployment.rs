@@ -583,6 +583,12 @@ impl Worker {
         self.child.wait().expect("it leaves").code()
     }
 
+    /// Its log and its exit code, once it has left by itself.
+    pub fn ended(mut self) -> (String, Option<i32>) {
+        let code = self.child.wait().expect("it leaves").code();
+        (self.log(), code)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
         signal(&[self.child.id()], name);
