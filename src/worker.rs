@@ -648,7 +648,7 @@ impl Pipeline {
 
     /// The pages of a report, and what its typesetter says of how long they took.
     async fn typeset(&self, job: &Job) -> Result<Pdf, Failure> {
-        let work = async {
+        let work = Span::stage("typeset").of(async {
             let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
             // The typesetter has told how long each took; the second ended just now.
             let ended = wall_clock();
@@ -656,8 +656,8 @@ impl Pipeline {
             trace::past("layout", laid_out - pdf.took.layout, laid_out);
             trace::past("export", laid_out, ended);
             Ok(pdf)
-        };
-        Span::stage("typeset").of(work).await
+        });
+        work.await
     }
 
     fn manifest(&self, job: &Job, pdf: &Pdf) -> Manifest {

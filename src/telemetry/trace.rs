@@ -15,11 +15,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::Either;
+use futures_util::FutureExt as _;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{
     FutureExt as _, Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status,
-    TraceContextExt as _, Tracer as _, TracerProvider as _,
+    TraceContextExt as _, Tracer as _, TracerProvider as _, WithContext,
 };
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
@@ -236,21 +236,25 @@ impl Span {
         self
     }
 
+    // Combinators and no `async fn`, which would hold the work twice: a job's future is copied
+    // more than once, and its size is what these cost where no spans are made.
+
     /// Work with this span in hand.
-    pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        match &self.0 {
-            Some(context) => Either::Left(work.with_context(context.clone())),
-            None => Either::Right(work),
-        }
+    pub fn around<F: Future>(&self, work: F) -> WithContext<F> {
+        work.with_context(self.0.clone().unwrap_or_else(Context::current))
     }
 
     /// Work with this span in hand, which is at fault if that is. Ends it.
-    pub async fn of<T, E>(self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let done = self.around(work).await;
-        if let (Err(_), Some(context)) = (&done, &self.0) {
-            context.span().set_status(Status::error(""));
-        }
-        done
+    pub fn of<T, E, F>(self, work: F) -> impl Future<Output = Result<T, E>> + use<T, E, F>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.around(work).map(move |done| {
+            if let (Err(_), Some(context)) = (&done, &self.0) {
+                context.span().set_status(Status::error(""));
+            }
+            done
+        })
     }
 
     /// The ids of trace and span, for the log.
@@ -393,10 +397,7 @@ pub fn headers(sender: &SpanContext) -> Vec<(&'static str, String)> {
 }
 
 /// Work in the trace that this process was started in, if its environment names one.
-pub fn inherited<F: Future>(
-    settings: &Telemetry,
-    work: F,
-) -> impl Future<Output = F::Output> + use<F> {
+pub fn inherited<F: Future>(settings: &Telemetry, work: F) -> WithContext<F> {
     let parent = sender(|name| {
         let value = settings.variable(&name.to_uppercase());
         value.map(|value| Cow::Owned(value.to_owned()))
