@@ -326,6 +326,8 @@ pub struct Worker {
     pub attempts: u32,
     /// Seconds without a settled job, while jobs are in hand, after which the worker is not ready.
     pub stuck: u64,
+    /// Seconds between two statuses; 0: none.
+    pub status: u64,
 }
 
 /// What events say of their origin.
@@ -669,6 +671,10 @@ impl Settings {
         need(
             self.console.token.is_empty() || self.console.token.len() >= 16,
             "console.token: want at least 16 characters",
+        );
+        need(
+            self.worker.status <= 15,
+            "worker.status: want at most 15 seconds, after which a worker is taken for silent",
         );
         need(
             !self.events.source.is_empty(),

@@ -55,8 +55,8 @@ pub const IDLE_POLL: Duration = Duration::from_millis(300);
 pub const SPREAD: Duration = Duration::from_secs(3);
 /// How often a worker looks at the depths of the queues, for the metrics.
 pub const DEPTHS: Duration = Duration::from_secs(15);
-/// How often a worker tells whoever listens how it is.
-pub const STATUS: Duration = Duration::from_secs(3);
+/// How long one listens for the workers' statuses: longer than the time between two (worker.status).
+pub const LISTEN: Duration = Duration::from_millis(4_200);
 /// How long a part may take to show that it is there.
 pub const PROBE: Duration = Duration::from_secs(30);
 /// The wait before a part that is out is tried again: between half of it and all of it, doubled

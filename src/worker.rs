@@ -94,9 +94,16 @@ pub async fn run(
         answers,
         Arc::clone(&pipeline.oldest),
     ));
-    if let Some(send) = intake.status_sender() {
+    let every = settings.worker.status;
+    if let Some(send) = intake.status_sender().filter(|_| every > 0) {
         let readiness = ready.subscribe();
-        watchers.spawn(bulletin::tell(send, Arc::clone(&pipeline), readiness));
+        let every = Duration::from_secs(every);
+        watchers.spawn(bulletin::tell(
+            send,
+            Arc::clone(&pipeline),
+            readiness,
+            every,
+        ));
     }
     let stuck = Duration::from_secs(settings.worker.stuck);
     watchers.spawn(watch(

@@ -60,6 +60,117 @@ pub fn measure(options: &Options, reports: &mut Reports) {
     for size in sizes {
         compare(size, &disk, &broker, &runtime, options, reports);
     }
+    watch(&disk, &broker, &runtime, options, reports);
+}
+
+/// What it costs to be watched: a worker that says nothing of itself, and one whose metrics are
+/// read every second, that tells how it is and that has a console before it, in turn.
+fn watch(
+    disk: &Disk,
+    broker: &Broker,
+    runtime: &Runtime,
+    options: &Options,
+    reports: &mut Reports,
+) {
+    let (mut plain, mut watched, mut console) = (Vec::new(), Vec::new(), Vec::new());
+    let all = |round: &Round| round.typesetters + round.around;
+    for _ in 0..options.rounds {
+        for eyes in [None, Some(Eyes::open(broker, disk))] {
+            let numbers = reports.numbers(options.reports + FIRST);
+            broker.send(runtime, reports, numbers);
+            let before = eyes.as_ref().map(Eyes::cpu);
+            let round = drain(1, disk, broker, options.reports, eyes.as_ref());
+            match (before, &eyes) {
+                (Some(before), Some(eyes)) => {
+                    let cpu = (eyes.cpu() - before) * 1e3 / options.reports as f64;
+                    console.push(100.0 * cpu / all(&round));
+                    watched.push(all(&round));
+                }
+                _ => plain.push(all(&round)),
+            }
+        }
+    }
+    for (what, unit, rounds, target) in [
+        (
+            "CPU a report of a worker that is watched, to one that is not",
+            "ratio",
+            pairs(&watched, &plain, |cpu| *cpu),
+            Target::AtMost(1.01),
+        ),
+        (
+            "CPU of its console, of the worker's",
+            "%",
+            console,
+            Target::AtMost(1.0),
+        ),
+    ] {
+        row(&Row {
+            what: &format!("worker: {what}"),
+            unit,
+            rounds: &rounds,
+            instructions: None,
+            target,
+        });
+    }
+}
+
+/// A console, and whoever reads a worker's metrics every second.
+struct Eyes {
+    console: Child,
+    /// Where the worker's metrics are.
+    admin: String,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Eyes {
+    fn open(broker: &Broker, disk: &Disk) -> Eyes {
+        let free = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address").to_string()
+        };
+        let folder = disk.folder();
+        let console = broker
+            .banshi("console", &folder)
+            .env("BANSHI__CONSOLE__LISTEN", free())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let admin = free();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (address, stopping) = (admin.clone(), std::sync::Arc::clone(&stop));
+        std::thread::spawn(move || {
+            use std::io::Read as _;
+            while !stopping.load(std::sync::atomic::Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                // Before the worker listens there is nothing to read.
+                if let Ok(mut stream) = std::net::TcpStream::connect(&address) {
+                    let asked = write!(stream, "GET /metrics HTTP/1.0\r\n\r\n");
+                    asked.expect("it is asked");
+                    let mut answer = String::new();
+                    stream.read_to_string(&mut answer).expect("it answers");
+                    assert!(answer.contains("banshi_jobs_total"), "{answer}");
+                }
+            }
+        });
+        Eyes {
+            console,
+            admin,
+            stop,
+        }
+    }
+
+    /// Seconds of CPU of the console.
+    fn cpu(&self) -> f64 {
+        process::cpu(self.console.id())
+    }
+}
+
+impl Drop for Eyes {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.console.kill().expect("it runs");
+        self.console.wait().expect("it is gone");
+    }
 }
 
 /// How long this disk takes to keep a file.
@@ -96,7 +207,7 @@ fn ready(
         reports.next += 1;
         let folder = disk.folder();
         let began = Instant::now();
-        let mut worker = Worker::start(broker, cores(), &folder);
+        let mut worker = Worker::start(broker, cores(), &folder, None);
         worker.until("ready");
         warm.push(began.elapsed().as_secs_f64() * 1e3);
         worker.until("completed");
@@ -146,7 +257,7 @@ fn compare(
         children.stop(runtime);
 
         broker.send(runtime, reports, numbers);
-        whole.push(drain(size, disk, broker, options.reports));
+        whole.push(drain(size, disk, broker, options.reports, None));
     }
     let figures = |figure: fn(&Round) -> f64| whole.iter().map(figure).collect::<Vec<_>>();
     let rates = figures(|round| round.rate);
@@ -203,8 +314,8 @@ fn compare(
 }
 
 /// Lets a worker empty the queue, which holds [`FIRST`] jobs and so many more.
-fn drain(size: usize, disk: &Disk, broker: &Broker, reports: u64) -> Round {
-    let mut worker = Worker::start(broker, size, &disk.folder());
+fn drain(size: usize, disk: &Disk, broker: &Broker, reports: u64, eyes: Option<&Eyes>) -> Round {
+    let mut worker = Worker::start(broker, size, &disk.folder(), eyes);
     for _ in 1..FIRST {
         worker.until("completed");
     }
@@ -253,6 +364,24 @@ impl Broker {
         Some(Broker { url, prefix, pid })
     }
 
+    /// The program, with this broker and a store in a folder.
+    fn banshi(&self, command: &str, folder: &Path) -> Command {
+        let mut banshi = Command::new(BANSHI);
+        banshi
+            .arg(command)
+            .env("BANSHI__QUEUE__URL", &self.url)
+            .env("BANSHI__QUEUE__PREFIX", &self.prefix)
+            .env("BANSHI__STORE__URL", format!("file:{}", folder.display()))
+            .env("BANSHI__STORE__CREATE", "always")
+            .env("BANSHI__FONTS__DIR", repository("fonts"))
+            .env("BANSHI__FONTS__MORE", "")
+            .env("BANSHI__RENDER__URGENT", "0")
+            .env("BANSHI__LOG__FORMAT", "json")
+            .current_dir(folder)
+            .stdin(Stdio::null());
+        banshi
+    }
+
     /// Puts the jobs of these numbers into the bulk lane, each confirmed.
     fn send(&self, runtime: &Runtime, reports: &Reports, numbers: std::ops::Range<u64>) {
         let mut queue = settings().queue;
@@ -279,21 +408,17 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(broker: &Broker, typesetters: usize, folder: &Path) -> Worker {
-        let mut process = Command::new(BANSHI)
-            .args(["worker", "--until-idle"])
-            .env("BANSHI__QUEUE__URL", &broker.url)
-            .env("BANSHI__QUEUE__PREFIX", &broker.prefix)
-            .env("BANSHI__STORE__URL", format!("file:{}", folder.display()))
-            .env("BANSHI__STORE__CREATE", "always")
-            .env("BANSHI__FONTS__DIR", repository("fonts"))
-            .env("BANSHI__FONTS__MORE", "")
+    fn start(broker: &Broker, typesetters: usize, folder: &Path, eyes: Option<&Eyes>) -> Worker {
+        let (admin, status) = match eyes {
+            Some(eyes) => (eyes.admin.as_str(), "3"),
+            None => ("", "0"),
+        };
+        let mut process = broker
+            .banshi("worker", folder)
+            .arg("--until-idle")
             .env("BANSHI__RENDER__THREADS", typesetters.to_string())
-            .env("BANSHI__RENDER__URGENT", "0")
-            .env("BANSHI__ADMIN__LISTEN", "127.0.0.1:0")
-            .env("BANSHI__LOG__FORMAT", "json")
-            .current_dir(folder)
-            .stdin(Stdio::null())
+            .env("BANSHI__ADMIN__LISTEN", admin)
+            .env("BANSHI__WORKER__STATUS", status)
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");

@@ -9,11 +9,9 @@ use super::outcome::Outcome;
 use super::overview::Told;
 use super::workers::Workers;
 use crate::problem::Outage;
-use crate::timing::{STATUS, unix_seconds};
+use crate::timing::{LISTEN, unix_seconds};
 use crate::transport::{Entry, From, Observer};
 
-/// Longer than the time between two statuses of a worker.
-const LISTEN: Duration = STATUS.saturating_add(Duration::from_millis(1_200));
 /// Seconds of the log that are looked through at once, the newest first.
 const WINDOW: u64 = 24 * 3_600;
 /// Windows that are looked through: as long as the log is kept.

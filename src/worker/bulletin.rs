@@ -4,13 +4,14 @@
 //! a status that is not heard is lost. If we crash here, the worker goes on without telling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::Pipeline;
 use crate::fleet::{WorkerStatus, this_worker};
-use crate::timing::{STATUS, unix_seconds};
+use crate::timing::unix_seconds;
 use crate::transport::{State, StatusSender};
 
 /// Statuses that are not sent after one that could not be: a user without the permission is not
@@ -22,6 +23,7 @@ pub(super) async fn tell(
     send: StatusSender,
     pipeline: Arc<Pipeline>,
     ready: watch::Receiver<State>,
+    every: Duration,
 ) {
     let mut status = WorkerStatus {
         worker: this_worker(),
@@ -51,6 +53,6 @@ pub(super) async fn tell(
                 );
             }
         }
-        tokio::time::sleep(if refused { STATUS * SKIPPED } else { STATUS }).await;
+        tokio::time::sleep(if refused { every * SKIPPED } else { every }).await;
     }
 }
