@@ -148,7 +148,7 @@ impl Eyes {
                     asked.expect("it is asked");
                     let mut answer = String::new();
                     stream.read_to_string(&mut answer).expect("it answers");
-                    assert!(answer.contains("banshi_jobs_total"), "{answer}");
+                    assert!(answer.contains("banshi_inflight"), "{answer}");
                 }
             }
         });

@@ -23,7 +23,7 @@
   // Plots.
   const plots = [];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const colours = (count) => count > 2 ? ["--good", "--bad", "--warn"] : ["--accent", "--bad"];
+  const colours = (count) => count > 2 ? ["--good", "--warn", "--bad"] : ["--accent", "--quiet"];
   const options = (element, labels, width) => {
     const axis = {
       stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 },
@@ -41,7 +41,7 @@
         { ...axis, size: 56 },
       ],
       series: [
-        { value: (_, at) => at == null ? "–" : format.format(new Date(at * 1000)) },
+        { label: language.startsWith("zh") ? "时间" : "time", value: (_, at) => at == null ? "–" : format.format(new Date(at * 1000)) },
         ...labels.map((label, index) => ({
           label, stroke: colour(names[index]), width: 2, points: { show: false },
           fill: index === 0 ? colour(names[index] + "-soft") : undefined,

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{badge, encoded, page as whole_page, time};
 use crate::console::Console;
 use crate::console::dead::Entry;
 use crate::console::drawing::Drawn;
-use crate::console::routes::{Shared, Visit};
+use crate::console::routes::{Shared, Visit, asked};
 use crate::console::stories;
 use crate::console::words::{Lang, number};
 use crate::escape;
@@ -54,7 +56,7 @@ pub(in crate::console) async fn job(
         (result(lang, &id, story.events.last()))
         (wrong(lang, &id, &story, &pictures))
         (timeline(lang, &story))
-        @if let Ok(Some(drawn)) = &pictures { (stored_pages(lang, &id, drawn)) }
+        @if let Ok(Some(drawn)) = &pictures { (stored_pages(lang, &id, last(&story), drawn)) }
     };
     visit.answer(&story, || whole_page(&console, &visit, &id, &content))
 }
@@ -80,26 +82,28 @@ async fn pictures(
     story: &Story,
     dead: Option<&Entry>,
 ) -> Result<Option<Arc<Drawn>>, Outage> {
-    let last = story.events.last().map(|told| &told.event);
+    let name = name(&story.job_id, last(story));
     if story.state == "completed"
-        && let Some(event) = last
+        && let Some(Told { event, .. }) = story.events.last()
     {
-        return console.drawing.pages(&name(&story.job_id), event).await;
+        return console.drawing.pages(&name, event).await;
     }
     let Some(body) = dead.and_then(|entry| entry.body.as_deref()) else {
         return Ok(None);
     };
     let problems = problems(story);
-    let drawn = console
-        .drawing
-        .proof(&name(&story.job_id), body, &problems)
-        .await?;
+    let drawn = console.drawing.proof(&name, body, &problems).await?;
     Ok(Some(drawn))
 }
 
-/// Under which name a job's pictures are kept.
-fn name(job_id: &str) -> String {
-    format!("job {job_id}")
+/// Under which name a job's pictures are kept: those of its last event.
+fn name(job_id: &str, last: u64) -> String {
+    format!("job {job_id} {last}")
+}
+
+/// The last event's place in the log; 0, when there is none.
+fn last(story: &Story) -> u64 {
+    story.events.last().map_or(0, |told| told.offset)
 }
 
 /// The problems that were told of a job.
@@ -274,7 +278,7 @@ fn wrong(
                     }
                 }
                 @match pictures.as_ref().map(|drawn| drawn.as_deref()) {
-                    Ok(Some(Drawn::Proof(problems, proof))) => (proof_pages(lang, id, problems, proof.as_ref())),
+                    Ok(Some(Drawn::Proof(problems, proof))) => (proof_pages(lang, id, last(story), problems, proof.as_ref())),
                     Ok(_) => p.quiet { (lang.say("There is no picture: the job is not in the dead queue any more, or too large.", "没有图样：作业已不在死信队列中，或过大。")) },
                     Err(outage) => p.banner.warn { (lang.say("The pages can't be drawn now: ", "目前无法绘制页面：")) (outage.chain()) },
                 }
@@ -284,7 +288,13 @@ fn wrong(
 }
 
 /// The pages of a proof, each with links from what is marked to the list.
-fn proof_pages(lang: Lang, id: &str, problems: &[Problem], proof: Option<&Proof>) -> Markup {
+fn proof_pages(
+    lang: Lang,
+    id: &str,
+    of: u64,
+    problems: &[Problem],
+    proof: Option<&Proof>,
+) -> Markup {
     let Some(proof) = proof else {
         return html! { p.quiet { (lang.say("Nothing of it can be laid out, so there is no picture.", "内容完全无法排版，因此没有图样。")) } };
     };
@@ -294,20 +304,27 @@ fn proof_pages(lang: Lang, id: &str, problems: &[Problem], proof: Option<&Proof>
         div.proofs {
             @if proof.tables_alone { p.hint { (lang.say("The texts can't be laid out: only the tables are shown.", "正文无法排版：仅显示表格。")) } }
             @for (index, page) in proof.pages.iter().enumerate() {
-                @let alt = format!("{} {}", lang.say("Page", "第"), index + 1);
+                @let alt = format!("{} {}{}", lang.say("Page", "第"), page.number, lang.say("", " 页"));
                 @if page.marks.is_empty() && count > 0 {
-                    details { summary { (alt) " · " (lang.say("nothing marked", "无标记")) } (proof_page(id, index, page, &alt, problems)) }
-                } @else { (proof_page(id, index, page, &alt, problems)) }
+                    details { summary { (alt) " · " (lang.say("nothing marked", "无标记")) } (proof_page(id, of, index, page, &alt, problems)) }
+                } @else { (proof_page(id, of, index, page, &alt, problems)) }
             }
             @if proof.all_pages > proof.pages.len() { p.hint { (number(proof.all_pages as u64)) " " (lang.say("pages in all", "页，仅显示一部分")) } }
         }
     }
 }
 
-fn proof_page(id: &str, index: usize, page: &Page, alt: &str, problems: &[Problem]) -> Markup {
+fn proof_page(
+    id: &str,
+    of: u64,
+    index: usize,
+    page: &Page,
+    alt: &str,
+    problems: &[Problem],
+) -> Markup {
     html! {
         svg.page viewBox={ "0 0 " (page.width) " " (page.height) } role="group" aria-label=(alt) {
-            image href={ "/jobs/" (encoded(id)) "/proof/" (index + 1) } width=(page.width) height=(page.height) {}
+            image href={ "/jobs/" (encoded(id)) "/proof/" (index + 1) "?of=" (of) } width=(page.width) height=(page.height) {}
             @for mark in &page.marks {
                 @if let Some(first) = mark.problems.first() {
                     a href={ "#problem-" (first + 1) } aria-label=[problems.get(*first).map(|problem| problem.message_zh.as_str())] {
@@ -322,7 +339,7 @@ fn proof_page(id: &str, index: usize, page: &Page, alt: &str, problems: &[Proble
 }
 
 /// The pages of what is stored.
-fn stored_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
+fn stored_pages(lang: Lang, id: &str, of: u64, drawn: &Drawn) -> Markup {
     let Drawn::Pages(pages) = drawn else {
         return html! {};
     };
@@ -332,8 +349,8 @@ fn stored_pages(lang: Lang, id: &str, drawn: &Drawn) -> Markup {
                 h2 { (lang.say("Pages", "页面")) }
                 div.sheets {
                     @for page in 1..=pages.len() {
-                        a href={ "/jobs/" (encoded(id)) "/pages/" (page) } {
-                            img src={ "/jobs/" (encoded(id)) "/pages/" (page) } loading="lazy" alt={ (lang.say("Page", "第")) " " (page) };
+                        a href={ "/jobs/" (encoded(id)) "/pages/" (page) "?of=" (of) } {
+                            img src={ "/jobs/" (encoded(id)) "/pages/" (page) "?of=" (of) } loading="lazy" alt={ (lang.say("Page", "第")) " " (page) (lang.say("", " 页")) };
                         }
                     }
                 }
@@ -423,19 +440,22 @@ pub(in crate::console) async fn pdf(
     }
 }
 
-/// `GET /jobs/ID/pages/N`.
-pub(in crate::console) async fn page(shared: Shared, path: Path<(String, usize)>) -> Response {
-    picture(shared, path).await
+/// Which of a job's pictures.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::console) struct Of {
+    /// The event that they were drawn for.
+    #[serde(default)]
+    of: u64,
 }
 
-/// `GET /jobs/ID/proof/N`.
-pub(in crate::console) async fn proof(shared: Shared, path: Path<(String, usize)>) -> Response {
-    picture(shared, path).await
-}
-
-/// A picture that the job's page has had drawn, or has it drawn again.
-async fn picture(State(console): Shared, Path((id, number)): Path<(String, usize)>) -> Response {
-    let drawn = match console.drawing.kept(&name(&id)) {
+/// `GET /jobs/ID/pages/N` and `/jobs/ID/proof/N`: a picture that the job's page has had drawn, or
+/// it is drawn again.
+pub(in crate::console) async fn picture(
+    State(console): Shared,
+    Path((id, number)): Path<(String, usize)>,
+    query: Result<Query<Of>, QueryRejection>,
+) -> Response {
+    let drawn = match console.drawing.kept(&name(&id, asked(query).of)) {
         Some(drawn) => Some(drawn),
         None => {
             let drawn = async {
