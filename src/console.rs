@@ -15,6 +15,7 @@ mod management;
 mod pages;
 mod routes;
 mod stories;
+mod visit;
 mod words;
 
 use std::future::Future;

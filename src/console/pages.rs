@@ -14,8 +14,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
 
 use super::Console;
-use super::routes::{Shared, Visit};
+use super::door::Refusal;
+use super::visit::{Shared, Visit};
 use super::words::Lang;
+use crate::problem::Outage;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -104,19 +106,40 @@ fn other_language(visit: &Visit) -> String {
     format!("{}?{query}lang={other}", visit.uri.path())
 }
 
-/// A page that says why there is none.
-pub(super) fn trouble(console: &Console, visit: &Visit, status: StatusCode, why: &str) -> Markup {
+/// An answer that says why there is none.
+pub(super) fn trouble(console: &Console, visit: &Visit, status: StatusCode, why: &str) -> Response {
     let title = match status {
         StatusCode::NOT_FOUND => visit.lang.say("Not found", "未找到"),
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => visit.lang.say("Not allowed", "不允许"),
         _ => visit.lang.say("Something is out", "有部件不可用"),
     };
-    page(
-        console,
-        visit,
-        title,
-        &html! { p.banner.bad role="alert" { (why) } },
-    )
+    let value = serde_json::json!({ "error": why });
+    let content = html! { p.banner.bad role="alert" { (why) } };
+    let answer = visit.answer(&value, || page(console, visit, title, &content));
+    (status, answer).into_response()
+}
+
+/// The same, of something that is out.
+pub(super) fn outage(console: &Console, visit: &Visit, outage: &Outage) -> Response {
+    trouble(console, visit, StatusCode::BAD_GATEWAY, &outage.chain())
+}
+
+/// Says why a request is refused.
+pub(super) fn refuse(console: &Console, visit: &Visit, refusal: Refusal) -> Response {
+    let lang = visit.lang;
+    let why = match refusal {
+        Refusal::Unknown => lang.say("show the token first", "请先出示令牌"),
+        Refusal::Foreign => lang.say(
+            "this was not asked from a page of this console: open it by its own address, and \
+             reload the page",
+            "请求并非来自本控制台的页面：请用控制台自己的地址打开，并刷新页面",
+        ),
+        Refusal::ReadOnly => lang.say(
+            "nothing can be changed from here: console.actions is off",
+            "此处不能更改任何内容：console.actions 未开启",
+        ),
+    };
+    trouble(console, visit, refusal.status(), why)
 }
 
 /// `GET /login`.

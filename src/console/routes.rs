@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Form, Query, Request, State};
+use axum::extract::{Form, Request, State};
 use axum::http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
-    LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -16,16 +16,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures_util::Stream;
-use maud::Markup;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tracing::warn;
 
 use super::Console;
 use super::assets::asset;
-use super::door::{LANG, Refusal, SESSION, WRONG, cookie};
+use super::door::{LANG, Refusal, SESSION, WRONG};
 use super::pages;
-use super::words::Lang;
-use crate::problem::Outage;
+use super::visit::{Shared, Visit, query};
 
 /// The least time between two signs that something is new.
 const BEAT: Duration = Duration::from_secs(2);
@@ -33,8 +31,6 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Nothing from elsewhere, no script or style in the page itself, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-pub(super) type Shared = State<Arc<Console>>;
 
 /// All paths.
 pub(super) fn all(console: Arc<Console>) -> Router {
@@ -73,67 +69,6 @@ pub(super) fn all(console: Arc<Console>) -> Router {
         .with_state(console)
 }
 
-/// Who asks, and how the answer is to be.
-#[derive(Debug, Clone)]
-pub(super) struct Visit {
-    pub(super) lang: Lang,
-    /// Whether JSON is wanted.
-    pub(super) json: bool,
-    /// The path with its query, for the links that change the language.
-    pub(super) uri: Uri,
-}
-
-impl Visit {
-    pub(super) fn of(headers: &HeaderMap, uri: &Uri) -> Visit {
-        let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
-        let asked = query(uri, "lang");
-        let chosen = asked.or_else(|| cookie(headers, LANG));
-        let accepts = text(ACCEPT).unwrap_or_default();
-        Visit {
-            lang: Lang::of(chosen, text(ACCEPT_LANGUAGE)),
-            json: accepts.contains("application/json") && !accepts.contains("text/html"),
-            uri: uri.clone(),
-        }
-    }
-
-    /// The page or its JSON.
-    pub(super) fn answer(&self, value: &impl Serialize, page: impl FnOnce() -> Markup) -> Response {
-        match self.json {
-            true => json(value),
-            false => Html(page().into_string()).into_response(),
-        }
-    }
-
-    /// A page that says why there is none.
-    pub(super) fn trouble(&self, console: &Console, status: StatusCode, why: &str) -> Response {
-        let value = serde_json::json!({ "error": why });
-        let page = || pages::trouble(console, self, status, why);
-        (status, self.answer(&value, page)).into_response()
-    }
-
-    /// The same, of something that is out.
-    pub(super) fn outage(&self, console: &Console, outage: &Outage) -> Response {
-        self.trouble(console, StatusCode::BAD_GATEWAY, &outage.chain())
-    }
-}
-
-/// An answer in JSON.
-pub(super) fn json(value: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// A parameter of a query, where it has nothing that would have to be decoded.
-fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    let pairs = uri
-        .query()?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='));
-    pairs
-        .into_iter()
-        .find_map(|(key, value)| (key == name).then_some(value))
-}
-
 /// Lets in who may come in, and remembers a language that was chosen.
 async fn let_in(State(console): Shared, uri: Uri, request: Request, next: Next) -> Response {
     let visit = Visit::of(request.headers(), &uri);
@@ -142,7 +77,7 @@ async fn let_in(State(console): Shared, uri: Uri, request: Request, next: Next) 
         if signs_in && request.method() == axum::http::Method::GET && uri.path() != "/metrics" {
             return (StatusCode::SEE_OTHER, [(LOCATION, "/login")]).into_response();
         }
-        return refuse(&console, &visit, refusal);
+        return pages::refuse(&console, &visit, refusal);
     }
     let mut response = next.run(request).await;
     if let Some(lang @ ("en" | "zh")) = query(&uri, "lang") {
@@ -152,24 +87,6 @@ async fn let_in(State(console): Shared, uri: Uri, request: Request, next: Next) 
         }
     }
     response
-}
-
-/// Says why a request is refused.
-pub(super) fn refuse(console: &Console, visit: &Visit, refusal: Refusal) -> Response {
-    let lang = visit.lang;
-    let why = match refusal {
-        Refusal::Unknown => lang.say("show the token first", "请先出示令牌"),
-        Refusal::Foreign => lang.say(
-            "this was not asked from a page of this console: open it by its own address, and \
-             reload the page",
-            "请求并非来自本控制台的页面：请用控制台自己的地址打开，并刷新页面",
-        ),
-        Refusal::ReadOnly => lang.say(
-            "nothing can be changed from here: console.actions is off",
-            "此处不能更改任何内容：console.actions 未开启",
-        ),
-    };
-    visit.trouble(console, refusal.status(), why)
 }
 
 /// What every answer has: nothing of it may be kept, framed or mixed with what is elsewhere.
@@ -249,10 +166,5 @@ async fn metrics(State(console): Shared) -> Response {
 async fn missing(State(console): Shared, uri: Uri, headers: HeaderMap) -> Response {
     let visit = Visit::of(&headers, &uri);
     let why = visit.lang.say("there is no such page", "没有这个页面");
-    visit.trouble(&console, StatusCode::NOT_FOUND, why)
-}
-
-/// The query of a page; what is wrong in it is as if it were not there.
-pub(super) fn asked<T: Default>(query: Result<Query<T>, impl Sized>) -> T {
-    query.map(|Query(asked)| asked).unwrap_or_default()
+    pages::trouble(&console, &visit, StatusCode::NOT_FOUND, why)
 }

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{badge, job_link, page};
 use crate::console::Console;
 use crate::console::dead::{Entry, Which};
-use crate::console::routes::{Shared, Visit, asked, refuse};
+use crate::console::visit::{Shared, Visit, asked};
 use crate::console::words::{Lang, number};
 use crate::timing::unix_seconds;
 use crate::transport::{Kept, Verdict};
@@ -67,7 +67,7 @@ pub(in crate::console) async fn dead(
     let kept = asked.kept();
     let listing = match console.dead.list(&console.settings, kept).await {
         Ok(listing) => listing,
-        Err(outage) => return visit.outage(&console, &outage),
+        Err(outage) => return super::outage(&console, &visit, &outage),
     };
     let (which, now) = (asked.which(), unix_seconds());
     let found: Vec<&Entry> = listing
@@ -219,7 +219,7 @@ pub(in crate::console) async fn act(
         named.next().map_or("", |(_, value)| value.as_str())
     };
     if let Err(refusal) = console.door.lets_act(&headers, field("csrf")) {
-        return refuse(&console, &visit, refusal);
+        return super::refuse(&console, &visit, refusal);
     }
     let ids: Vec<String> = fields
         .iter()
@@ -236,13 +236,13 @@ pub(in crate::console) async fn act(
         "drop" => Verdict::Drop,
         _ => {
             let why = visit.lang.say("want replay or drop", "只能重新投递或丢弃");
-            return visit.trouble(&console, StatusCode::BAD_REQUEST, why);
+            return super::trouble(&console, &visit, StatusCode::BAD_REQUEST, why);
         }
     };
     if asks {
         let listing = match console.dead.list(&console.settings, kept(&queue)).await {
             Ok(listing) => listing,
-            Err(outage) => return visit.outage(&console, &outage),
+            Err(outage) => return super::outage(&console, &visit, &outage),
         };
         let jobs = listing.jobs.iter();
         let chosen: Vec<&Entry> = jobs.filter(|entry| ids.contains(&entry.id)).collect();
@@ -260,7 +260,7 @@ pub(in crate::console) async fn act(
             let back = format!("/dead?queue={queue}&done={verb}&count={count}");
             (StatusCode::SEE_OTHER, [(LOCATION, back)]).into_response()
         }
-        Err(outage) => visit.outage(&console, &outage),
+        Err(outage) => super::outage(&console, &visit, &outage),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::{job_link, page, time};
-use crate::console::routes::{Shared, Visit};
+use crate::console::visit::{Shared, Visit};
 use crate::console::words::{Lang, number};
 use crate::fleet::{Heard, WorkerStatus};
 use crate::timing::unix_seconds;

@@ -15,8 +15,8 @@ use super::{badge, encoded, page as whole_page, time};
 use crate::console::Console;
 use crate::console::dead::Entry;
 use crate::console::drawing::Drawn;
-use crate::console::routes::{Shared, Visit, asked};
 use crate::console::stories;
+use crate::console::visit::{Shared, Visit, asked};
 use crate::console::words::{Lang, number};
 use crate::escape;
 use crate::fleet::{Story, Told};
@@ -35,13 +35,13 @@ pub(in crate::console) async fn job(
     let visit = Visit::of(&headers, &uri);
     let mut story = match stories::story(&console, &id).await {
         Ok(story) => story,
-        Err(outage) => return visit.outage(&console, &outage),
+        Err(outage) => return super::outage(&console, &visit, &outage),
     };
     let dead = match story.state.as_str() {
         "completed" | "in_hand" => None,
         _ => match kept(&console, &id).await {
             Ok(dead) => dead,
-            Err(outage) => return visit.outage(&console, &outage),
+            Err(outage) => return super::outage(&console, &visit, &outage),
         },
     };
     story.dead = Some(dead.is_some());
@@ -434,9 +434,9 @@ pub(in crate::console) async fn pdf(
             let why = visit
                 .lang
                 .say("its PDF is not in this store", "PDF 不在此存储中");
-            visit.trouble(&console, StatusCode::NOT_FOUND, why)
+            super::trouble(&console, &visit, StatusCode::NOT_FOUND, why)
         }
-        Err(outage) => visit.outage(&console, &outage),
+        Err(outage) => super::outage(&console, &visit, &outage),
     }
 }
 

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{badge, encoded, job_link, page, time};
-use crate::console::routes::{Shared, Visit, asked};
+use crate::console::visit::{Shared, Visit, asked};
 use crate::console::words::{Lang, number};
 use crate::event::Kind;
 use crate::fleet::{Filter, Outcome};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{bar, figure, page, time};
 use crate::console::known::Management;
-use crate::console::routes::{Shared, Visit, asked, json};
+use crate::console::visit::{Shared, Visit, asked, json};
 use crate::console::words::{Lang, number};
 use crate::fleet::{Bucket, Load, Overview};
 use crate::timing::unix_seconds;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
 use super::page;
-use crate::console::routes::{Shared, Visit};
+use crate::console::visit::{Shared, Visit};
 use crate::console::words::number;
 use crate::report::{describe, schema};
 
@@ -82,7 +82,7 @@ pub(in crate::console) async fn template(
     let (templates, forms) = (&console.drawing.templates, &console.drawing.editions);
     let (Some(edition), Some(form)) = (templates.edition(&name), forms.get(&name)) else {
         let why = visit.lang.say("there is no such template", "没有这个模板");
-        return visit.trouble(&console, StatusCode::NOT_FOUND, why);
+        return super::trouble(&console, &visit, StatusCode::NOT_FOUND, why);
     };
     let schema = schema::schema(&name, form);
     visit.answer(&schema, || {
