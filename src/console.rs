@@ -44,6 +44,8 @@ struct Console {
     door: Door,
     drawing: Drawing,
     dead: dead::Cache,
+    /// Held by whoever looks through the whole log.
+    search: tokio::sync::Mutex<()>,
     recorder: Recorder,
     /// Whether the console is about to end: a page that is watched must not hold it up.
     stopping: watch::Receiver<bool>,
@@ -74,6 +76,7 @@ pub async fn run(
         door,
         drawing: Drawing::new(settings)?,
         dead: dead::Cache::default(),
+        search: tokio::sync::Mutex::default(),
         recorder,
         stopping,
     });

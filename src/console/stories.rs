@@ -32,7 +32,7 @@ pub(super) async fn story(console: &Console, job_id: &str) -> Result<Story, Outa
         (Vec::new(), since)
     } else {
         let observer = Observer::open(&console.settings.queue).await?;
-        let found = look(&observer, job_id, &known, since).await;
+        let found = look(console, &observer, job_id, &known, since).await;
         observer.close().await;
         found?
     };
@@ -42,12 +42,15 @@ pub(super) async fn story(console: &Console, job_id: &str) -> Result<Story, Outa
 }
 
 async fn look(
+    console: &Console,
     observer: &Observer,
     job_id: &str,
     known: &[Outcome],
     since: u64,
 ) -> Result<(Vec<Told>, u64), Outage> {
     if known.is_empty() {
+        // Each looks through the log anew, which is work for the broker, too.
+        let _alone = console.search.lock().await;
         return match timeout(LOOK, fleet::story(observer, job_id)).await {
             Ok(found) => found,
             Err(_) => Ok((Vec::new(), since)),

@@ -96,6 +96,11 @@ async fn pictures(
     Ok(Some(drawn))
 }
 
+/// Whether a job is under way, so that its page is fetched again when something is new.
+fn moves(story: &Story) -> bool {
+    matches!(story.state.as_str(), "in_hand" | "waiting")
+}
+
 /// Under which name a job's pictures are kept: those of its last event.
 fn name(job_id: &str, last: u64) -> String {
     format!("job {job_id} {last}")
@@ -130,7 +135,7 @@ fn headline(lang: Lang, story: &Story, dead: Option<&Entry>) -> Markup {
         _ => text("/data/template"),
     };
     html! {
-        div.headline #headline data-live {
+        div.headline #headline data-live[moves(story)] {
             p.state { (badge(lang, dead.map_or(story.state.as_str(), |entry| match story.state.as_str() {
                 "unknown" => entry.event.as_str(),
                 state => state,
@@ -362,7 +367,7 @@ fn stored_pages(lang: Lang, id: &str, of: u64, drawn: &Drawn) -> Markup {
 fn timeline(lang: Lang, story: &Story) -> Markup {
     let now = unix_seconds();
     html! {
-        section #timeline data-live {
+        section #timeline data-live[moves(story)] {
             h2 { (lang.say("Story", "经过")) }
             ol.timeline {
                 @for told in &story.events {
