@@ -8,7 +8,7 @@ pub(super) mod overview;
 pub(super) mod templates;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
@@ -143,8 +143,7 @@ pub(super) fn refuse(console: &Console, visit: &Visit, refusal: Refusal) -> Resp
 }
 
 /// `GET /login`.
-pub(super) async fn login(State(console): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    let visit = Visit::of(&headers, &uri);
+pub(super) async fn login(State(console): Shared, visit: Visit) -> Response {
     Html(login_page(&console, &visit, false).into_string()).into_response()
 }
 

@@ -10,7 +10,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY,
     SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
+use axum::http::{HeaderName, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse as _, Response};
@@ -120,13 +120,7 @@ struct Login {
 }
 
 /// `POST /login`.
-async fn login(
-    State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-    Form(login): Form<Login>,
-) -> Response {
-    let visit = Visit::of(&headers, &uri);
+async fn login(State(console): Shared, visit: Visit, Form(login): Form<Login>) -> Response {
     let Some(session) = console.door.session(&login.token) else {
         warn!("somebody has shown a wrong token to the console");
         tokio::time::sleep(WRONG).await;
@@ -163,8 +157,7 @@ async fn metrics(State(console): Shared) -> Response {
     ([(CONTENT_TYPE, kind)], console.recorder.render()).into_response()
 }
 
-async fn missing(State(console): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    let visit = Visit::of(&headers, &uri);
+async fn missing(State(console): Shared, visit: Visit) -> Response {
     let why = visit.lang.say("there is no such page", "没有这个页面");
     pages::trouble(&console, &visit, StatusCode::NOT_FOUND, why)
 }

@@ -1,9 +1,11 @@
 //! A visit to a page: who asks, in which language, and whether for the page or for its JSON.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri};
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::Markup;
@@ -24,6 +26,14 @@ pub(super) struct Visit {
     pub(super) json: bool,
     /// The path with its query, for the links that change the language.
     pub(super) uri: Uri,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Visit, Infallible> {
+        Ok(Visit::of(&parts.headers, &parts.uri))
+    }
 }
 
 impl Visit {

@@ -54,6 +54,21 @@ pub fn title(report: &Report) -> String {
 
 /// Every text of the sender's that the page shows.
 fn texts(report: &Report) -> Vec<(String, String)> {
+    let mut texts = field_texts(report, "/data");
+    let cells = report.form.cells.iter().zip(&report.cells);
+    texts.extend(cells.filter_map(|(place, cell)| match cell {
+        Cell::Number {
+            remark: Some(remark),
+            ..
+        } => Some((format!("/data{}/remark", place.pointer), remark.clone())),
+        Cell::Text(text) => Some((format!("/data{}", place.pointer), text.clone())),
+        _ => None,
+    }));
+    texts
+}
+
+/// The texts of a report's fields, without those of its cells, by their pointers below `root`.
+pub(super) fn field_texts(report: &Report, root: &str) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     let blocks = |texts: &mut Vec<(String, String)>, path: &str, blocks: &[Block]| {
         for (index, block) in blocks.iter().enumerate() {
@@ -63,7 +78,7 @@ fn texts(report: &Report) -> Vec<(String, String)> {
         }
     };
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
-        let path = format!("/data/{}", field.field);
+        let path = format!("{root}/{}", field.field);
         match content {
             Content::Absent | Content::Year(_) | Content::Date(_) => {}
             Content::Text(text) => texts.push((path, text.clone())),
@@ -90,14 +105,5 @@ fn texts(report: &Report) -> Vec<(String, String)> {
             }
         }
     }
-    let cells = report.form.cells.iter().zip(&report.cells);
-    texts.extend(cells.filter_map(|(place, cell)| match cell {
-        Cell::Number {
-            remark: Some(remark),
-            ..
-        } => Some((format!("/data{}/remark", place.pointer), remark.clone())),
-        Cell::Text(text) => Some((format!("/data{}", place.pointer), text.clone())),
-        _ => None,
-    }));
     texts
 }

@@ -3,7 +3,7 @@
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Path, Query, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -58,11 +58,9 @@ fn kept(queue: &str) -> Kept {
 /// `GET /dead`.
 pub(in crate::console) async fn dead(
     State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
+    visit: Visit,
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let asked = asked(query);
     let kept = asked.kept();
     let listing = match console.dead.list(&console.settings, kept).await {
@@ -207,12 +205,11 @@ fn table(
 /// `POST /dead/ask` shows what would be done, `/dead/replay` and `/dead/drop` do it.
 pub(in crate::console) async fn act(
     State(console): Shared,
-    uri: Uri,
+    visit: Visit,
     headers: HeaderMap,
     Path(action): Path<String>,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let fields = form.map(|Form(fields)| fields).unwrap_or_default();
     let field = |name: &str| {
         let mut named = fields.iter().filter(|(key, _)| key == name);

@@ -1,7 +1,6 @@
 //! The workers, each by itself.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -17,12 +16,7 @@ const LISTED: usize = 8;
 const CLOCK: i64 = 10;
 
 /// `GET /fleet`.
-pub(in crate::console) async fn fleet(
-    State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let visit = Visit::of(&headers, &uri);
+pub(in crate::console) async fn fleet(State(console): Shared, visit: Visit) -> Response {
     let now = unix_seconds();
     let (heard, mixed, holders) = {
         let facts = console.known.facts();

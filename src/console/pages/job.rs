@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -28,11 +28,9 @@ use crate::typesetter::proof::{Page, Proof};
 /// `GET /jobs/ID`.
 pub(in crate::console) async fn job(
     State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
+    visit: Visit,
     Path(id): Path<String>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let mut story = match stories::story(&console, &id).await {
         Ok(story) => story,
         Err(outage) => return super::outage(&console, &visit, &outage),
@@ -415,11 +413,9 @@ fn stamp(text: &str) -> Markup {
 /// `GET /jobs/ID/report.pdf`.
 pub(in crate::console) async fn pdf(
     State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
+    visit: Visit,
     Path(id): Path<String>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let found = async {
         let story = stories::story(&console, &id).await?;
         match story.events.last() {

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -69,11 +68,9 @@ impl Asked {
 /// `GET /jobs`.
 pub(in crate::console) async fn jobs(
     State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
+    visit: Visit,
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let asked = asked(query);
     let number_of = asked.page.parse().unwrap_or(0);
     let (found, all, since, templates, codes) = {

@@ -1,7 +1,6 @@
 //! The overview: will everything be out in time, and if not, why.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -17,12 +16,7 @@ use crate::timing::unix_seconds;
 const DAY: u64 = 24 * 3_600;
 
 /// `GET /`.
-pub(in crate::console) async fn overview(
-    State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let visit = Visit::of(&headers, &uri);
+pub(in crate::console) async fn overview(State(console): Shared, visit: Visit) -> Response {
     let now = unix_seconds();
     let deadline = console.settings.console.deadline().unwrap_or_default();
     let (overview, load, management) = {

@@ -1,8 +1,8 @@
 //! The templates: versions, schema, sample.
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
@@ -12,12 +12,7 @@ use crate::console::words::number;
 use crate::report::{describe, schema};
 
 /// `GET /templates`.
-pub(in crate::console) async fn templates(
-    State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let visit = Visit::of(&headers, &uri);
+pub(in crate::console) async fn templates(State(console): Shared, visit: Visit) -> Response {
     let (templates, forms) = (&console.drawing.templates, &console.drawing.editions);
     let load = console.known.facts().history.load(0);
     let all: Vec<_> = templates
@@ -73,11 +68,9 @@ pub(in crate::console) async fn templates(
 /// `GET /templates/NAME/EDITION`; the JSON is the schema of its jobs.
 pub(in crate::console) async fn template(
     State(console): Shared,
-    uri: Uri,
-    headers: HeaderMap,
+    visit: Visit,
     Path((name, edition)): Path<(String, String)>,
 ) -> Response {
-    let visit = Visit::of(&headers, &uri);
     let name = format!("{name}/{edition}");
     let (templates, forms) = (&console.drawing.templates, &console.drawing.editions);
     let (Some(edition), Some(form)) = (templates.edition(&name), forms.get(&name)) else {

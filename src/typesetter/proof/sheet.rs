@@ -15,7 +15,8 @@ use crate::problem::Problem;
 use crate::report::form::{CellKind, Field, FieldKind};
 use crate::report::json::{Node, Place, shown};
 use crate::report::text::{self, Kind};
-use crate::report::{Block, Cell, Content, Editions, Report, block_texts, cell, rules, view};
+use crate::report::{Block, Cell, Content, Editions, Report, cell, rules, view};
+use crate::typesetter::manuscript::field_texts;
 
 /// The most characters of a text that are shown.
 const MOST_TEXT: usize = 2000;
@@ -403,42 +404,13 @@ fn without_texts(report: &Report) -> Report {
 
 /// Every text on the pages, by its pointer below `data`.
 fn on_pages(report: &Report) -> Vec<(String, String)> {
-    let mut texts = Vec::new();
-    let blocks = |texts: &mut Vec<(String, String)>, path: &str, blocks: &[Block]| {
-        for (index, block) in blocks.iter().enumerate() {
-            let inner = block_texts(block).into_iter();
-            texts
-                .extend(inner.map(|(end, text)| (format!("{path}/{index}{end}"), text.to_owned())));
-        }
-    };
+    let mut texts = field_texts(report, "");
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
         let path = format!("/{}", field.field);
         match content {
-            Content::Absent => {}
-            Content::Text(text) => texts.push((path, text.clone())),
             Content::Year(year) => texts.push((path, year.to_string())),
             Content::Date(day) => texts.push((path, cell::date(*day))),
-            Content::Lines(lines) => {
-                let lines = lines.iter().enumerate();
-                texts.extend(lines.map(|(index, line)| (format!("{path}/{index}"), line.clone())));
-            }
-            Content::Blocks(list) => blocks(&mut texts, &path, list),
-            Content::Parts(parts) => {
-                for (index, (title, list)) in parts.iter().enumerate() {
-                    texts.push((format!("{path}/{index}/title"), title.clone()));
-                    blocks(&mut texts, &format!("{path}/{index}/blocks"), list);
-                }
-            }
-            Content::Table {
-                introduction,
-                notes,
-            } => {
-                blocks(&mut texts, &format!("{path}/introduction"), introduction);
-                let notes = notes.iter().enumerate();
-                texts.extend(
-                    notes.map(|(index, note)| (format!("{path}/notes/{index}"), note.clone())),
-                );
-            }
+            _ => {}
         }
     }
     texts
