@@ -247,6 +247,15 @@ fn a_cell_or_row_that_is_missing_is_marked_where_it_should_be() {
 }
 
 #[test]
+fn a_table_that_is_missing_is_there_and_marked() {
+    let mut job = sample("annual-report/2021");
+    remove(&mut job, "/data", "review_and_litigation");
+    let (problems, proof) = shown(&job);
+    let cells = marked(&problems, &proof, "/data/review_and_litigation");
+    assert_eq!(cells.len(), 15);
+}
+
+#[test]
 fn a_text_at_fault_is_marked_or_a_note_stands_in_its_place() {
     let mut job = sample("annual-report/2021");
     remove(&mut job, "/data", "overview");

@@ -258,7 +258,14 @@ fn content(field: &Field, content: &Content, data: &Node, left: &mut usize) -> C
         }
         (None, FieldKind::Lines) => return Content::Lines(vec![note(label, None)]),
         (None, FieldKind::Year) => return Content::Year(0),
-        (None, FieldKind::Parts | FieldKind::Table(_)) => return content.clone(),
+        (None, FieldKind::Parts) => return Content::Parts(Vec::new()),
+        // Its cells are there all the same, each marked.
+        (None, FieldKind::Table(_)) => {
+            return Content::Table {
+                introduction: Vec::new(),
+                notes: Vec::new(),
+            };
+        }
         (None, FieldKind::Line | FieldKind::Text | FieldKind::Date) => {
             return Content::Text(note(label, None));
         }
