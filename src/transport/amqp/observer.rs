@@ -25,9 +25,9 @@ use crate::problem::{Outage, Part};
 use crate::transport::{Depths, Entry, From, LARGEST};
 
 /// Events that are on their way at once. A stream's consumer must have a bound.
-const PREFETCH: u16 = 1_000;
+const PREFETCH: u16 = 10_000;
 /// Events that are acknowledged together.
-const TOGETHER: u64 = 250;
+const TOGETHER: u64 = 2_000;
 /// How long a stream may take to hand over what it has: after that it has nothing more.
 const SILENCE: Duration = Duration::from_millis(1_500);
 /// Statuses that wait for a reader; the oldest are dropped.
