@@ -107,6 +107,17 @@ gallery: ## draws docs/gallery, docs/page.png and docs/proof.png anew
 	UPDATE=1 cargo test --locked --quiet --test it gallery
 	git -c safe.directory='*' status --short docs
 
+# what docs/console shows
+PICTURES := overview-en-light overview-zh-dark rejected-zh-light
+
+.PHONY: screenshots
+screenshots: ## takes the pictures of docs/console anew: the console in a real browser, before real workers
+	$(INSTALL) test
+	mkdir -p docs/console
+	cargo test --locked --no-run --test it
+	SCREENSHOTS=docs/console PICTURES='$(PICTURES)' $(BROKER) run cargo test --locked --quiet --test it every_page_of_a_fleet_with_faults
+	git -c safe.directory='*' status --short docs/console
+
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers

@@ -50,9 +50,7 @@ async fn tell(settings: &Settings, observer: &Observer, args: &StatusArgs) -> Re
             let history = fleet::history(observer, since).await?;
             print_load(&history.load(0), since, args)?;
         } else if args.workers {
-            let workers = fleet::listen(observer).await?;
-            let holders = observer.holders().await?;
-            print_workers(&workers, &holders, args)?;
+            print_workers(&fleet::listen(observer).await?, args)?;
         } else {
             print_overview(&overview(settings, observer).await?, args)?;
         }
@@ -85,7 +83,7 @@ async fn is_dead(settings: &Settings, job_id: &str) -> Result<bool, Error> {
     let mut found = false;
     let walked = client
         .walk_dead(|job| {
-            found |= ids.contains(&job.id);
+            found |= ids.contains(&job.id) || job.job_id().as_deref() == Some(job_id);
             match found {
                 true => Verdict::Stop,
                 false => Verdict::Keep,
@@ -186,6 +184,7 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         in_flight,
         mixed,
         why,
+        unheard,
     } = &overview.fleet;
     row(
         "backlog 积压",
@@ -239,11 +238,16 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         "workers 工作进程",
         match workers {
             0 => format!("none was heard{gone}"),
+            // Those of a spool say nothing of themselves.
+            _ if *typesetters == 0 => format!("{workers}{gone}"),
             _ => format!("{up} ready of {workers}; {busy} of {typesetters} typesetters busy{gone}"),
         },
     )?;
     for why in why {
         row("not ready because", why)?;
+    }
+    if let Some(why) = unheard {
+        row("not heard because", why)?;
     }
     if !mixed.is_empty() {
         row("mixed fleet 版本不一", mixed.join(", "))?;
@@ -251,17 +255,17 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn print_workers(
-    workers: &Workers,
-    holders: &[(String, u64)],
-    args: &StatusArgs,
-) -> Result<(), Error> {
+fn print_workers(workers: &Workers, args: &StatusArgs) -> Result<(), Error> {
+    let holders = &workers.holders;
     if args.format == Format::Json {
         for Heard { status, .. } in workers.all() {
             json(status)?;
         }
         for (worker, held) in holders {
             json(&serde_json::json!({ "worker": worker, "in_flight": held }))?;
+        }
+        if let Some(why) = &workers.unheard {
+            json(&serde_json::json!({ "unheard": why }))?;
         }
         return Ok(());
     }
@@ -314,6 +318,9 @@ fn print_workers(
     if workers.all().next().is_none() && holders.is_empty() {
         line("no worker was heard")?;
     }
+    if let Some(why) = &workers.unheard {
+        row("not heard because", why)?;
+    }
     if !mixed.is_empty() {
         line(format_args!(
             "the workers differ in: {}; restart those that are behind",
@@ -363,7 +370,7 @@ fn print_story(story: &Story, format: Format) -> Result<Exit, Error> {
         "unknown" => format!(
             "{id}: nothing is known of it: it may wait in a queue, and no event names it{}",
             match story.looked_since {
-                0 => String::new(),
+                0 => " in the whole log".to_owned(),
                 since => format!(" since {}", clock(since)),
             }
         ),

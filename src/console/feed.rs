@@ -22,6 +22,8 @@ const PAST: u64 = 24 * 3_600;
 const LOOK: Duration = Duration::from_secs(2);
 /// The wait before a broker that went away is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often listening to workers is tried, where the broker does not allow it.
+const LISTEN: Duration = Duration::from_secs(60);
 /// Events that are taken in before anything else has its turn.
 const TOGETHER: usize = 500;
 
@@ -59,14 +61,28 @@ impl Feed {
     }
 
     async fn follow_with(&mut self, observer: &Observer) -> Result<(), Outage> {
-        let end = observer.newest().await?;
+        let newest = observer.newest().await?;
+        let end = newest.as_ref().map(|entry| entry.offset);
+        // From there on there is nothing yet.
+        let at_end = match (&newest, self.next) {
+            (None, _) => true,
+            (Some(entry), From::Offset(next)) => entry.offset < next,
+            (Some(entry), From::Time(since)) => {
+                Outcome::read(entry).is_some_and(|outcome| outcome.time < since)
+            }
+            (Some(_), From::Oldest) => false,
+        };
         let mut log = observer.log(self.next).await?;
-        let mut statuses = observer.statuses().await?;
+        let mut statuses = self.listen(observer).await;
+        let mut listen = tokio::time::interval_at(tokio::time::Instant::now() + LISTEN, LISTEN);
         let depths = observer.depths();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.note(None);
-        self.progress(end, end.is_none());
+        if !at_end {
+            self.console.known.facts().caught_up = false;
+        }
+        self.progress(end, at_end);
         loop {
             tokio::select! {
                 entries = some(&mut log) => {
@@ -81,19 +97,38 @@ impl Feed {
                     let body = body?;
                     self.console.known.facts().workers.hear(&body, unix_seconds());
                 }
+                _ = listen.tick(), if statuses.is_none() => {
+                    statuses = self.listen(observer).await;
+                }
                 _ = look.tick() => {
                     let ready = depths().await?;
                     let holders = observer.holders().await?;
                     let now = unix_seconds();
                     let mut facts = self.console.known.facts();
                     facts.depths = ready;
-                    facts.holders = holders;
+                    facts.workers.holders = holders;
                     facts.sample(now);
                     drop(facts);
                     self.console.known.changed();
                 }
             }
         }
+    }
+
+    /// Listens to the workers. Where that is not to be had, the rest is shown all the same.
+    async fn listen(&self, observer: &Observer) -> Option<Statuses> {
+        let (statuses, unheard) = match observer.statuses().await {
+            Ok(statuses) => (statuses, None),
+            Err(outage) => (None, Some(outage.chain())),
+        };
+        let mut facts = self.console.known.facts();
+        if let Some(why) = &unheard
+            && facts.workers.unheard != unheard
+        {
+            warn!(%why, "no worker can be heard");
+        }
+        facts.workers.unheard = unheard;
+        statuses
     }
 
     /// Takes events in.

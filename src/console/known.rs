@@ -27,8 +27,6 @@ pub(super) struct Facts {
     pub(super) history: History,
     pub(super) workers: Workers,
     pub(super) depths: Vec<(&'static str, u64)>,
-    /// Of a spool: its workers, and what each holds.
-    pub(super) holders: Vec<(String, u64)>,
     pub(super) samples: VecDeque<Sample>,
     /// Why nothing new comes in, while nothing does.
     pub(super) out: Option<String>,
@@ -55,11 +53,6 @@ impl Facts {
     pub(super) fn overview(&self, now: u64, deadline: Option<u64>) -> Overview {
         let (history, workers) = (&self.history, &self.workers);
         let mut overview = Overview::new(now, &self.depths, history, workers, deadline);
-        let held: u64 = self.holders.iter().map(|(_, held)| held).sum();
-        overview.backlog += held;
-        overview.fleet.in_flight += held;
-        overview.fleet.workers += self.holders.len() as u64;
-        overview.fleet.ready += self.holders.len() as u64;
         overview.day = Some(history.day(now));
         overview
     }

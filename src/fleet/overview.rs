@@ -45,6 +45,9 @@ pub struct Fleet {
     pub mixed: Vec<String>,
     /// Why workers are not ready, each reason once.
     pub why: Vec<String>,
+    /// Why none can be heard, where that is so.
+    #[serde(default)]
+    pub unheard: Option<String>,
 }
 
 /// Everything at a glance.
@@ -131,6 +134,11 @@ impl Fleet {
     fn of(workers: &Workers, now: u64) -> Fleet {
         let mut fleet = Fleet {
             mixed: workers.mixed(now).into_iter().map(str::to_owned).collect(),
+            unheard: workers.unheard.clone(),
+            // Whoever has a folder in a spool is there.
+            workers: workers.holders.len() as u64,
+            ready: workers.holders.len() as u64,
+            in_flight: workers.holders.iter().map(|(_, held)| held).sum(),
             ..Fleet::default()
         };
         for heard in workers.all() {

@@ -19,52 +19,63 @@ const WINDOWS: u64 = 31;
 /// How long a log may take to hand over the next event, when there is one.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What a part of the log gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogPart {
-    /// Where it began.
-    pub first: Option<u64>,
+/// The newest event, up to which the log is read.
+struct End {
+    offset: u64,
+    /// When it was told, where it is one of ours.
+    time: Option<u64>,
 }
 
-/// Reads the log from somewhere to its present end; `each` says whether to go on.
-///
-/// # Errors
-/// When the broker or the disk fails on the way.
-pub async fn follow_to_the_end(
+impl End {
+    async fn of(observer: &Observer) -> Result<Option<End>, Outage> {
+        let newest = observer.newest().await?;
+        Ok(newest.map(|entry| End {
+            offset: entry.offset,
+            time: Outcome::read(&entry).map(|outcome| outcome.time),
+        }))
+    }
+
+    /// Whether there is nothing from a time on.
+    fn is_before(&self, since: u64) -> bool {
+        self.time.is_some_and(|time| time < since)
+    }
+}
+
+/// Reads the log from a time to an end, and gives the offset of what came first.
+async fn read(
     observer: &Observer,
-    from: From,
-    before: Option<u64>,
+    since: u64,
+    end: u64,
     mut each: impl FnMut(Entry),
-) -> Result<LogPart, Outage> {
-    let end = match before {
-        Some(offset) => offset.checked_sub(1),
-        None => observer.newest().await?,
-    };
-    let mut part = LogPart { first: None };
-    let Some(end) = end else { return Ok(part) };
-    let mut log = observer.log(from).await?;
+) -> Result<Option<u64>, Outage> {
+    let mut first = None;
+    let mut log = observer.log(From::Time(since)).await?;
     // What was there may go away meanwhile, at its age's end.
     while let Ok(entry) = timeout(SILENCE, log.next()).await {
         let entry = entry?;
         let offset = entry.offset;
         if offset <= end {
-            part.first.get_or_insert(offset);
+            first.get_or_insert(offset);
             each(entry);
         }
         if offset >= end {
             break;
         }
     }
-    Ok(part)
+    Ok(first)
 }
 
 /// Reads outcomes from a time on.
 ///
 /// # Errors
-/// As [`follow_to_the_end`].
+/// When the broker or the disk fails on the way.
 pub async fn history(observer: &Observer, since: u64) -> Result<History, Outage> {
     let mut history = History::default();
-    follow_to_the_end(observer, From::Time(since), None, |entry| {
+    let end = End::of(observer).await?;
+    let Some(end) = end.filter(|end| !end.is_before(since)) else {
+        return Ok(history);
+    };
+    read(observer, since, end.offset, |entry| {
         if let Some(outcome) = Outcome::read(&entry)
             && outcome.time >= since
         {
@@ -75,14 +86,21 @@ pub async fn history(observer: &Observer, since: u64) -> Result<History, Outage>
     Ok(history)
 }
 
-/// Listens until every worker that lives has said how it is.
+/// Listens until every worker that lives has said how it is; of a spool, looks who is there. Where
+/// the broker does not let us listen, the workers say why.
 ///
 /// # Errors
-/// When the broker does not let us listen.
+/// When the broker or the disk fails on the way.
 pub async fn listen(observer: &Observer) -> Result<Workers, Outage> {
     let mut workers = Workers::default();
-    let Some(mut statuses) = observer.statuses().await? else {
-        return Ok(workers);
+    workers.holders = observer.holders().await?;
+    let mut statuses = match observer.statuses().await {
+        Ok(Some(statuses)) => statuses,
+        Ok(None) => return Ok(workers),
+        Err(outage) => {
+            workers.unheard = Some(outage.chain());
+            return Ok(workers);
+        }
     };
     let mut heard = Ok(());
     let listening = async {
@@ -103,14 +121,20 @@ pub async fn listen(observer: &Observer) -> Result<Workers, Outage> {
 /// through, in seconds since 1970; 0 is its beginning.
 ///
 /// # Errors
-/// As [`follow_to_the_end`].
+/// When the broker or the disk fails on the way.
 pub async fn story(observer: &Observer, job_id: &str) -> Result<(Vec<Told>, u64), Outage> {
     let now = unix_seconds();
-    let mut before = None;
+    let Some(newest) = End::of(observer).await? else {
+        return Ok((Vec::new(), 0));
+    };
+    let mut end = newest.offset;
     for window in 1..=WINDOWS {
         let since = now.saturating_sub(window * WINDOW);
+        if newest.is_before(since) {
+            continue;
+        }
         let mut events = Vec::new();
-        let part = follow_to_the_end(observer, From::Time(since), before, |entry| {
+        let first = read(observer, since, end, |entry| {
             if let Some(outcome) = Outcome::read(&entry)
                 && *outcome.job_id == *job_id
                 && let Ok(event) = serde_json::from_slice(&entry.event)
@@ -125,11 +149,11 @@ pub async fn story(observer: &Observer, job_id: &str) -> Result<(Vec<Told>, u64)
         if !events.is_empty() {
             return Ok((events, since));
         }
-        if part.first.is_some() {
-            before = part.first;
-        }
-        if before == Some(0) {
-            break;
+        match first {
+            None => {}
+            Some(0) => break,
+            // What is older.
+            Some(first) => end = first - 1,
         }
     }
     Ok((Vec::new(), 0))

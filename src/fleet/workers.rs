@@ -29,9 +29,16 @@ impl Heard {
     }
 }
 
-/// The workers, by their ids.
+/// The workers.
 #[derive(Debug, Clone, Default)]
-pub struct Workers(BTreeMap<String, Heard>);
+pub struct Workers {
+    /// Those that were heard, by their ids.
+    heard: BTreeMap<String, Heard>,
+    /// Those of a spool, which say nothing, and how many jobs each holds.
+    pub holders: Vec<(String, u64)>,
+    /// Why none can be heard, where that is so.
+    pub unheard: Option<String>,
+}
 
 impl Workers {
     /// Notes what a worker has said; nothing, when it is no status.
@@ -39,9 +46,9 @@ impl Workers {
         let Some(status) = WorkerStatus::read(body) else {
             return;
         };
-        self.0
+        self.heard
             .retain(|_, heard| now.saturating_sub(heard.at) <= FORGOTTEN);
-        if self.0.len() >= MOST && !self.0.contains_key(&status.worker) {
+        if self.heard.len() >= MOST && !self.heard.contains_key(&status.worker) {
             return;
         }
         let ahead = status.at.cast_signed().saturating_sub(now.cast_signed());
@@ -50,17 +57,20 @@ impl Workers {
             ahead,
             status,
         };
-        self.0.insert(heard.status.worker.clone(), heard);
+        self.heard.insert(heard.status.worker.clone(), heard);
     }
 
-    /// All of them, by their ids.
+    /// All that were heard, by their ids.
     pub fn all(&self) -> impl Iterator<Item = &Heard> {
-        self.0.values()
+        self.heard.values()
     }
 
     /// Those that were heard lately.
     pub fn live(&self, now: u64) -> impl Iterator<Item = &WorkerStatus> {
-        let heard = self.0.values().filter(move |heard| !heard.is_silent(now));
+        let heard = self
+            .heard
+            .values()
+            .filter(move |heard| !heard.is_silent(now));
         heard.map(|heard| &heard.status)
     }
 
@@ -95,7 +105,7 @@ impl Workers {
 
     /// What is known of a job's waiting, the newest last.
     pub fn waits(&self, job_id: &str) -> Vec<&Waiting> {
-        let all = self.0.values().flat_map(|heard| &heard.status.waiting);
+        let all = self.heard.values().flat_map(|heard| &heard.status.waiting);
         let mut waits: Vec<_> = all.filter(|waiting| waiting.job_id == job_id).collect();
         waits.sort_by_key(|waiting| waiting.until);
         waits

@@ -175,18 +175,19 @@ impl Intake {
         })
     }
 
-    /// Publishes a worker's status, while there is a session.
+    /// Publishes a worker's status, while there is a session, and says whether there was one.
     pub fn status_sender(&self) -> StatusSender {
         let (current, broker) = (self.current.clone(), Arc::clone(&self.broker));
         Box::new(move |worker, status| {
             let (current, broker) = (current.clone(), Arc::clone(&broker));
             let send = async move {
                 let Some(session) = current.get() else {
-                    return Ok(());
+                    return Ok(false);
                 };
                 let key = format!("worker.{worker}");
                 let exchange = broker.topology.name("status");
-                session.offer(&exchange, &key, &status).await
+                session.offer(&exchange, &key, &status).await?;
+                Ok(true)
             };
             send.boxed()
         })

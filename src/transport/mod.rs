@@ -258,9 +258,10 @@ pub enum State {
 pub type Depths =
     Box<dyn Fn() -> BoxFuture<'static, Result<Vec<(&'static str, u64)>, Outage>> + Send + Sync>;
 
-/// Tells whoever listens how a worker is: its id, and its status as JSON. Lost without harm.
+/// Tells whoever listens how a worker is: its id, and its status as JSON. Lost without harm. Says
+/// whether there was a session to tell it in.
 pub type StatusSender =
-    Box<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<(), Outage>> + Send + Sync>;
+    Box<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<bool, Outage>> + Send + Sync>;
 
 /// The stream of jobs.
 #[derive(Debug)]

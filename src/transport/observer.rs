@@ -60,11 +60,11 @@ impl Observer {
         }
     }
 
-    /// The offset of the newest event; none, when there is no event.
+    /// The newest event; none, when there is no event.
     ///
     /// # Errors
     /// When the broker or the disk does not say.
-    pub async fn newest(&self) -> Result<Option<u64>, Outage> {
+    pub async fn newest(&self) -> Result<Option<Entry>, Outage> {
         match self {
             Observer::Amqp(observer) => observer.newest().await,
             Observer::Spool(observer) => observer.newest().await,

@@ -43,7 +43,9 @@ pub(super) async fn tell(
         let body = serde_json::to_vec(&status).unwrap_or_default();
         let sent = send(status.worker.clone(), body).await;
         match sent {
-            Ok(()) => (said, refused) = (true, false),
+            Ok(true) => (said, refused) = (true, false),
+            // There is no session yet.
+            Ok(false) => {}
             Err(outage) if said || refused => debug!(error = %outage.chain(), "no status was sent"),
             Err(outage) => {
                 refused = true;

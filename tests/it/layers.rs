@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape` and `telemetry` are open to
 /// all.
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 22] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -25,8 +25,10 @@ const LAYERS: [(&str, u8); 20] = [
     ("event", 6),
     ("transport", 7),
     ("admin", 8),
+    ("fleet", 8),
     ("worker", 9),
     ("verify", 9),
+    ("console", 9),
     ("commands", 10),
     ("lib", 11),
     ("main", 11),

@@ -1,98 +1,13 @@
 //! The console in a real browser, before real workers: every page, both languages, light and dark,
 //! by keyboard, with axe-core; hostile jobs; what may be changed from it, and by whom.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
-
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
-use crate::support::deployment::{Deployment, Worker, ask};
+use crate::support::console::{Console, TOKEN};
+use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{bad, corpus};
-use crate::support::{BANSHI, repository};
-
-/// The token of a console that has one.
-const TOKEN: &str = "a token of the tests";
-
-/// A console that answers, and its address.
-struct Console {
-    process: Worker,
-    address: String,
-}
-
-impl Console {
-    fn start(deployment: &Deployment) -> Console {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        let mut command = deployment.banshi(&["console"]);
-        let process = deployment.start(command.env("BANSHI__CONSOLE__LISTEN", &address));
-        let began = Instant::now();
-        while ask(&address, "/livez").is_none() {
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "{}",
-                process.log()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Console { process, address }
-    }
-
-    /// Has the browser make these checks.
-    fn check(&self, deployment: &Deployment, jobs: &Value, checks: &[&str]) {
-        // What it starts itself has the deployment's settings.
-        let settings = deployment.banshi(&[]);
-        let settings = settings.get_envs();
-        let output = Command::new("node")
-            .arg(repository("tests/it/console/browser.mjs"))
-            .args(checks)
-            .envs(settings.filter_map(|(name, value)| Some((name, value?))))
-            .env("BASE", format!("http://{}", self.address))
-            .env("TOOLS", repository("target/tools/console"))
-            .env("BANSHI", BANSHI)
-            .env("CHROMIUM", "/usr/bin/chromium")
-            .env("TOKEN", TOKEN)
-            .env("JOBS", jobs.to_string())
-            .output()
-            .expect("node is there: tests/tools/install test");
-        let told = String::from_utf8_lossy(&output.stdout);
-        let wrong = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{told}{wrong}");
-        assert_eq!(told.lines().count(), checks.len(), "{told}");
-    }
-
-    /// Waits until the console's JSON of a path is so.
-    fn until(&self, path: &str, so: impl Fn(&Value) -> bool) {
-        let began = Instant::now();
-        loop {
-            let answer = json_of(&self.address, path);
-            if answer.as_ref().is_some_and(&so) {
-                return;
-            }
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "{path}: {answer:?}"
-            );
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    }
-}
-
-/// What the console answers to who wants JSON.
-fn json_of(address: &str, path: &str) -> Option<Value> {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\
-         Authorization: Bearer {TOKEN}\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
-}
+use crate::support::repository;
 
 fn named(name: &str, id: &str) -> Value {
     let mut job = corpus(name);

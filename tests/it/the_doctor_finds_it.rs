@@ -250,7 +250,7 @@ async fn permissions_one_by_one_and_an_alarm() {
 
     // Nothing is there yet, and nothing is made to find out.
     let found = doctor("declare", [all, all, all]);
-    found.says("broker.topology", "warn", &["not there yet", "all 16"]);
+    found.says("broker.topology", "warn", &["not there yet", "all 17"]);
     found.else_all_is_ok(&["broker.topology", "store"]);
     let found = doctor("declare", ["^$", "^$", "^$"]);
     for check in ["configure", "bind", "write", "read"] {
@@ -273,7 +273,7 @@ async fn permissions_one_by_one_and_an_alarm() {
         .publish("bulk", &job, lapin::BasicProperties::default())
         .await;
     let found = doctor("declare", [all, all, all]);
-    found.says("broker.topology", "ok", &["16 of 16"]);
+    found.says("broker.topology", "ok", &["17 of 17"]);
     found.else_all_is_ok(&["store"]);
     let found = doctor(
         "declare",
@@ -290,12 +290,12 @@ async fn permissions_one_by_one_and_an_alarm() {
         ],
     );
     assert!(!found.checks["broker.configure"].1.contains("jobs.bulk"));
-    found.says("broker.topology", "ok", &["13 of 16", "the other 3"]);
+    found.says("broker.topology", "ok", &["13 of 17", "the other 4"]);
     found.else_all_is_ok(&["broker.configure", "store"]);
 
     // The least that is documented.
     let (write, read) = (
-        r"^PREFIX\.(events|retry\..+|dlx|replies)$",
+        r"^PREFIX\.(events|retry\..+|dlx|replies|status)$",
         r"^PREFIX\.jobs\..+$",
     );
     let found = doctor("verify", ["^$", write, read]);
@@ -303,13 +303,26 @@ async fn permissions_one_by_one_and_an_alarm() {
     found.else_all_is_ok(&["store"]);
     let found = doctor(
         "verify",
-        ["^$", r"^PREFIX\.(events|retry\..+|replies)$", read],
+        ["^$", r"^PREFIX\.(events|retry\..+|replies|status)$", read],
     );
-    let grant = r"(events|retry\..+|dlx|replies)$'";
+    let grant = r"(events|retry\..+|dlx|replies|status)$'";
     found.says(
         "broker.write",
         "fail",
         &[&format!("exchange {prefix}.dlx. "), grant],
+    );
+    found.else_all_is_ok(&["broker.write", "store"]);
+    // What can be done without.
+    let silent = write.replace("|status", "");
+    let found = doctor("verify", ["^$", &silent, read]);
+    found.says(
+        "broker.write",
+        "warn",
+        &[
+            &format!("exchange {prefix}.status. "),
+            "banshi status",
+            grant,
+        ],
     );
     found.else_all_is_ok(&["broker.write", "store"]);
     let found = doctor("verify", ["^$", write, r"^PREFIX\.jobs\.urgent$"]);
@@ -338,7 +351,7 @@ async fn permissions_one_by_one_and_an_alarm() {
         "fail",
         &["low on memory", "rabbitmqctl status"],
     );
-    found.says("broker.topology", "ok", &["16 of 16"]);
+    found.says("broker.topology", "ok", &["17 of 17"]);
     assert_eq!(found.code, Some(3));
 }
 
@@ -352,7 +365,7 @@ async fn queues_with_other_arguments() {
     found.says(
         "broker.topology",
         "warn",
-        &[&dead, &unrouted, "banshi topology migrate", "14 of 16"],
+        &[&dead, &unrouted, "banshi topology migrate", "15 of 17"],
     );
     let mut other = FieldTable::default();
     other.insert("x-max-length".into(), AMQPValue::LongLongInt(7));

@@ -123,6 +123,10 @@ async fn permissions(report: &mut Report, client: &Client) -> Result<(), Error> 
                 "\"write\"",
                 "publish events, retries and dead jobs",
             ),
+            Use::Tell => {
+                tell(report, client, &refused)?;
+                continue;
+            }
             Use::Read => ("broker.read", "\"read\"", "take jobs from the lanes"),
         };
         if refused.is_empty() {
@@ -134,7 +138,7 @@ async fn permissions(report: &mut Report, client: &Client) -> Result<(), Error> 
             Use::Configure | Use::Bind => {
                 "; or create everything once with another user and set queue.topology = \"verify\""
             }
-            Use::Write | Use::Read => "",
+            Use::Write | Use::Tell | Use::Read => "",
         };
         report.fail(
             check,
@@ -148,6 +152,25 @@ async fn permissions(report: &mut Report, client: &Client) -> Result<(), Error> 
     Ok(())
 }
 
+/// What a worker says of itself it can leave unsaid.
+fn tell(report: &mut Report, client: &Client, refused: &[String]) -> Result<(), Error> {
+    let Some(exchange) = refused.first() else {
+        return Ok(());
+    };
+    let grant = client.grant();
+    report.warn(
+        "broker.write",
+        format!(
+            "may not say how the worker is, for which it needs the permission \"write\": {exchange}. \
+             Without it `banshi status` and the console do not hear this worker. {grant}"
+        ),
+        format!(
+            "用户缺少权限：{}；banshi status 和控制台收不到该进程的状态。请执行 {grant}",
+            zh(exchange)
+        ),
+    )
+}
+
 async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Result<(), Error> {
     const CHECK: &str = "broker.topology";
     let found = match client.standings().await {
@@ -159,7 +182,8 @@ async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Resul
     for (what, standing) in found {
         match standing {
             Standing::Well => well += 1,
-            Standing::Missing => missing.push(what),
+            Standing::Spare if mode == Topology::Verify => spare(report, CHECK, &what)?,
+            Standing::Missing | Standing::Spare => missing.push(what),
             Standing::Earlier => earlier.push(what),
             Standing::Unseen(_) => unseen.push(what),
             Standing::Other { said, migrates } => {
@@ -235,6 +259,22 @@ async fn topology(report: &mut Report, client: &Client, mode: Topology) -> Resul
             ),
         ),
     }
+}
+
+/// What is not there, and can be done without.
+fn spare(report: &mut Report, check: &str, what: &str) -> Result<(), Error> {
+    report.warn(
+        check,
+        format!(
+            "not there: {what} (topic, durable). Workers do without it, but `banshi status` and \
+             the console do not hear them until it is created"
+        ),
+        format!(
+            "不存在：{}（topic，durable）。工作进程可以照常运行，但创建之前 banshi status \
+             和控制台收不到其状态",
+            zh(what)
+        ),
+    )
 }
 
 /// Names for one line: all of them by a word, or the first few.

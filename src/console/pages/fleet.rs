@@ -18,11 +18,9 @@ const CLOCK: i64 = 10;
 /// `GET /fleet`.
 pub(in crate::console) async fn fleet(State(console): Shared, visit: Visit) -> Response {
     let now = unix_seconds();
-    let (heard, mixed, holders) = {
-        let facts = console.known.facts();
-        let heard: Vec<Heard> = facts.workers.all().cloned().collect();
-        (heard, facts.workers.mixed(now), facts.holders.clone())
-    };
+    let workers = console.known.facts().workers.clone();
+    let heard: Vec<&Heard> = workers.all().collect();
+    let (mixed, holders) = (workers.mixed(now), &workers.holders);
     let value = serde_json::json!({
         "workers": heard.iter().map(|heard| serde_json::json!({
             "status": heard.status,
@@ -31,6 +29,7 @@ pub(in crate::console) async fn fleet(State(console): Shared, visit: Visit) -> R
         })).collect::<Vec<_>>(),
         "differ_in": mixed,
         "spool": holders,
+        "unheard": workers.unheard,
     });
     visit.answer(&value, || {
         let lang = visit.lang;
@@ -45,13 +44,14 @@ pub(in crate::console) async fn fleet(State(console): Shared, visit: Visit) -> R
                 }
                 @if heard.is_empty() && holders.is_empty() {
                     p.banner.warn { (lang.say("No worker was heard. Each says every few seconds how it is, to the exchange banshi.status; those of an earlier version do not.",
-                        "没有听到任何工作进程。各进程每隔几秒向交换机 banshi.status 报告状态；旧版本的进程不报告。")) }
+                        "没有听到任何工作进程。各进程每隔几秒向交换机 banshi.status 报告状态；旧版本的进程不报告。"))
+                        @if let Some(why) = &workers.unheard { " " (why) } }
                 }
                 @for heard in &heard { (worker(lang, heard, now, &mixed)) }
                 @if !holders.is_empty() {
                     table {
                         thead { tr { th scope="col" { (lang.say("worker", "进程")) } th.number scope="col" { (lang.say("in hand", "处理中")) } } }
-                        tbody { @for (name, held) in &holders { tr { th scope="row" { (name) } td.number { (number(*held)) } } } }
+                        tbody { @for (name, held) in holders { tr { th scope="row" { (name) } td.number { (number(*held)) } } } }
                     }
                 }
             }

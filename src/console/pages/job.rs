@@ -42,7 +42,9 @@ pub(in crate::console) async fn job(
             Err(outage) => return super::outage(&console, &visit, &outage),
         },
     };
-    story.dead = Some(dead.is_some());
+    if matches!(story.state.as_str(), "rejected" | "failed" | "unknown") {
+        story.dead = Some(dead.is_some());
+    }
     let pictures = match visit.json {
         true => Ok(None),
         false => pictures(&console, &story, dead.as_ref()).await,

@@ -30,6 +30,8 @@ pub enum Use {
     Bind,
     /// To publish: "write" on an exchange.
     Write,
+    /// To say how the worker is: "write" on an exchange that it can do without.
+    Tell,
     /// To consume: "read" on a queue.
     Read,
 }
@@ -61,6 +63,8 @@ pub enum Standing {
     },
     /// Not at all.
     Missing,
+    /// Not at all, and a worker does its work without it.
+    Spare,
     /// It can't be looked at by this user, in the broker's words.
     Unseen(String),
 }
@@ -133,21 +137,11 @@ impl Client {
                 refused: self.asked(refused).await?,
             });
         }
-        let exchanges = ["events", "dlx", "replies", "status"].map(|name| topology.name(name));
-        let (mut asked, mut refused) = (0, Vec::new());
-        for name in exchanges.into_iter().chain(topology.retries()) {
-            asked += 1;
-            if let Err(outage) = self.publisher.would_take(&name).await
-                && outage.chain().contains("ACCESS_REFUSED")
-            {
-                refused.push(format!("exchange {name}"));
-            }
-        }
-        found.push(Permissions {
-            of: Use::Write,
-            asked,
-            refused,
-        });
+        let exchanges = ["events", "dlx", "replies"].map(|name| topology.name(name));
+        let exchanges = exchanges.into_iter().chain(topology.retries());
+        found.push(self.writes(Use::Write, exchanges).await);
+        let status = [topology.name("status")];
+        found.push(self.writes(Use::Tell, status.into_iter()).await);
         let lanes = Lane::ALL.map(|lane| topology.lane(lane));
         let asked = lanes.len();
         let refused = topology.unreadable(lanes.into_iter(), connection);
@@ -203,6 +197,7 @@ impl Client {
                     .kept()
                     .any(|queue| what == format!("queue {}", queue.name)),
             },
+            Declared::Missing if topology.is_spare(what) => Standing::Spare,
             Declared::Missing => Standing::Missing,
             Declared::AccessRefused(said) => Standing::Unseen(said),
         };
@@ -211,6 +206,20 @@ impl Client {
             (what, standing)
         });
         Ok(found.collect())
+    }
+
+    /// Which of these exchanges the user may not publish to.
+    async fn writes(&self, of: Use, exchanges: impl Iterator<Item = String>) -> Permissions {
+        let (mut asked, mut refused) = (0, Vec::new());
+        for name in exchanges {
+            asked += 1;
+            if let Err(outage) = self.publisher.would_take(&name).await
+                && outage.chain().contains("ACCESS_REFUSED")
+            {
+                refused.push(format!("exchange {name}"));
+            }
+        }
+        Permissions { of, asked, refused }
     }
 
     /// Waits for the broker's answers, and not for ever.

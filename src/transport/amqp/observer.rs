@@ -86,16 +86,16 @@ impl Observer {
         })
     }
 
-    /// The offset of the newest event; none, when there is no event.
+    /// The newest event; none, when there is no event.
     ///
     /// # Errors
     /// When the broker does not say.
-    pub async fn newest(&self) -> Result<Option<u64>, Outage> {
+    pub async fn newest(&self) -> Result<Option<Entry>, Outage> {
         // The newest chunk, which has at least one event.
         let mut log = self.read(AMQPValue::LongString("last".into())).await?;
         let mut newest = None;
         while let Ok(entry) = timeout(SILENCE, log.next()).await {
-            newest = Some(entry?.offset);
+            newest = Some(entry?);
         }
         Ok(newest)
     }

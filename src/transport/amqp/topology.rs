@@ -385,6 +385,12 @@ impl Topology {
         Ok(found)
     }
 
+    /// Whether a worker does its work without it; `exchange NAME`.
+    pub(super) fn is_spare(&self, what: &str) -> bool {
+        let mut spare = self.exchanges.iter().filter(|exchange| exchange.spare);
+        spare.any(|exchange| what == format!("exchange {}", exchange.name))
+    }
+
     /// How many exchanges and queues there are.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.exchanges.len(), self.queues.len())

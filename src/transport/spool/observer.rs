@@ -64,14 +64,22 @@ impl Observer {
         })
     }
 
-    /// When the newest event was written, in nanoseconds since 1970.
+    /// The newest event.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn newest(&self) -> Result<Option<u64>, Outage> {
+    pub async fn newest(&self) -> Result<Option<Entry>, Outage> {
         let events = self.root.join(EVENTS);
-        let all = blocking(&events, |events| list(events, 0)).await?;
-        Ok(all.last().map(|(written, _)| *written))
+        let newest = |events: &Path| {
+            for (offset, file) in list(events, 0)?.into_iter().rev() {
+                // None: an archive has taken it away.
+                if let Some(event) = read(&file)? {
+                    return Ok(Some(Entry::of_a_file(offset, event)));
+                }
+            }
+            Ok(None)
+        };
+        blocking(&events, newest).await
     }
 
     /// The log, from somewhere on.
@@ -129,6 +137,16 @@ impl Observer {
     }
 }
 
+impl Entry {
+    fn of_a_file(offset: u64, event: Vec<u8>) -> Entry {
+        Entry {
+            offset,
+            routing_key: String::new(),
+            event,
+        }
+    }
+}
+
 /// A reader of the events' folder.
 #[derive(Debug)]
 pub struct Log {
@@ -153,11 +171,7 @@ impl Log {
                 self.found.pop_front();
                 // None: an archive has taken it away.
                 if let Some(event) = event {
-                    return Ok(Entry {
-                        offset,
-                        routing_key: String::new(),
-                        event,
-                    });
+                    return Ok(Entry::of_a_file(offset, event));
                 }
                 continue;
             }

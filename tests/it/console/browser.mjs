@@ -6,7 +6,9 @@ import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
-const { BASE, TOOLS, BANSHI, JOBS, CHROMIUM, SCREENSHOTS, TOKEN } = process.env;
+// SCREENSHOTS names a folder for pictures of what is seen, PICTURES those that are wanted; without
+// it all are.
+const { BASE, TOOLS, BANSHI, JOBS, CHROMIUM, SCREENSHOTS, PICTURES, TOKEN } = process.env;
 const require = createRequire(`${TOOLS}/`);
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -40,7 +42,8 @@ const open = async (options = {}) => {
 };
 
 const shoot = async (page, name) => {
-  if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true });
+  const wanted = !PICTURES || PICTURES.split(" ").includes(name);
+  if (SCREENSHOTS && wanted) await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true });
 };
 
 const job = (id) => `/jobs/${encodeURIComponent(id)}`;
@@ -192,6 +195,15 @@ const checks = {
         assert.equal(await page.evaluate(() => window.pwned), undefined, path);
       }
     }
+    await close();
+  },
+
+  /** What somebody sees who opens a page, in a picture of it. */
+  async sees() {
+    const { page, visit, close } = await open();
+    await visit(jobs.path);
+    for (const words of jobs.words) await page.getByText(words).first().waitFor({ timeout: 30_000 });
+    await page.screenshot({ path: jobs.picture, fullPage: true });
     await close();
   },
 

@@ -52,7 +52,12 @@ impl Deployment {
     /// RabbitMQ at `AMQP_URL`, with a prefix of its own. A first worker declares the topology,
     /// and a queue of the test's own hears every event.
     pub async fn amqp() -> Self {
-        let url = amqp_url();
+        Self::amqp_at(&amqp_url()).await
+    }
+
+    /// The same at another broker.
+    pub async fn amqp_at(url: &str) -> Self {
+        let url = url.to_owned();
         let connection = Connection::connect(&url, ConnectionProperties::default())
             .await
             .unwrap_or_else(|error| panic!("no broker at {url}: {error}"));
@@ -416,6 +421,30 @@ impl Deployment {
         found
     }
 
+    /// Removes what is ready in a queue, and says how much that was.
+    pub async fn purge(&self, queue: &str) -> usize {
+        let Queue::Amqp(broker) = &self.queue else {
+            panic!("a spool has no queue")
+        };
+        let name = self.name(queue).into();
+        let purged = broker
+            .channel
+            .queue_purge(name, QueuePurgeOptions::default());
+        purged.await.expect("a queue") as usize
+    }
+
+    /// The test's own connection anew, after the broker was gone.
+    pub async fn reconnect(&mut self, url: &str) {
+        let Queue::Amqp(broker) = &mut self.queue else {
+            panic!("a spool has no connection")
+        };
+        let connection = Connection::connect(url, ConnectionProperties::default())
+            .await
+            .unwrap_or_else(|error| panic!("no broker at {url}: {error}"));
+        broker.channel = connection.create_channel().await.expect("a channel");
+        broker._connection = connection;
+    }
+
     /// Deletes one of its queues.
     pub async fn delete_queue(&self, queue: &str) {
         let Queue::Amqp(broker) = &self.queue else {
@@ -530,7 +559,7 @@ pub async fn remove_topology(channel: &Channel, prefix: &str, own: &[&str]) {
         "unrouted",
         "events.log",
     ];
-    const EXCHANGES: [&str; 8] = [
+    const EXCHANGES: [&str; 9] = [
         "jobs",
         "unrouted",
         "retry.5s",
@@ -539,6 +568,7 @@ pub async fn remove_topology(channel: &Channel, prefix: &str, own: &[&str]) {
         "dlx",
         "events",
         "replies",
+        "status",
     ];
     for queue in QUEUES.iter().chain(own) {
         let (name, options) = (format!("{prefix}.{queue}"), QueueDeleteOptions::default());

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod bench;
 pub mod cases;
+pub mod console;
 pub mod deployment;
 pub mod figures;
 pub mod hang;
