@@ -9,6 +9,19 @@ use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{bad, corpus};
 use crate::support::repository;
 
+/// Reports of agencies, the first of which is completed.
+const REPORTS: [&str; 6] = [
+    "pingtan-2025",
+    "jinhu-2023",
+    "suqian-2024",
+    "hongze-2024",
+    "shanghai-science-2024",
+    "pingtan-2021",
+];
+
+/// Jobs before the fleet's console.
+const JOBS: usize = 80;
+
 fn named(name: &str, id: &str) -> Value {
     let mut job = corpus(name);
     job["job_id"] = json!(id);
@@ -35,7 +48,9 @@ async fn every_page_of_a_fleet_with_faults() {
     text.push_str("\n// Ours.\n");
     std::fs::write(&main, text).unwrap();
 
-    let deployment = Deployment::amqp().await;
+    let deployment = Deployment::amqp()
+        .await
+        .with("CONSOLE__DEADLINE", "2099-01-31");
     let console = Console::start(&deployment);
     let _well = deployment.worker();
     let _other = deployment.worker_with("BANSHI__TEMPLATES__DIR", templates.to_str().unwrap());
@@ -46,14 +61,14 @@ async fn every_page_of_a_fleet_with_faults() {
     });
     doomed.kill();
 
-    for (count, name) in ["pingtan-2025", "pingtan-2024", "jinhu-2023"]
-        .into_iter()
-        .enumerate()
-    {
-        let job = named(name, &format!("job-{count}"));
-        deployment
-            .send(&format!("job-{count}"), job.to_string().as_bytes())
-            .await;
+    // More than a page of the list has.
+    for count in 0..JOBS {
+        let id = format!("job-{count}");
+        let job = match count % 11 {
+            5 => wrong_sum(&id),
+            _ => named(REPORTS[count % REPORTS.len()], &id),
+        };
+        deployment.send(&id, job.to_string().as_bytes()).await;
     }
     let wrong = wrong_sum("wrong-sum");
     deployment
@@ -65,7 +80,7 @@ async fn every_page_of_a_fleet_with_faults() {
         "completed": "job-0", "rejected": "wrong-sum", "code": "R-COLUMN",
         "another": another,
     });
-    console.until("/jobs", |found| found["all"] == 4);
+    console.until("/jobs", |found| found["all"] == JOBS + 1);
     let checks = [
         "pages",
         "language",
