@@ -145,7 +145,7 @@ async fn a_healthy_deployment_is_all_ok_and_stays_as_it_is() {
     ] {
         found.says(check, "ok", &[]);
     }
-    found.says("broker.topology", "ok", &["16 of 16"]);
+    found.says("broker.topology", "ok", &["17 of 17"]);
     found.says("broker.version", "ok", &["RabbitMQ "]);
 
     // A line each for people.

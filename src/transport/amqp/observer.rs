@@ -86,7 +86,7 @@ impl Observer {
         })
     }
 
-    /// The newest event; none, when there is no event.
+    /// The newest event, or nearly, where more come all the time; none, when there is no event.
     ///
     /// # Errors
     /// When the broker does not say.
@@ -94,10 +94,18 @@ impl Observer {
         // The newest chunk, which has at least one event.
         let mut log = self.read(AMQPValue::LongString("last".into())).await?;
         let mut newest = None;
-        while let Ok(entry) = timeout(SILENCE, log.next()).await {
-            newest = Some(entry?);
+        let reading = async {
+            loop {
+                match log.next().await {
+                    Ok(entry) => newest = Some(entry),
+                    Err(outage) => break outage,
+                }
+            }
+        };
+        match timeout(SILENCE, reading).await {
+            Ok(outage) => Err(outage),
+            Err(_) => Ok(newest),
         }
-        Ok(newest)
     }
 
     /// One event; none, when it is not kept any more.
