@@ -152,8 +152,9 @@ impl Request {
     fn answer(self, result: Result<Made, Failure>) {
         let Request { work, span, reply } = self;
         if reply.send(result).is_err() {
+            // Within the span: a JSON log lists what one is within, not an event's parent.
+            let _within = span.enter();
             debug!(
-                parent: &span,
                 job.digest = work.of().1,
                 "nobody waits for this report any more"
             );
@@ -503,11 +504,12 @@ impl Slot {
                 }
                 Ended::Abandoned => {
                     self.shared.count_replaced("abandoned");
-                    debug!(
-                        parent: &request.span,
-                        typesetter = self.number,
-                        "a typesetter's report was abandoned; it is replaced"
-                    );
+                    request.span.in_scope(|| {
+                        debug!(
+                            typesetter = self.number,
+                            "a typesetter's report was abandoned; it is replaced"
+                        );
+                    });
                     child.kill().await;
                     return None;
                 }
@@ -515,14 +517,15 @@ impl Slot {
                     child.kill().await;
                     self.shared.count_replaced(how.reason);
                     let (digest, try_) = (request.work.of().1, lost.len() + 1);
-                    warn!(
-                        parent: &request.span,
-                        typesetter = self.number,
-                        job.digest = digest,
-                        attempt = try_,
-                        "a typesetter {}; it is replaced",
-                        how.en
-                    );
+                    request.span.in_scope(|| {
+                        warn!(
+                            typesetter = self.number,
+                            job.digest = digest,
+                            attempt = try_,
+                            "a typesetter {}; it is replaced",
+                            how.en
+                        );
+                    });
                     lost.push(how);
                 }
             }

@@ -303,7 +303,7 @@ async fn one_trace_from_the_sender_to_the_event(over_http: bool) {
     let mut lines = 0;
     for line in log.lines().filter(|line| line.contains("one-trace")) {
         let line: Value = serde_json::from_str(line).unwrap();
-        let span = &line["span"];
+        let span = &line["spans"][0];
         assert_eq!(
             (&span["trace_id"], &span["span_id"]),
             (&process["trace"], &process["span"]),
@@ -576,8 +576,8 @@ async fn where_there_are_no_traces_a_context_is_passed_on_from_the_environment_t
     // The log still says whose trace it is.
     let line = log.lines().find(|line| line.contains("passed-on")).unwrap();
     let line: Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["span"]["trace_id"], PARENT[3..35]);
-    assert_eq!(line["span"].get("span_id"), None);
+    assert_eq!(line["spans"][0]["trace_id"], PARENT[3..35]);
+    assert_eq!(line["spans"][0].get("span_id"), None);
 
     enqueue("not a context");
     let log = worked(&deployment);
@@ -701,8 +701,8 @@ async fn what_befell_a_typesetter_is_logged_in_the_trace_of_the_job_that_it_had(
         .find(|line| line.contains("job.digest"))
         .expect("it says so");
     let line: Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["span"]["trace_id"], process["trace"], "{line}");
-    assert_eq!(line["span"]["job.id"], "befallen", "{line}");
+    assert_eq!(line["spans"][0]["trace_id"], process["trace"], "{line}");
+    assert_eq!(line["spans"][0]["job.id"], "befallen", "{line}");
     deployment.remove().await;
 }
 

@@ -147,10 +147,6 @@ fn every_field_that_the_source_logs_is_in_the_schema_and_no_other() {
     for own in ["timestamp", "level", "target", "message", "spans"] {
         assert!(stated.remove(own), "{own}");
     }
-    // Of traces: whether there are any is asked at run time.
-    for own in ["trace_id", "span_id"] {
-        assert!(stated.remove(own), "{own}");
-    }
     assert_eq!(logged.fields, stated);
     let mut of_spans = properties(&schema["$defs"]["span"]);
     assert!(of_spans.remove("name"));
