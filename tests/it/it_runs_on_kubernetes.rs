@@ -19,7 +19,7 @@ use crate::support::{BANSHI, commands, repository, until};
 const OVERLAYS: [&str; 2] = ["single", "region"];
 
 /// What an overlay comes to, its secrets made as the page says.
-struct Overlay {
+pub struct Overlay {
     objects: Vec<Value>,
 }
 
@@ -42,7 +42,8 @@ fn manifests(arguments: &[&str], input: &Value) -> Output {
 }
 
 impl Overlay {
-    fn build(name: &str) -> Overlay {
+    /// With a store whose keys nobody uses.
+    pub fn build(name: &str) -> Overlay {
         Overlay::build_storing(name, "key", "secret")
     }
 
@@ -64,6 +65,23 @@ impl Overlay {
         let built = manifests(&["build", overlay.to_str().unwrap()], &Value::Null);
         let objects = serde_json::from_slice(&built.stdout).unwrap();
         Overlay { objects }
+    }
+
+    /// Its topology as RabbitMQ's own definitions.
+    pub fn definitions(&self) -> String {
+        let output = manifests(&["definitions"], &json!(self.objects));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What each user may at the broker: configure, write, read.
+    pub fn permissions(&self) -> BTreeMap<String, [String; 3]> {
+        let each = self.of("Permission").map(|it| {
+            let user = it["spec"]["userReference"]["name"].as_str().unwrap();
+            let may = &it["spec"]["permissions"];
+            let may = ["configure", "write", "read"].map(|of| may[of].as_str().unwrap().to_owned());
+            (user.trim_start_matches("banshi-").to_owned(), may)
+        });
+        each.collect()
     }
 
     fn of(&self, kind: &str) -> impl Iterator<Item = &Value> {
