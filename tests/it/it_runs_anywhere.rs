@@ -1,5 +1,6 @@
 //! deploy/container and deploy/compose are what their tools take, and agree with what
-//! deploy/kubernetes says of the broker. `make deploy-test` runs them.
+//! deploy/kubernetes says of the broker; health checks need no other program. `make deploy-test`
+//! runs them.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::deployment::succeeded;
+use crate::support::deployment::{Deployment, succeeded};
 use crate::support::{commands, repository};
 
 /// A checker that `tests/tools/install test` has put there.
@@ -38,6 +39,45 @@ fn the_containerfile_is_well_made_and_mistakes_are_found() {
         !hadolint(&wrong).status.success(),
         "the last user must not be root"
     );
+}
+
+#[tokio::test]
+async fn health_says_whether_a_worker_is_ready_is_not_or_is_not_there() {
+    let (deployment, _) = Deployment::spool().with_admin();
+    let health = || {
+        let mut asked = deployment.banshi(&["health"]);
+        // No proxy is between.
+        let asked = asked.env("http_proxy", "http://127.0.0.1:1").output();
+        let asked = asked.unwrap();
+        let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+        (asked.status.code(), said)
+    };
+    assert_eq!(health(), (Some(3), String::new()));
+    let worker = deployment.worker();
+    let well = (Some(0), "ready\n".to_owned());
+    deployment
+        .until("it is ready", async |_| health() == well)
+        .await;
+    deployment.lose_store();
+    deployment
+        .send(
+            "a",
+            &fs::read(repository("tests/corpus/zibo-bigdata-2020.json")).unwrap(),
+        )
+        .await;
+    let store_is_out = || {
+        let (code, said) = health();
+        code == Some(1) && said.contains("store")
+    };
+    deployment
+        .until("the store is out", async |_| store_is_out())
+        .await;
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(health(), (Some(3), String::new()));
+    let silent = deployment.with("ADMIN__LISTEN", "");
+    let asked = silent.banshi(&["health"]).output().unwrap();
+    assert_eq!(asked.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("admin.listen is empty"));
 }
 
 #[test]
