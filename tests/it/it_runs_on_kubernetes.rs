@@ -606,17 +606,18 @@ fn the_pods_do_their_work_with_the_users_and_files_they_are_given() {
         &format!("http://{pages}/metrics"),
     ]);
     assert!(scraped.contains("# HELP"), "{scraped}");
-    let fleet = curl(&[
-        "-H",
-        &format!("Authorization: Bearer {}", token.trim()),
-        "-H",
-        "Accept: application/json",
-        &format!("http://{pages}/fleet"),
-    ]);
-    assert!(
-        fleet.contains("kubernetes") || fleet.contains("worker"),
-        "{fleet}"
-    );
+    // By the users' rights: one may say how it is, the other may hear it.
+    until("the console has heard the worker", || {
+        let fleet = curl(&[
+            "-H",
+            &format!("Authorization: Bearer {}", token.trim()),
+            "-H",
+            "Accept: application/json",
+            &format!("http://{pages}/fleet"),
+        ]);
+        let fleet: Value = serde_json::from_str(&fleet).unwrap();
+        list(&fleet["workers"]).len() == 1
+    });
 
     // What KEDA asks, as KEDA.
     for scaled in overlay.of("ScaledObject") {
