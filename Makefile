@@ -62,6 +62,17 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
 	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
 
+# what `make deploy-test` tries: dist is what is shipped
+DEPLOY := $(if $(filter dist,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)
+
+.PHONY: deploy-test
+deploy-test: ## deploy/container and deploy/compose, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
+	$(INSTALL) test deploy
+	$(if $(filter dist,$(PROFILE)),deploy/dist,cargo build --locked --profile $(PROFILE))
+	mkdir -p target/deploy-test
+	strip -o target/deploy-test/banshi $(DEPLOY)
+	tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY)
+
 # what cargo-fuzz builds with, which needs a nightly compiler only for sanitizers, and there is no unsafe code here
 FUZZ := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares

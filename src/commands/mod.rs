@@ -6,6 +6,7 @@ mod console;
 mod dead;
 mod demo;
 mod doctor;
+mod health;
 mod output;
 mod package;
 mod queue;
@@ -39,7 +40,7 @@ pub enum Exit {
     /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
-    /// banshi made; or `doctor --strict` has a warning.
+    /// banshi made; or `doctor --strict` has a warning; or what `health` asks is not ready.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
@@ -147,6 +148,13 @@ enum Command {
                             unless the settings say otherwise.\n\
                             Workers need not know of it; several consoles may run.")]
     Console,
+    /// Say whether the worker of these settings, or the console, is well: for health checks
+    #[command(
+        after_help = "Example:\n  banshi health\n  banshi health --console\n\n\
+                            It asks at admin.listen or console.listen, from this machine.\n\n\
+                            Exit codes: 0 well, 1 it runs and is not ready, 3 nobody answers."
+    )]
+    Health(HealthArgs),
     /// Print the settings in force, each with where it comes from
     #[command(after_help = "Example:\n  \
                             banshi --config /etc/banshi/banshi.toml config\n  \
@@ -204,6 +212,7 @@ impl Command {
             Command::Check(_)
             | Command::Status(_)
             | Command::Console
+            | Command::Health(_)
             | Command::Verify(_)
             | Command::Config(_)
             | Command::Doctor(_)
@@ -456,6 +465,13 @@ struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+struct HealthArgs {
+    /// The console, whether it lives; not the worker, whether it is ready
+    #[arg(long)]
+    console: bool,
+}
+
+#[derive(Debug, Args)]
 struct ConfigArgs {
     /// How the settings are printed
     #[arg(long, value_enum, default_value_t = Listing::Text)]
@@ -628,6 +644,7 @@ pub fn run() -> ExitCode {
         }
         Command::Console => console::console(&settings),
         Command::Status(args) => status::status(&settings, &args),
+        Command::Health(args) => health::health(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
         Command::Dead(args) => dead::dead(&settings, &args),

@@ -28,6 +28,8 @@ mod documentation_is_true;
 mod every_cell_reads_back;
 mod everything_fits;
 mod forms_are_data;
+mod it_runs_anywhere;
+mod it_runs_on_kubernetes;
 mod layers;
 mod lines_end_well;
 mod long_lists;

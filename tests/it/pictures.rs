@@ -254,7 +254,7 @@ fn compare(committed: Option<&Picture>, drawn: &Picture, show: &Path) -> Option<
     clippy::disallowed_methods,
     reason = "a switch for maintainers, not a setting"
 )]
-fn update() -> bool {
+pub fn update() -> bool {
     std::env::var("UPDATE").is_ok()
 }
 

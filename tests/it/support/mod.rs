@@ -46,6 +46,27 @@ pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// The first block of commands under a heading of a page.
+pub fn commands(page: &str, heading: &str) -> String {
+    let page = std::fs::read_to_string(repository(page)).expect("the page");
+    let (_, section) = page
+        .split_once(&format!("\n## {heading}\n"))
+        .expect("the heading");
+    let (_, block) = section.split_once("```sh\n").expect("commands");
+    let (block, _) = block.split_once("```").expect("their end");
+    block.to_owned()
+}
+
+/// Waits until something is so, which it is in time.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !so() {
+        assert!(began.elapsed().as_secs() < 120, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
 /// The names of what is in a folder, in order.
 pub fn listed(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder);

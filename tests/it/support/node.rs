@@ -60,6 +60,16 @@ impl Node {
         std::fs::write(self.folder().join("more.conf"), lines).expect("a file");
     }
 
+    /// `host:port` for AMQP.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `host:port` of its management API, with the plugin `rabbitmq_management`.
+    pub fn management_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 10_000)
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
