@@ -1,0 +1,57 @@
+//! Writes what goes beside the program in a package: a manual page for each command, and the
+//! completions of the usual shells. The shipped program itself carries neither.
+//!
+//! `cargo run --example manual -- DIR` writes `DIR/man/*.1` and `DIR/completions/`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_complete::Shell;
+
+const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
+
+#[expect(clippy::print_stderr, reason = "a program of its own")]
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!("manual: want the folder that the pages go to");
+        return ExitCode::from(2);
+    };
+    match write(&folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("manual: cannot write to {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(folder: &Path) -> io::Result<()> {
+    let (man, completions) = (folder.join("man"), folder.join("completions"));
+    for folder in [&man, &completions] {
+        std::fs::create_dir_all(folder)?;
+    }
+    for shell in SHELLS {
+        let mut command = banshi::commands::command_line();
+        clap_complete::generate_to(shell, &mut command, "banshi", &completions)?;
+    }
+    let mut command = banshi::commands::command_line().disable_help_subcommand(true);
+    command.build();
+    pages(&man, &command)
+}
+
+/// The page of a command and of each below it.
+fn pages(folder: &Path, command: &Command) -> io::Result<()> {
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render(&mut page)?;
+    std::fs::write(folder.join(man.get_filename()), page)?;
+    let shown = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    for command in shown {
+        pages(folder, command)?;
+    }
+    Ok(())
+}
