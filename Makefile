@@ -62,6 +62,12 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
 	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
 
+.PHONY: deploy-test
+deploy-test: ## what is installed, tried where it is to run, some minutes and as root; what it says is in docs/install
+	$(INSTALL) deploy
+	cargo build --locked --bin banshi
+	tests/deploy/debian target/debug/banshi
+
 # what cargo-fuzz builds with, which needs a nightly compiler only for sanitizers, and there is no unsafe code here
 FUZZ := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares

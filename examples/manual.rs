@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example manual -- DIR` writes `DIR/man/*.1` and `DIR/completions/`.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,7 +45,24 @@ fn write(folder: &Path) -> io::Result<()> {
 fn pages(folder: &Path, command: &Command) -> io::Result<()> {
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone());
-    man.render(&mut page)?;
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    if command.get_arguments().next().is_some() {
+        man.render_options_section(&mut page)?;
+    }
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(examples) = command.get_after_help() {
+        // Line by line, as a terminal shows it.
+        writeln!(
+            page,
+            ".SH NOTES\n.nf\n{}\n.fi",
+            literal(&examples.to_string())
+        )?;
+    }
     std::fs::write(folder.join(man.get_filename()), page)?;
     let shown = command
         .get_subcommands()
@@ -54,4 +71,16 @@ fn pages(folder: &Path, command: &Command) -> io::Result<()> {
         pages(folder, command)?;
     }
     Ok(())
+}
+
+/// Text in which roff sees no requests.
+fn literal(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        match line.starts_with(['.', '\'']) {
+            true => format!("\\&{line}"),
+            false => line,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -129,7 +129,10 @@ fn of_several_files_the_last_wins_and_each_is_named() {
     std::fs::write(&files[1], "[queue]\nurll = 1\n").expect("a file");
     let wrong = Settings::load(&files, []).expect_err("a key that is none");
     let wrong = wrong.to_string();
-    assert!(wrong.contains("secrets.toml: there is no setting queue.urll"), "{wrong}");
+    assert!(
+        wrong.contains("secrets.toml: there is no setting queue.urll"),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Pairs {
         let beside = listed(&repository(""))
             .into_iter()
             .filter_map(|name| Some((format!("{}.md", name.strip_suffix(".zh-CN.md")?), name)));
-        let below = ["", "runbooks/"].into_iter().flat_map(|folder| {
+        let below = ["", "install/", "runbooks/"].into_iter().flat_map(|folder| {
             listed(&repository(&format!("docs/zh/{folder}")))
                 .into_iter()
                 .filter(|name| name.ends_with(".md"))
