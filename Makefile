@@ -66,12 +66,13 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 DEPLOY := $(if $(filter dist,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)
 
 .PHONY: deploy-test
-deploy-test: ## deploy/container and deploy/compose, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
+deploy-test: ## deploy/container, compose and debian, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
 	$(INSTALL) test deploy
 	$(if $(filter dist,$(PROFILE)),deploy/dist,cargo build --locked --profile $(PROFILE))
 	mkdir -p target/deploy-test
 	strip -o target/deploy-test/banshi $(DEPLOY)
-	tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY)
+	$(if $(filter debian,$(ONLY)),,tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY))
+	$(if $(filter debian,$(or $(ONLY),debian)),tests/deploy/debian target/deploy-test/banshi)
 
 # what cargo-fuzz builds with, which needs a nightly compiler only for sanitizers, and there is no unsafe code here
 FUZZ := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \

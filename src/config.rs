@@ -1,6 +1,6 @@
 //! The settings, by section.
 //!
-//! Defaults, then a file, then the environment. Everything is read and checked before anything
+//! Defaults, then files, then the environment. Everything is read and checked before anything
 //! is opened, and every mistake is reported at once. Each part of banshi takes its own section
 //! only.
 
@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 /// The commented defaults. Every key that exists is in this file.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// The file that is read when there is one and no other was named.
+/// The file that is read when there is one and none was named.
 pub const FILE: &str = "banshi.toml";
 
 /// The prefix of the environment's variables.
@@ -525,18 +525,18 @@ impl ConfigError {
 }
 
 impl Settings {
-    /// Reads the settings: the defaults, then `file` (or `banshi.toml`, when it is there), then
-    /// the variables of `env` that begin with `BANSHI__`. Those that begin with `AWS_` are kept for
+    /// Reads the settings: the defaults, then `files` in their order (or `banshi.toml`, when it is
+    /// there and none is named), then the variables of `env` that begin with `BANSHI__`. Those that begin with `AWS_` are kept for
     /// the store, those of OpenTelemetry for the traces.
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.
     pub fn load(
-        file: Option<&Path>,
+        files: &[PathBuf],
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Settings, ConfigError> {
         let mut wrong = Vec::new();
-        let Some((mut table, others)) = merged(file, env, &mut wrong) else {
+        let Some((mut table, others, _)) = merged(files, env, &mut wrong) else {
             return Err(report(wrong));
         };
         let (aws, otel): (BTreeMap<_, _>, BTreeMap<_, _>) = others
@@ -747,13 +747,13 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn in_force(
-        file: Option<&Path>,
+        files: &[PathBuf],
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Vec<Setting>, ConfigError> {
         let env: Vec<_> = env.into_iter().collect();
-        let settings = Settings::load(file, env.iter().cloned())?;
+        let settings = Settings::load(files, env.iter().cloned())?;
         let mut wrong = Vec::new();
-        let Some((table, others)) = merged(file, env, &mut wrong) else {
+        let Some((table, others, said)) = merged(files, env, &mut wrong) else {
             return Err(report(wrong));
         };
         let values = serde_json::to_value(&settings).map_err(|error| {
@@ -761,7 +761,6 @@ impl Settings {
                 "a setting has a value that is no text: {error}"
             )])
         })?;
-        let file = named_file(file);
         let mut all = Vec::new();
         for key in ordered_keys() {
             let pointer = format!("/{}", key.replace('.', "/"));
@@ -770,10 +769,10 @@ impl Settings {
                 None => "default".to_owned(),
                 Some(variable) if variable.starts_with(PREFIX) => variable.to_owned(),
                 // The library names the file from the working directory; we as it was given.
-                Some(path) => match &file {
-                    Some(file) => file.display().to_string(),
-                    None => path.to_owned(),
-                },
+                Some(path) => {
+                    let last = said.iter().rev().find(|(_, keys)| keys.contains(&key));
+                    last.map_or(path.to_owned(), |(file, _)| file.display().to_string())
+                }
             };
             let secret = SECRETS.contains(&key.as_str()) && value != "";
             all.push(Setting {
@@ -803,32 +802,43 @@ impl Settings {
     }
 }
 
-/// The file that is read, when there is one.
-fn named_file(file: Option<&Path>) -> Option<PathBuf> {
-    match file {
-        Some(path) => Some(path.to_owned()),
-        None => Some(PathBuf::from(FILE)).filter(|path| path.exists()),
+/// What [`merged`] gives.
+type Merged = (
+    Map<String, Value>,
+    BTreeMap<String, String>,
+    Vec<(PathBuf, BTreeSet<String>)>,
+);
+
+/// The files that are read.
+fn named_files(files: &[PathBuf]) -> Vec<PathBuf> {
+    match files {
+        [] => Vec::from_iter(Some(PathBuf::from(FILE)).filter(|path| path.exists())),
+        files => files.to_owned(),
     }
 }
 
-/// The defaults, the file and the environment in one table, each value with its origin, and the
-/// variables of others that are read. None, when they cannot be read; what is wrong is noted.
+/// The defaults, the files and the environment in one table, each value with its origin; the
+/// variables of others that are read; and the keys of each file. None, when they cannot be read;
+/// what is wrong is noted.
 fn merged(
-    file: Option<&Path>,
+    files: &[PathBuf],
     env: impl IntoIterator<Item = (String, String)>,
     wrong: &mut Vec<String>,
-) -> Option<(Map<String, Value>, BTreeMap<String, String>)> {
+) -> Option<Merged> {
     let known = keys(&layer(Config::builder().add_source(defaults())).expect("the defaults parse"));
 
     let mut sources = Config::builder().add_source(defaults());
-    if let Some(path) = named_file(file) {
+    let mut said = Vec::new();
+    for path in named_files(files) {
         let source = File::from(path.clone()).format(FileFormat::Toml);
         match layer(Config::builder().add_source(source.clone())) {
             Ok(table) => {
-                for key in keys(&table).difference(&known) {
+                let keys = keys(&table);
+                for key in keys.difference(&known) {
                     wrong.push(unknown(key, &path.display().to_string(), &known));
                 }
                 sources = sources.add_source(source);
+                said.push((path, keys));
             }
             Err(error) => wrong.push(format!("{}: {error}", path.display())),
         }
@@ -854,7 +864,7 @@ fn merged(
             .expect("a known key is a valid key");
     }
     match layer(sources) {
-        Ok(table) => Some((table, others)),
+        Ok(table) => Some((table, others, said)),
         Err(error) => {
             wrong.push(error.to_string());
             None

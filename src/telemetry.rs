@@ -7,6 +7,7 @@
 pub mod trace;
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tracing::Dispatch;
@@ -311,12 +312,19 @@ impl<'writer> FormatFields<'writer> for OneLine {
     }
 }
 
-/// Tells the service manager how it goes (`sd_notify(3)`): `READY=1`, `STOPPING=1`, or a line of
-/// `STATUS=`. Nothing, where none has asked for it.
+/// Tells the service manager how it goes (`sd_notify(3)`): `READY=1`, `STOPPING=1`, `WATCHDOG=1`, or
+/// a line of `STATUS=`. Nothing, where none has asked for it.
 pub fn notify(state: &str) {
     if let Err(error) = sd_notify::notify(&[NotifyState::Custom(state)]) {
         tracing::debug!(%error, state, "the service manager does not listen");
     }
+}
+
+/// How often the service manager is told `WATCHDOG=1`, half of what it waits for
+/// (`WatchdogSec=`); none, where it does not ask.
+pub fn watchdog() -> Option<Duration> {
+    let half = sd_notify::watchdog_enabled()? / 2;
+    (!half.is_zero()).then_some(half)
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ async fn serve(
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Outage> {
     let mut gate = pipeline.gate.state();
+    let mut watchdog = telemetry::watchdog().map(tokio::time::interval);
     let mut idle = 0;
     loop {
         tokio::select! {
@@ -169,6 +170,9 @@ async fn serve(
                 info!(held = jobs.len(), "stopping: no more jobs are taken in");
                 return Ok(());
             }
+            // From nowhere else: a loop that hangs, or a runtime none of whose threads is free, is
+            // found out and ended.
+            () = beat(&mut watchdog) => telemetry::notify("WATCHDOG=1"),
             Some(ended) = jobs.join_next() => note_panic(ended),
             Ok(()) = gate.changed() => {
                 let closed = gate.borrow_and_update().clone();
@@ -191,6 +195,14 @@ async fn serve(
                 }
             }
         }
+    }
+}
+
+/// When the service manager is to be told that we live; never, where it does not ask.
+async fn beat(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 

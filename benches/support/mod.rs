@@ -36,7 +36,7 @@ pub fn repository(path: &str) -> PathBuf {
 /// The defaults, untouched by file or environment, with the repository's own faces alone.
 pub fn settings() -> Settings {
     let defaults = repository("src/defaults.toml");
-    let mut settings = Settings::load(Some(&defaults), []).expect("the defaults are right");
+    let mut settings = Settings::load(&[defaults], []).expect("the defaults are right");
     settings.fonts.dir = repository("fonts");
     settings.fonts.more.clear();
     settings

@@ -8,6 +8,8 @@ mod fonts;
 mod machine;
 mod places;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::output::{as_it_is, json, or_unread};
@@ -155,10 +157,11 @@ fn sources(all: &[Setting]) -> String {
     let mut parts = Vec::new();
     let variables = settings().filter(|setting| setting.source.starts_with("BANSHI__"));
     let variables = variables.count();
-    let file = settings()
+    let files: BTreeSet<&str> = settings()
         .map(|setting| setting.source.as_str())
-        .find(|source| *source != "default" && !source.starts_with("BANSHI__"));
-    if let Some(file) = file {
+        .filter(|source| *source != "default" && !source.starts_with("BANSHI__"))
+        .collect();
+    for file in files {
         let count = settings().filter(|setting| setting.source == file).count();
         parts.push(format!("{count} from {file}"));
     }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use output::print_stderr;
 
 use crate::config::{ConfigError, Settings};
@@ -63,9 +63,10 @@ impl From<Exit> for ExitCode {
                         Exit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at \
                         fault.")]
 struct Cli {
-    /// Settings file [default: banshi.toml, when it is there]
+    /// Settings file; can be given more than once, and later ones win [default: banshi.toml, when
+    /// it is there]
     #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -593,6 +594,11 @@ struct FontsArgs {
     text: Option<String>,
 }
 
+/// What the command line takes, for its manual pages and the completions of shells.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the command line, does what it asks, and says how it ended.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -602,8 +608,7 @@ pub fn run() -> ExitCode {
     if let Command::Typesetter = cli.command {
         return crate::typesetter::child();
     }
-    let file = cli.config.as_deref();
-    let settings = match (Settings::load(file, environment()), &cli.command) {
+    let settings = match (Settings::load(&cli.config, environment()), &cli.command) {
         (Ok(settings), _) => settings,
         (Err(error), Command::Doctor(args)) => {
             return doctor::unreadable(&error, args)
@@ -633,12 +638,12 @@ pub fn run() -> ExitCode {
         Command::Check(args) => render::check(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Config(args) => {
-            let all = Settings::in_force(cli.config.as_deref(), environment());
+            let all = Settings::in_force(&cli.config, environment());
             all.map_err(Error::Config)
                 .and_then(|all| config::config(&all, &args))
         }
         Command::Doctor(args) => {
-            let all = Settings::in_force(cli.config.as_deref(), environment());
+            let all = Settings::in_force(&cli.config, environment());
             all.map_err(Error::Config)
                 .and_then(|all| doctor::doctor(&settings, &all, &args))
         }
@@ -795,10 +800,8 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_line_is_well_formed() {
-        super::Cli::command().debug_assert();
+        super::command_line().debug_assert();
     }
 }

@@ -314,7 +314,9 @@ fn folder(dir: &Path) -> Result<PathBuf, Outage> {
     }
     let mut places = Vec::new();
     if let Ok(program) = std::env::current_exe() {
-        places.extend(program.ancestors().skip(1).map(|above| above.join("fonts")));
+        for above in program.ancestors().skip(1) {
+            places.extend([above.join("fonts"), above.join("share/banshi/fonts")]);
+        }
     }
     if let Ok(here) = std::env::current_dir() {
         places.push(here.join("fonts"));

@@ -37,7 +37,7 @@ pub enum Fault {
 
 /// Works until SIGTERM; ends in a panic when the connection does, and is then started anew.
 pub async fn work(fault: Fault) {
-    let settings = Settings::load(None, std::env::vars()).expect("the settings");
+    let settings = Settings::load(&[], std::env::vars()).expect("the settings");
     let typesetter = Typesetter::load(&settings).expect("a typesetter");
     let editions = typesetter.editions();
     let store = Store::open(&settings.store).expect("a store");

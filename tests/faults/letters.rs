@@ -29,7 +29,7 @@ pub struct Letter {
 }
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
-    Settings::load(Some(&repository("src/defaults.toml")), []).expect("the defaults are right")
+    Settings::load(&[repository("src/defaults.toml")], []).expect("the defaults are right")
 });
 
 /// The editions under the names of the embedded templates.

@@ -53,7 +53,7 @@ fn every_link_leads_somewhere() {
     let mut documents = ["README.md", "CHANGELOG.md", "docs/gallery/README.md"]
         .map(str::to_owned)
         .to_vec();
-    for folder in ["docs", "docs/runbooks", "docs/install"] {
+    for folder in ["docs", "docs/install", "docs/runbooks"] {
         let pages = listed(&repository(folder)).into_iter();
         let pages = pages.filter(|name| name.ends_with(".md"));
         documents.extend(pages.map(|name| format!("{folder}/{name}")));

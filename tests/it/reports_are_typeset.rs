@@ -537,7 +537,7 @@ fn bands_are_filled_or_not_as_the_settings_say() {
     // What a typographer works with outside banshi is the default.
     let listed = fs::read(repository("typst-templates/gongwen/settings.json")).unwrap();
     let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
-    let default = Settings::load(None, []).unwrap().render.bands;
+    let default = Settings::load(&[], []).unwrap().render.bands;
     assert_eq!(listed, serde_json::json!({ "bands": default }));
 }
 

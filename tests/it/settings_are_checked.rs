@@ -1,6 +1,6 @@
 //! Settings: defaults, then a file, then the environment; every mistake at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use banshi::config::Settings;
 
@@ -15,7 +15,7 @@ fn wrong(file: &str, pairs: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("banshi.toml");
     std::fs::write(&path, file).expect("a file");
-    Settings::load(Some(&path), env(pairs))
+    Settings::load(&[path], env(pairs))
         .expect_err("the settings are wrong")
         .to_string()
 }
@@ -34,7 +34,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         ("BANSHI__FONTS__MORE", "/a,/b"),
         ("HOME", "/root"),
     ];
-    let settings = Settings::load(Some(&path), env(&pairs)).expect("right");
+    let settings = Settings::load(&[path], env(&pairs)).expect("right");
     assert_eq!((settings.render.threads, settings.render.deadline), (5, 7));
     assert_eq!(settings.queue.url, "spool:./x");
     assert_eq!(settings.fonts.more, [Path::new("/a"), Path::new("/b")]);
@@ -108,9 +108,37 @@ fn what_tls_is_asked_for_must_be_meant() {
 }
 
 #[test]
+fn of_several_files_the_last_wins_and_each_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let files = ["banshi.toml", "secrets.toml"].map(|name| dir.path().join(name));
+    let common = "[queue]\nurl = \"amqp://one\"\nprefix = \"x\"\n";
+    std::fs::write(&files[0], common).expect("a file");
+    std::fs::write(&files[1], "[queue]\nurl = \"amqp://u:p@two\"\n").expect("a file");
+    let settings = Settings::load(&files, []).expect("right");
+    assert_eq!(settings.queue.url, "amqp://u:p@two");
+    assert_eq!(settings.queue.prefix, "x");
+    let said = Settings::in_force(&files, []).expect("right");
+    let from = |key: &str| {
+        let setting = said.iter().find(|setting| setting.key == key);
+        setting.expect("it is in force").source.clone()
+    };
+    assert_eq!(from("queue.url"), files[1].display().to_string());
+    assert_eq!(from("queue.prefix"), files[0].display().to_string());
+    assert_eq!(from("queue.lease"), "default");
+
+    std::fs::write(&files[1], "[queue]\nurll = 1\n").expect("a file");
+    let wrong = Settings::load(&files, []).expect_err("a key that is none");
+    let wrong = wrong.to_string();
+    assert!(
+        wrong.contains("secrets.toml: there is no setting queue.urll"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn a_file_that_was_named_must_be_there() {
-    let missing = Path::new("/nowhere/banshi.toml");
-    let said = Settings::load(Some(missing), [])
+    let missing = PathBuf::from("/nowhere/banshi.toml");
+    let said = Settings::load(&[missing], [])
         .expect_err("it isn't there")
         .to_string();
     assert!(said.contains("/nowhere/banshi.toml"), "{said}");
@@ -134,7 +162,7 @@ fn credentials_come_from_the_environment_only_and_are_never_printed() {
     let said = wrong("[store]\naws = { AWS_SECRET_ACCESS_KEY = \"hidden\" }", &[]);
     assert!(said.contains("there is no setting store.aws"), "{said}");
     let pairs = [("AWS_SECRET_ACCESS_KEY", "hidden"), ("AWS_REGION", "here")];
-    let settings = Settings::load(None, env(&pairs)).expect("right");
+    let settings = Settings::load(&[], env(&pairs)).expect("right");
     assert_eq!(settings.store.aws.get("AWS_REGION"), Some("here"));
     assert!(!format!("{settings:?}").contains("hidden"));
     let written = serde_json::to_string(&settings).expect("plain data");
@@ -149,7 +177,7 @@ fn what_the_variables_of_opentelemetry_say_must_make_sense_where_they_are_used()
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hidden"),
     ];
-    let settings = Settings::load(None, env(&nonsense)).expect("they are for other programs");
+    let settings = Settings::load(&[], env(&nonsense)).expect("they are for other programs");
     assert!(!settings.telemetry.is_on());
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
     let said = wrong("", &[&nonsense[..], &[endpoint]].concat());
@@ -163,7 +191,7 @@ fn what_the_variables_of_opentelemetry_say_must_make_sense_where_they_are_used()
     assert!(said.contains("telemetry.otlp: want http://"), "{said}");
 
     let on = |pairs: &[(&str, &str)]| {
-        let settings = Settings::load(None, env(pairs)).expect("right");
+        let settings = Settings::load(&[], env(pairs)).expect("right");
         settings.telemetry.is_on()
     };
     assert!(on(&[endpoint]));

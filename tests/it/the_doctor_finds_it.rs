@@ -800,7 +800,7 @@ fn every_setting_is_told_with_its_source_and_no_secret() {
     // It is a file of settings that says the same.
     let copy = folder.path().join("copy.toml");
     std::fs::write(&copy, &text).unwrap();
-    let read = config::Settings::load(Some(&copy), []).unwrap();
+    let read = config::Settings::load(&[copy], []).unwrap();
     assert_eq!((read.render.threads, read.render.deadline), (3, 61));
     assert_eq!(read.queue.prefix, "of \"mine\"");
     let named = ["--config", "copy.toml", "--format", "json"];

@@ -104,7 +104,7 @@ impl Spool {
 }
 
 fn settings(dir: &Path) -> config::Queue {
-    let mut settings = config::Settings::load(None, []).unwrap().queue;
+    let mut settings = config::Settings::load(&[], []).unwrap().queue;
     settings.url = format!("spool:{}", dir.display());
     settings
 }

@@ -81,7 +81,7 @@ pub fn listed(folder: &Path) -> Vec<String> {
 
 /// The defaults, untouched by file or environment.
 pub fn settings() -> Settings {
-    Settings::load(Some(&repository("src/defaults.toml")), []).expect("the defaults are right")
+    Settings::load(&[repository("src/defaults.toml")], []).expect("the defaults are right")
 }
 
 /// The editions that this build knows, under the names of the embedded templates.

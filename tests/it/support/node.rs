@@ -90,6 +90,15 @@ impl Node {
         self.tool(&[&["ctl", "--quiet"], arguments].concat())
     }
 
+    /// Runs a script that calls `$RABBITMQCTL` on it, and gives what that prints.
+    pub fn administer(&self, script: &Path, arguments: &[&str]) -> String {
+        let mut command = self.environment(Command::new(script));
+        command.env("RABBITMQCTL", format!("{} ctl", self.script));
+        let output = command.args(arguments).output().expect("it starts");
+        succeeded(&output);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn tool(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().expect("it starts");
         succeeded(&output);
@@ -97,9 +106,13 @@ impl Node {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.script);
+        let mut command = self.environment(Command::new(&self.script));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn environment(&self, mut command: Command) -> Command {
+        command
             .env("BANSHI_TEST_BROKER_PORT", self.port.to_string())
             .env("BANSHI_TEST_BROKER_DIR", self.folder())
             .env("BANSHI_TEST_BROKER_PLUGINS", &self.plugins);

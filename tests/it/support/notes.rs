@@ -53,7 +53,7 @@ label = "正文"
 
 /// The default settings, with the templates of a folder.
 pub fn settings(templates: &Path) -> Settings {
-    let mut settings = Settings::load(None, []).unwrap();
+    let mut settings = Settings::load(&[], []).unwrap();
     settings.templates.dir = templates.to_owned();
     settings.render.threads = 1;
     settings
