@@ -450,7 +450,7 @@ struct StatusArgs {
     /// Go on, every few seconds, until interrupted
     #[arg(long)]
     watch: bool,
-    /// Ask this console, as http://127.0.0.1:9465, which knows it already; its token is read from
+    /// Ask this console, as `http://127.0.0.1:9465`, which knows it already; its token is read from
     /// the settings
     #[arg(long, value_name = "URL", conflicts_with = "workers")]
     console: Option<String>,

@@ -76,8 +76,9 @@ impl Workers {
 
     /// What makes workers differ that should be the same: several versions, templates or faces.
     pub fn mixed(&self, now: u64) -> Vec<&'static str> {
+        type Of = fn(&WorkerStatus) -> &str;
         let mut mixed = Vec::new();
-        let kinds: [(&'static str, fn(&WorkerStatus) -> &str); 4] = [
+        let kinds: [(&'static str, Of); 4] = [
             ("version", |status| &status.version),
             ("engine", |status| &status.engine),
             ("templates", |status| &status.templates_sha256),
