@@ -82,7 +82,7 @@ impl Feed {
         if !at_end {
             self.console.known.facts().caught_up = false;
         }
-        self.progress(end, at_end);
+        self.progress(at_end);
         loop {
             tokio::select! {
                 entries = some(&mut log) => {
