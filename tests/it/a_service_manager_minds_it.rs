@@ -93,7 +93,11 @@ fn heard(socket: &UnixDatagram, silence: Duration) -> Option<String> {
     socket.set_read_timeout(Some(silence)).expect("a timeout");
     let mut bytes = [0; 4096];
     match socket.recv(&mut bytes) {
-        Ok(length) => Some(String::from_utf8_lossy(&bytes[..length]).trim_end().to_owned()),
+        Ok(length) => Some(
+            String::from_utf8_lossy(&bytes[..length])
+                .trim_end()
+                .to_owned(),
+        ),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
         Err(error) => panic!("{error}"),
     }
