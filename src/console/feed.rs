@@ -82,7 +82,7 @@ impl Feed {
         if !at_end {
             self.console.known.facts().caught_up = false;
         }
-        self.progress(end, at_end);
+        self.progress(at_end);
         loop {
             tokio::select! {
                 entries = some(&mut log) => {
@@ -90,7 +90,7 @@ impl Feed {
                     let last = entries.last().map(|entry| entry.offset);
                     self.take(entries);
                     if last >= end {
-                        self.progress(end, true);
+                        self.progress(true);
                     }
                 }
                 body = hear(&mut statuses) => {
@@ -150,12 +150,12 @@ impl Feed {
         gauge!(metric::LOG_BEHIND).set(behind as f64);
     }
 
-    fn progress(&self, end: Option<u64>, caught_up: bool) {
+    fn progress(&self, caught_up: bool) {
         let mut facts = self.console.known.facts();
         if caught_up && !facts.caught_up {
             facts.caught_up = true;
             let events = facts.history.read();
-            info!(events, ?end, "the log of events is read to its end");
+            info!(events, "the log of events is read to its end");
             gauge!(metric::LOG_BEHIND).set(0.0);
         }
     }
