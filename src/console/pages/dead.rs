@@ -250,8 +250,8 @@ pub(in crate::console) async fn act(
     match console.dead.settle(settings, queue_of, &ids, verdict).await {
         Ok(done) => {
             let who = console.door.who(&headers);
-            let jobs = done.join(" ");
-            warn!(%who, action = %verb, count = done.len(), %jobs, "jobs of the dead queue were settled from the console");
+            let ids = done.join(" ");
+            warn!(%who, action = %verb, count = done.len(), %ids, "jobs of the dead queue were settled from the console");
             let count = done.len();
             let queue = queue_of.as_str();
             let back = format!("/dead?queue={queue}&done={verb}&count={count}");
