@@ -29,15 +29,17 @@ impl Pairs {
         let beside = listed(&repository(""))
             .into_iter()
             .filter_map(|name| Some((format!("{}.md", name.strip_suffix(".zh-CN.md")?), name)));
-        let below = ["", "install/", "runbooks/"].into_iter().flat_map(|folder| {
-            listed(&repository(&format!("docs/zh/{folder}")))
-                .into_iter()
-                .filter(|name| name.ends_with(".md"))
-                .map(move |name| {
-                    let page = format!("{folder}{name}");
-                    (format!("docs/{page}"), format!("docs/zh/{page}"))
-                })
-        });
+        let below = ["", "install/", "runbooks/"]
+            .into_iter()
+            .flat_map(|folder| {
+                listed(&repository(&format!("docs/zh/{folder}")))
+                    .into_iter()
+                    .filter(|name| name.ends_with(".md"))
+                    .map(move |name| {
+                        let page = format!("{folder}{name}");
+                        (format!("docs/{page}"), format!("docs/zh/{page}"))
+                    })
+            });
         let texts: Vec<_> = beside
             .chain(below)
             .map(|(english, chinese)| [english, chinese].map(|path| (text(&path), path)))
