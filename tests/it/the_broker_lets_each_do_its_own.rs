@@ -159,7 +159,8 @@ async fn each_user_may_do_its_own_work_and_nothing_else() {
     );
     let job = folder.path().join("job.json");
     std::fs::write(&job, sample).expect("a file");
-    std::fs::write(folder.path().join("bad.json"), "{}").expect("a file");
+    let bad = "{\"job_id\": \"bad\", \"template\": \"annual-report/2021\"}";
+    std::fs::write(folder.path().join("bad.json"), bad).expect("a file");
     does("sender", "verify", &["enqueue", "job.json", "bad.json"]);
     does("worker", "verify", &["worker", "--until-idle"]);
     let status = does("console", "verify", &["status", "--format", "json"]);

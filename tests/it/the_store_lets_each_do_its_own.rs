@@ -121,7 +121,8 @@ async fn each_key_may_do_its_own_work_and_nothing_else() {
     let all = server.client();
     let elsewhere = Path::from(format!("elsewhere-{:08x}", rand::random::<u32>()));
     all.put(&elsewhere, "x".into()).await.expect("put");
-    let there = Path::from(format!("{place}/.banshi-ready"));
+    let there = Path::from(format!("{place}/there"));
+    all.put(&there, "x".into()).await.expect("put");
     let may = rights(&worker.client(), &there, &elsewhere).await;
     assert_eq!(may, ["get", "be told that nothing is there", "put"]);
     let may = rights(&reader.client(), &there, &elsewhere).await;
