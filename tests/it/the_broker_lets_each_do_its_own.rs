@@ -163,8 +163,12 @@ async fn each_user_may_do_its_own_work_and_nothing_else() {
     std::fs::write(folder.path().join("bad.json"), bad).expect("a file");
     does("sender", "verify", &["enqueue", "job.json", "bad.json"]);
     does("worker", "verify", &["worker", "--until-idle"]);
-    let status = does("console", "verify", &["status", "--format", "json"]);
-    assert!(status.contains("\"dead\""), "{status}");
+    // From 4.3 on, nobody is told the depth of a queue that they have no permission for.
+    let tells = !node.ctl(&["version"]).starts_with("4.3");
+    let status = banshi("console", "verify", &["status", "--format", "json"]);
+    let said = String::from_utf8_lossy(&status.stderr);
+    assert_eq!(status.status.success(), tells, "{said}");
+    assert_eq!(said.contains("ACCESS_REFUSED"), !tells, "{said}");
     let listed = does("operator", "verify", &["dead", "list"]);
     assert!(listed.contains("E-"), "{listed}");
 
