@@ -18,6 +18,7 @@ mod migrate;
 mod observer;
 mod properties;
 mod publisher;
+mod questions;
 mod session;
 mod session_state;
 mod supervisor;

@@ -11,8 +11,6 @@ use crate::problem::Outage;
 /// Where to begin with the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// With the oldest event that is kept.
-    Oldest,
     /// A little before this time, in seconds since 1970.
     Time(u64),
     /// With this offset.

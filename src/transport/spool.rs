@@ -388,9 +388,12 @@ fn count(
     let waits = |entry: &fs::DirEntry| -> io::Result<bool> {
         Ok(counts(entry)? && !home.unsettled.holds(&entry.path()))
     };
-    let list =
-        || fs::read_dir(&dir)?.try_fold(0, |sum, entry| Ok(sum + u64::from(waits(&entry?)?)));
-    list().map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
+    number(&dir, waits).map_err(|error| disk::outage(Part::Transport, "list", &dir, error))
+}
+
+/// How many entries of a folder are counted.
+fn number(dir: &Path, counts: impl Fn(&fs::DirEntry) -> io::Result<bool>) -> io::Result<u64> {
+    fs::read_dir(dir)?.try_fold(0, |sum, entry| Ok(sum + u64::from(counts(&entry?)?)))
 }
 
 fn is_ticket(entry: &fs::DirEntry) -> io::Result<bool> {

@@ -369,14 +369,17 @@ pub(super) async fn answered<T>(
 ) -> Result<T, Outage> {
     match timeout(ANSWER, answer).await {
         Ok(result) => result.map_err(|error| outage(what, error)),
-        Err(_) => Err(Outage::new(
-            Part::Transport,
-            format!(
-                "{what}: no answer from the broker within {} s",
-                ANSWER.as_secs()
-            ),
-        )),
+        Err(_) => Err(silence(what)),
     }
+}
+
+/// That the broker has not answered in time.
+pub(super) fn silence(what: &str) -> Outage {
+    let seconds = ANSWER.as_secs();
+    Outage::new(
+        Part::Transport,
+        format!("{what}: no answer from the broker within {seconds} s"),
+    )
 }
 
 /// Ends a connection in order. lapin has a thread for each, which must not outlive the runtime.

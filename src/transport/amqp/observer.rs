@@ -13,13 +13,14 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Acker, Channel, Connection, Consumer};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::broker::{Broker, answered, close, outage};
 use super::guard::Findings;
 use super::properties::{header, short};
+use super::questions::{Questions, about};
+use super::topology::is_missing;
 use crate::config;
 use crate::problem::{Outage, Part};
 use crate::transport::{Depths, Entry, From, LARGEST};
@@ -39,7 +40,7 @@ pub struct Observer {
     broker: Arc<Broker>,
     connection: Arc<Connection>,
     findings: Findings,
-    questions: Arc<Mutex<Option<Channel>>>,
+    questions: Arc<Questions>,
 }
 
 impl Observer {
@@ -58,11 +59,6 @@ impl Observer {
         })
     }
 
-    /// Where the broker is, without the password.
-    pub fn address(&self) -> String {
-        self.broker.to_string()
-    }
-
     /// Asks what is ready in each kind of queue. What is not there holds nothing.
     pub fn depths(&self) -> Depths {
         let (broker, connection) = (Arc::clone(&self.broker), Arc::clone(&self.connection));
@@ -75,8 +71,10 @@ impl Observer {
                 for (kind, queues) in broker.topology.kinds() {
                     let mut ready = 0;
                     for queue in queues {
-                        let counted = count(&connection, &questions, &queue).await?;
-                        ready += counted.unwrap_or_default();
+                        ready += match questions.ready(&connection, &queue).await? {
+                            Err(error) if is_missing(&error) => 0,
+                            asked => asked.map_err(|error| outage(about(&queue), error))?,
+                        };
                     }
                     depths.push((kind, ready));
                 }
@@ -129,7 +127,6 @@ impl Observer {
     /// When it can't be read.
     pub async fn log(&self, from: From) -> Result<Log, Outage> {
         self.read(match from {
-            From::Oldest => AMQPValue::LongString("first".into()),
             From::Time(time) => AMQPValue::Timestamp(time),
             From::Offset(offset) => AMQPValue::LongLongInt(offset.try_into().unwrap_or(i64::MAX)),
         })
@@ -210,37 +207,6 @@ impl Observer {
     /// Ends the connection.
     pub async fn close(self) {
         close(&self.connection).await;
-    }
-}
-
-/// What is ready in a queue; none, when there is no such queue.
-async fn count(
-    connection: &Connection,
-    questions: &Mutex<Option<Channel>>,
-    queue: &str,
-) -> Result<Option<u64>, Outage> {
-    let what = format!("the length of queue {queue}");
-    let mut slot = questions.lock().await;
-    let channel = match slot.take() {
-        Some(channel) if channel.status().connected() => channel,
-        _ => answered(&what, connection.create_channel()).await?,
-    };
-    let options = QueueDeclareOptions {
-        passive: true,
-        ..Default::default()
-    };
-    let asked = channel.queue_declare(short(queue), options, FieldTable::default());
-    match timeout(crate::timing::ANSWER, asked).await {
-        Ok(Ok(found)) => {
-            *slot = Some(channel);
-            Ok(Some(u64::from(found.message_count())))
-        }
-        Ok(Err(error)) if super::topology::is_missing(&error) => Ok(None),
-        Ok(Err(error)) => Err(outage(what, error)),
-        Err(_) => Err(Outage::new(
-            Part::Transport,
-            format!("{what}: no answer from the broker"),
-        )),
     }
 }
 

@@ -11,18 +11,17 @@ use std::time::Instant;
 
 use futures_util::stream::{BoxStream, StreamExt, select};
 use lapin::message::Delivery as Message;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::{ChannelId, FieldTable};
+use lapin::types::ChannelId;
 use lapin::{BasicProperties, Channel, Connection, Event};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::broker::{Broker, Fault, answered, close, cure, outage, plain};
+use super::broker::{Broker, Fault, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
 use super::lane::LaneConsumer;
-use super::properties::short;
 use super::publisher::{PublishError, Publisher};
+use super::questions::{Questions, about};
 use super::session_state::SessionState;
 use crate::problem::{Outage, Part};
 use crate::timing::{CLOSE, PREPARE, REPAIR};
@@ -76,8 +75,7 @@ pub(super) struct Session {
     publisher: Publisher,
     /// The consumers' channels, on which acknowledgements go.
     lanes: Vec<Channel>,
-    /// For questions, which can close a channel.
-    questions: Mutex<Option<Channel>>,
+    questions: Questions,
     /// When the topology was last declared again. Many jobs miss something at once.
     repaired: Mutex<Option<Instant>>,
     replies: Semaphore,
@@ -187,7 +185,7 @@ impl Session {
             findings,
             publisher,
             lanes: Vec::new(),
-            questions: Mutex::default(),
+            questions: Questions::default(),
             repaired: Mutex::default(),
             replies: Semaphore::new(REPLIES),
             down: watch::Sender::new(None),
@@ -362,22 +360,11 @@ impl Session {
 
     /// Ready messages in these queues together.
     pub(super) async fn count(&self, queues: impl Iterator<Item = String>) -> Result<u64, Outage> {
-        let mut slot = self.questions.lock().await;
-        let channel = match slot.take() {
-            Some(channel) if channel.status().connected() => channel,
-            _ => answered("a channel", self.consume.create_channel()).await?,
-        };
         let mut ready = 0;
         for queue in queues {
-            let options = QueueDeclareOptions {
-                passive: true,
-                ..Default::default()
-            };
-            let asked = channel.queue_declare(short(&queue), options, FieldTable::default());
-            let what = format!("the length of queue {queue}");
-            ready += u64::from(answered(&what, asked).await?.message_count());
+            let asked = self.questions.ready(&self.consume, &queue).await?;
+            ready += asked.map_err(|error| outage(about(&queue), error))?;
         }
-        *slot = Some(channel);
         Ok(ready)
     }
 

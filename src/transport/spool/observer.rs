@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use tokio::task::spawn_blocking;
 
 use super::folders::{CLAIMED, DEAD, EVENTS, JOBS, RETRY, is_dead, is_job};
-use super::is_ticket;
+use super::{is_ticket, number};
 use crate::disk;
 use crate::problem::{Outage, Part};
 use crate::transport::{Depths, Entry, From};
@@ -53,9 +53,9 @@ impl Observer {
             let count = async move {
                 blocking(&root, |root| {
                     Ok(vec![
-                        ("bulk", count(&root.join(JOBS), is_job)?),
-                        ("retry", count(&root.join(RETRY), is_ticket)?),
-                        ("dead", count(&root.join(DEAD), is_dead)?),
+                        ("bulk", number(&root.join(JOBS), is_job)?),
+                        ("retry", number(&root.join(RETRY), is_ticket)?),
+                        ("dead", number(&root.join(DEAD), is_dead)?),
                     ])
                 })
                 .await
@@ -85,7 +85,6 @@ impl Observer {
     /// The log, from somewhere on.
     pub fn log(&self, from: From) -> Log {
         let from = match from {
-            From::Oldest => 0,
             From::Time(seconds) => seconds.saturating_mul(1_000_000_000),
             From::Offset(written) => written,
         };
@@ -122,7 +121,7 @@ impl Observer {
                 let entry = entry?;
                 if entry.file_type()?.is_dir() {
                     let name = entry.file_name().to_string_lossy().into_owned();
-                    match count(&entry.path(), is_ticket) {
+                    match number(&entry.path(), is_ticket) {
                         Ok(held) => holders.push((name, held)),
                         // It has just left.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -226,15 +225,6 @@ fn list(events: &Path, from: u64) -> io::Result<Vec<Place>> {
     }
     all.sort();
     Ok(all)
-}
-
-/// How many files of a kind there are.
-fn count(dir: &Path, is: fn(&fs::DirEntry) -> io::Result<bool>) -> io::Result<u64> {
-    let mut count = 0;
-    for entry in fs::read_dir(dir)? {
-        count += u64::from(is(&entry?)?);
-    }
-    Ok(count)
 }
 
 /// Looks at the disk where blocking is allowed.
