@@ -526,8 +526,8 @@ impl ConfigError {
 
 impl Settings {
     /// Reads the settings: the defaults, then `files` in their order (or `banshi.toml`, when it is
-    /// there and none is named), then the variables of `env` that begin with `BANSHI__`. Those that begin with `AWS_` are kept for
-    /// the store, those of OpenTelemetry for the traces.
+    /// there and none is named), then the variables of `env` that begin with `BANSHI__`. Those that
+    /// begin with `AWS_` are kept for the store, those of OpenTelemetry for the traces.
     ///
     /// # Errors
     /// Every unknown key and every value of the wrong kind, each with where it came from.

@@ -53,6 +53,19 @@ pub fn lines(text: &str) -> String {
     shown
 }
 
+/// Text as a segment of a path, or a value in a query (RFC 3986, 2.3): whatever is not unreserved is
+/// percent-encoded.
+pub fn segment(text: &str) -> String {
+    let mut segment = String::new();
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            true => segment.push(char::from(byte)),
+            false => write!(segment, "%{byte:02X}").unwrap_or_default(),
+        }
+    }
+    segment
+}
+
 /// An id as one word that a shell, `xargs` and `awk` leave alone and that no command takes for an
 /// option. What could not stand there is percent-encoded (RFC 3986), and so is the percent sign.
 pub fn id(id: &str) -> Cow<'_, str> {

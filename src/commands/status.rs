@@ -99,7 +99,8 @@ async fn is_dead(settings: &Settings, job_id: &str) -> Result<bool, Error> {
 async fn ask(settings: &Settings, url: &str, args: &StatusArgs) -> Result<Exit, Error> {
     let url = url.trim_end_matches('/');
     if let Some(job_id) = &args.job {
-        let story: Story = get(settings, &format!("{url}/jobs/{}", encoded(job_id))).await?;
+        let story: Story =
+            get(settings, &format!("{url}/jobs/{}", escape::segment(job_id))).await?;
         return print_story(&story, args.format);
     }
     loop {
@@ -146,18 +147,6 @@ async fn get<T: DeserializeOwned>(settings: &Settings, url: &str) -> Result<T, E
     })
 }
 
-/// A job's id in a path.
-fn encoded(id: &str) -> String {
-    let mut path = String::new();
-    for byte in id.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            true => path.push(char::from(byte)),
-            false => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
-}
-
 /// Makes a place for what is printed again and again.
 fn begin(args: &StatusArgs) -> Result<(), Error> {
     if args.watch && args.format == Format::Text && std::io::stdout().is_terminal() {
@@ -171,10 +160,7 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         return Ok(json(overview)?);
     }
     begin(args)?;
-    let ready = |name: &str| {
-        let queue = overview.queues.iter().find(|queue| queue.name == name);
-        queue.map_or(0, |queue| queue.ready)
-    };
+    let ready = |name: &str| overview.ready(name);
     let Fleet {
         workers,
         ready: up,

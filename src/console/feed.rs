@@ -36,7 +36,6 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(console: Arc<Console>) -> Feed {
         let since = unix_seconds().saturating_sub(PAST);
-        console.known.facts().log_since = since;
         Feed {
             console,
             next: From::Time(since),
@@ -70,7 +69,6 @@ impl Feed {
             (Some(entry), From::Time(since)) => {
                 Outcome::read(entry).is_some_and(|outcome| outcome.time < since)
             }
-            (Some(_), From::Oldest) => false,
         };
         let mut log = observer.log(self.next).await?;
         let mut statuses = self.listen(observer).await;

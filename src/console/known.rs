@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::fleet::{History, Overview, Workers};
+use crate::fleet::{History, MINUTES, Overview, Workers};
 
 /// Samples of the queues that are kept: a day of them.
 const SAMPLES: usize = 24 * 60 * 6;
@@ -32,8 +32,6 @@ pub(super) struct Facts {
     pub(super) out: Option<String>,
     /// Whether the log was read to its end once.
     pub(super) caught_up: bool,
-    /// Since when the log is read, in seconds since 1970.
-    pub(super) log_since: u64,
     /// What only the management API says.
     pub(super) management: Option<Management>,
 }
@@ -53,7 +51,7 @@ impl Facts {
     pub(super) fn overview(&self, now: u64, deadline: Option<u64>) -> Overview {
         let (history, workers) = (&self.history, &self.workers);
         let mut overview = Overview::new(now, &self.depths, history, workers, deadline);
-        overview.day = Some(history.day(now));
+        overview.day = Some(history.ended(now, MINUTES));
         overview
     }
 
@@ -62,14 +60,11 @@ impl Facts {
         if now < last + SAMPLE {
             return;
         }
-        let ready = |name: &str| {
-            let depth = self.depths.iter().find(|(queue, _)| *queue == name);
-            depth.map_or(0, |(_, ready)| *ready)
-        };
+        let overview = self.overview(now, None);
         let sample = Sample {
             at: now,
-            backlog: self.overview(now, None).backlog,
-            dead: ready("dead"),
+            backlog: overview.backlog,
+            dead: overview.ready("dead"),
         };
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();

@@ -17,6 +17,7 @@ use super::Console;
 use super::door::Refusal;
 use super::visit::{Shared, Visit};
 use super::words::Lang;
+use crate::escape;
 use crate::problem::Outage;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -219,14 +220,33 @@ pub(super) fn job_link(job_id: &str) -> Markup {
 
 /// A text as a segment of a path.
 pub(super) fn encoded(text: &str) -> PreEscaped<String> {
-    let mut path = String::new();
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            true => path.push(char::from(byte)),
-            false => path.push_str(&format!("%{byte:02X}")),
+    PreEscaped(escape::segment(text))
+}
+
+/// A list to choose from, with a choice that is none; of each its value and its name.
+pub(super) fn select(
+    lang: Lang,
+    name: &str,
+    label: &str,
+    chosen: &str,
+    options: &[(&str, &str)],
+) -> Markup {
+    html! {
+        label { span { (label) }
+            select name=(name) {
+                option value="" { (lang.say("any", "不限")) }
+                @for (value, text) in options {
+                    option value=(value) selected[*value == chosen] { (text) }
+                }
+            }
         }
     }
-    PreEscaped(path)
+}
+
+/// Choices whose names are their values.
+pub(super) fn same<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<(&'a str, &'a str)> {
+    let names = names.into_iter();
+    names.map(|it| (it.as_str(), it.as_str())).collect()
 }
 
 /// A bar of a share of something of this kind.

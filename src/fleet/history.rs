@@ -233,6 +233,15 @@ impl History {
         (first..=last).map(|it| (it * 60, bucket(it))).collect()
     }
 
+    /// The counts of the last minutes, the running one included, together.
+    pub fn ended(&self, now: u64, minutes: u64) -> Bucket {
+        let mut ended = Bucket::default();
+        for (_, minute) in self.minutes(now, minutes) {
+            ended.merge(minute);
+        }
+        ended
+    }
+
     /// What is counted from an hour on.
     pub fn load(&self, since: u64) -> Load {
         let mut load = Load::default();

@@ -119,10 +119,6 @@ impl Outcome {
 
 /// A text, as much of it as is kept.
 fn short(mut text: String) -> Box<str> {
-    let mut end = TEXT.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(TEXT));
     text.into_boxed_str()
 }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::history::{Bucket, History};
-use super::outcome::Outcome;
 use super::status::{InHand, Waiting};
 use super::workers::Workers;
 
@@ -103,12 +102,6 @@ impl Overview {
             late: backlog > 0 && time_to_empty_seconds.is_none_or(|left| now + left > at),
         });
         let in_hand = workers.live(now).flat_map(|status| &status.in_hand);
-        let mut hour = Bucket::default();
-        for (_, minute) in history.minutes(now, 60) {
-            hour.completed += minute.completed;
-            hour.rejected += minute.rejected;
-            hour.failed += minute.failed;
-        }
         Overview {
             at: now,
             queues: depths
@@ -123,10 +116,16 @@ impl Overview {
             time_to_empty_seconds,
             deadline,
             oldest_in_hand: in_hand.map(|job| job.since).min(),
-            hour,
+            hour: history.ended(now, 60),
             day: None,
             fleet,
         }
+    }
+
+    /// What is ready in a kind of queue.
+    pub fn ready(&self, name: &str) -> u64 {
+        let queue = self.queues.iter().find(|queue| queue.name == name);
+        queue.map_or(0, |queue| queue.ready)
     }
 }
 
@@ -225,27 +224,9 @@ impl Story {
     }
 }
 
-/// The outcomes of a day that are known, in a bucket.
-impl History {
-    /// The counts of the last day.
-    pub fn day(&self, now: u64) -> Bucket {
-        let mut day = Bucket::default();
-        for (_, minute) in self.minutes(now, super::MINUTES) {
-            day.completed += minute.completed;
-            day.rejected += minute.rejected;
-            day.failed += minute.failed;
-        }
-        day
-    }
-
-    /// The newest outcome of a job.
-    pub fn last_of<'a>(&'a self, job_id: &'a str) -> Option<&'a Outcome> {
-        self.of(job_id).last()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::outcome::Outcome;
     use super::*;
     use crate::event::Kind;
 

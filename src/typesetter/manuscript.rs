@@ -54,7 +54,7 @@ pub fn title(report: &Report) -> String {
 
 /// Every text of the sender's that the page shows.
 fn texts(report: &Report) -> Vec<(String, String)> {
-    let mut texts = field_texts(report, "/data");
+    let mut texts = field_texts(report, "/data", |_| None);
     let cells = report.form.cells.iter().zip(&report.cells);
     texts.extend(cells.filter_map(|(place, cell)| match cell {
         Cell::Number {
@@ -67,8 +67,13 @@ fn texts(report: &Report) -> Vec<(String, String)> {
     texts
 }
 
-/// The texts of a report's fields, without those of its cells, by their pointers below `root`.
-pub(super) fn field_texts(report: &Report, root: &str) -> Vec<(String, String)> {
+/// The texts of a report's fields in their order, without those of its cells, by their pointers
+/// below `root`; of a field that is no text, what `as_text` makes of it.
+pub(super) fn field_texts(
+    report: &Report,
+    root: &str,
+    as_text: impl Fn(&Content) -> Option<String>,
+) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     let blocks = |texts: &mut Vec<(String, String)>, path: &str, blocks: &[Block]| {
         for (index, block) in blocks.iter().enumerate() {
@@ -80,7 +85,9 @@ pub(super) fn field_texts(report: &Report, root: &str) -> Vec<(String, String)> 
     for (field, content) in report.form.fields.iter().zip(&report.fields) {
         let path = format!("{root}/{}", field.field);
         match content {
-            Content::Absent | Content::Year(_) | Content::Date(_) => {}
+            Content::Absent | Content::Year(_) | Content::Date(_) => {
+                texts.extend(as_text(content).map(|text| (path, text)));
+            }
             Content::Text(text) => texts.push((path, text.clone())),
             Content::Lines(lines) => {
                 let lines = lines.iter().enumerate();

@@ -68,7 +68,8 @@ impl Progress {
 
     /// A job was sent to wait.
     pub(super) fn waits(&self, mut waiting: Waiting) {
-        waiting.why = cut(waiting.why);
+        let end = waiting.why.floor_char_boundary(REASON);
+        waiting.why.truncate(end);
         let mut now = self.lock();
         if now.waiting.len() == NAMED {
             now.waiting.pop_front();
@@ -99,16 +100,6 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, Now> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A reason, as much of it as a status has.
-fn cut(mut why: String) -> String {
-    let mut end = REASON.min(why.len());
-    while !why.is_char_boundary(end) {
-        end -= 1;
-    }
-    why.truncate(end);
-    why
 }
 
 /// A job in hand, counted for as long as this is.

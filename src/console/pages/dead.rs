@@ -1,5 +1,7 @@
 //! The queues of kept jobs: looked through, and where it is allowed replayed and dropped.
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Path, Query, State};
 use axum::http::header::LOCATION;
@@ -9,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{badge, job_link, page};
+use super::{badge, job_link, page, same, select};
 use crate::console::Console;
 use crate::console::dead::{Entry, Which};
 use crate::console::visit::{Shared, Visit, asked};
@@ -106,31 +108,15 @@ fn done(lang: Lang, asked: &Asked) -> Markup {
 
 fn form(lang: Lang, asked: &Asked, jobs: &[Entry]) -> Markup {
     let unique = |of: fn(&Entry) -> &String| {
-        let mut names: Vec<&String> = jobs
-            .iter()
-            .map(of)
-            .filter(|name| !name.is_empty())
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    };
-    let select = |name: &str, label: &str, chosen: &str, options: &[&String]| {
-        html! {
-            label { span { (label) }
-                select name=(name) {
-                    option value="" { (lang.say("any", "不限")) }
-                    @for value in options { option value=(value) selected[*value == chosen] { (value) } }
-                }
-            }
-        }
+        let names = jobs.iter().map(of).filter(|name| !name.is_empty());
+        same(names.collect::<BTreeSet<_>>())
     };
     html! {
         form.filter role="search" method="get" action="/dead" {
             input type="hidden" name="queue" value=(asked.queue);
             label.grow { span { (lang.say("Job id", "作业编号")) } input type="search" name="q" value=(asked.q) autocomplete="off"; }
-            (select("code", lang.say("Code", "代码"), &asked.code, &unique(|it| &it.code)))
-            (select("template", lang.say("Template", "模板"), &asked.template, &unique(|it| &it.template)))
+            (select(lang, "code", lang.say("Code", "代码"), &asked.code, &unique(|it| &it.code)))
+            (select(lang, "template", lang.say("Template", "模板"), &asked.template, &unique(|it| &it.template)))
             label { span { (lang.say("There for longer than", "已停留超过")) }
                 select name="hours" {
                     option value="" { (lang.say("any time", "不限")) }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{badge, encoded, job_link, page, time};
+use super::{badge, encoded, job_link, page, same, select, time};
 use crate::console::visit::{Shared, Visit, asked};
 use crate::console::words::{Lang, number};
 use crate::event::Kind;
@@ -106,39 +106,21 @@ pub(in crate::console) async fn jobs(
 }
 
 fn form(lang: Lang, asked: &Asked, templates: &[String], codes: &[String]) -> Markup {
-    let any = lang.say("any", "不限");
-    let select = |name: &str, label: &str, chosen: &str, options: &[(String, String)]| {
-        html! {
-            label { span { (label) }
-                select name=(name) {
-                    option value="" { (any) }
-                    @for (value, text) in options {
-                        option value=(value) selected[value == chosen] { (text) }
-                    }
-                }
-            }
-        }
-    };
-    let same = |names: &[String]| -> Vec<(String, String)> {
-        names.iter().map(|it| (it.clone(), it.clone())).collect()
-    };
-    let kinds = ["completed", "rejected", "failed"];
-    let kinds = kinds.map(|kind| (kind.to_owned(), lang.state(kind).to_owned()));
-    let hours = [("1", "1"), ("6", "6"), ("24", "24"), ("168", "168")].map(|(value, hours)| {
-        (
-            value.to_owned(),
-            format!("{hours} {}", lang.say("h", "小时")),
-        )
-    });
+    let kinds = ["completed", "rejected", "failed"].map(|kind| (kind, lang.state(kind)));
+    let hours = ["1", "6", "24", "168"];
+    let hours = hours.map(|hours| (hours, format!("{hours} {}", lang.say("h", "小时"))));
+    let hours = hours
+        .each_ref()
+        .map(|(value, text)| (*value, text.as_str()));
     html! {
         form.filter role="search" method="get" action="/jobs" {
             label.grow { span { (lang.say("Job id, agency or year", "作业编号、单位或年份")) }
                 input type="search" name="q" value=(asked.q) autocomplete="off";
             }
-            (select("kind", lang.say("Outcome", "结果"), &asked.kind, &kinds))
-            (select("template", lang.say("Template", "模板"), &asked.template, &same(templates)))
-            (select("code", lang.say("Problem", "问题"), &asked.code, &same(codes)))
-            (select("hours", lang.say("Within", "时间"), &asked.hours, &hours))
+            (select(lang, "kind", lang.say("Outcome", "结果"), &asked.kind, &kinds))
+            (select(lang, "template", lang.say("Template", "模板"), &asked.template, &same(templates)))
+            (select(lang, "code", lang.say("Problem", "问题"), &asked.code, &same(codes)))
+            (select(lang, "hours", lang.say("Within", "时间"), &asked.hours, &hours))
             button { (lang.say("Search", "查找")) }
             @if !asked.q.trim().is_empty() {
                 a.button href={ "/jobs/" (encoded(asked.q.trim())) } { (lang.say("Open this id", "打开此编号")) }

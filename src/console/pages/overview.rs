@@ -9,11 +9,13 @@ use super::{bar, figure, page, time};
 use crate::console::known::Management;
 use crate::console::visit::{Shared, Visit, asked, json};
 use crate::console::words::{Lang, number};
-use crate::fleet::{Bucket, Load, Overview};
+use crate::fleet::{Bucket, Load, Overview, Queue};
 use crate::timing::unix_seconds;
 
 /// Seconds of which the counts by template and code are shown.
 const DAY: u64 = 24 * 3_600;
+/// Problem codes that are shown, the most frequent.
+const CODES: usize = 12;
 
 /// `GET /`.
 pub(in crate::console) async fn overview(State(console): Shared, visit: Visit) -> Response {
@@ -149,28 +151,26 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
 fn queues(lang: Lang, overview: &Overview, management: Option<&Management>) -> Markup {
     let most = overview.queues.iter().map(|queue| queue.ready).max();
     let most = most.unwrap_or_default().max(1);
+    let row = |queue: &Queue| Row {
+        name: match queue.name.as_str() {
+            "dead" => html! { a href="/dead" { (lang.queue("dead")) } },
+            "unrouted" => html! { a href="/dead?queue=unrouted" { (lang.queue("unrouted")) } },
+            name => html! { (lang.queue(name)) },
+        },
+        count: queue.ready,
+        of: most,
+        kind: queue.name.clone(),
+        mood: match queue.name.as_str() {
+            "dead" | "unrouted" if queue.ready > 0 => "warn",
+            _ => "",
+        },
+    };
+    let rows: Vec<Row> = overview.queues.iter().map(row).collect();
     html! {
         section #queues data-live {
             h2 { (lang.say("Queues", "队列")) }
-            table {
-                thead { tr { th scope="col" { (lang.say("queue", "队列")) } th.number scope="col" { (lang.say("ready", "待取")) } th.wide {} } }
-                tbody {
-                    @for queue in &overview.queues {
-                        tr {
-                            th scope="row" {
-                                @match queue.name.as_str() {
-                                    "dead" => a href="/dead" { (lang.queue("dead")) },
-                                    "unrouted" => a href="/dead?queue=unrouted" { (lang.queue("unrouted")) },
-                                    name => { (lang.queue(name)) }
-                                }
-                            }
-                            td.number.(if matches!(queue.name.as_str(), "dead" | "unrouted") && queue.ready > 0 { "warn" } else { "" }) { (number(queue.ready)) }
-                            td.wide { @if queue.ready > 0 { (bar(&queue.name, queue.ready as f64 / most as f64)) } }
-                        }
-                    }
-                    @if overview.queues.is_empty() { tr { td colspan="3" { (lang.say("nothing is known yet", "尚无数据")) } } }
-                }
-            }
+            (tally([lang.say("queue", "队列"), lang.say("ready", "待取")], &rows))
+            @if rows.is_empty() { p.quiet { (lang.say("nothing is known yet", "尚无数据")) } }
             @if let Some(management) = management {
                 p.hint {
                     @match &management.out {
@@ -192,22 +192,22 @@ fn day(lang: Lang, load: &Load) -> Markup {
         rejected,
         failed,
     } = load.all;
-    let all = load.all.all().max(1) as f64;
+    let counts = [
+        ("completed", completed),
+        ("rejected", rejected),
+        ("failed", failed),
+    ];
+    let rows = counts.map(|(state, count)| Row {
+        name: html! { a href={ "/jobs?kind=" (state) } { (super::badge(lang, state)) } },
+        count,
+        of: load.all.all().max(1),
+        kind: state.to_owned(),
+        mood: "",
+    });
     html! {
         section #day data-live {
             h2 { (lang.say("Last 24 hours", "近 24 小时")) }
-            table {
-                thead { tr { th scope="col" { (lang.say("outcome", "结果")) } th.number scope="col" { (lang.say("jobs", "作业")) } th.wide {} } }
-                tbody {
-                    @for (state, count) in [("completed", completed), ("rejected", rejected), ("failed", failed)] {
-                        tr {
-                            th scope="row" { a href={ "/jobs?kind=" (state) } { (super::badge(lang, state)) } }
-                            td.number { (number(count)) }
-                            td.wide { @if count > 0 { (bar(state, count as f64 / all)) } }
-                        }
-                    }
-                }
-            }
+            (tally([lang.say("outcome", "结果"), lang.say("jobs", "作业")], &rows))
         }
     }
 }
@@ -216,21 +216,44 @@ fn codes(lang: Lang, load: &Load) -> Markup {
     let mut codes: Vec<_> = load.codes.iter().collect();
     codes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let most = codes.first().map_or(1, |(_, count)| **count);
+    let rows = codes.into_iter().take(CODES).map(|(code, count)| Row {
+        name: html! { a href={ "/jobs?code=" (super::encoded(code)) } { code { (code) } } },
+        count: *count,
+        of: most,
+        kind: String::new(),
+        mood: "",
+    });
+    let rows: Vec<Row> = rows.collect();
     html! {
         section #codes data-live {
             h2 { (lang.say("Problems, last 24 hours", "近 24 小时的问题")) }
-            @if codes.is_empty() { p.quiet { (lang.say("none", "无")) } }
-            @else {
-                table {
-                    thead { tr { th scope="col" { (lang.say("code", "代码")) } th.number scope="col" { (lang.say("reports", "报告")) } th.wide {} } }
-                    tbody {
-                        @for (code, count) in codes.iter().take(12) {
-                            tr {
-                                th scope="row" { a href={ "/jobs?code=" (super::encoded(code)) } { code { (code) } } }
-                                td.number { (number(**count)) }
-                                td.wide { (bar("", **count as f64 / most as f64)) }
-                            }
-                        }
+            @if rows.is_empty() { p.quiet { (lang.say("none", "无")) } }
+            @else { (tally([lang.say("code", "代码"), lang.say("reports", "报告")], &rows)) }
+        }
+    }
+}
+
+/// A count, with a bar beside it.
+struct Row {
+    name: Markup,
+    count: u64,
+    /// What a whole bar would be.
+    of: u64,
+    /// What is counted, by which the bar has its colour.
+    kind: String,
+    mood: &'static str,
+}
+
+fn tally([name, count]: [&str; 2], rows: &[Row]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { (name) } th.number scope="col" { (count) } th.wide {} } }
+            tbody {
+                @for row in rows {
+                    tr {
+                        th scope="row" { (row.name) }
+                        td.number.(row.mood) { (number(row.count)) }
+                        td.wide { @if row.count > 0 { (bar(&row.kind, row.count as f64 / row.of as f64)) } }
                     }
                 }
             }

@@ -411,16 +411,11 @@ fn without_texts(report: &Report) -> Report {
 
 /// Every text on the pages, by its pointer below `data`.
 fn on_pages(report: &Report) -> Vec<(String, String)> {
-    let mut texts = field_texts(report, "");
-    for (field, content) in report.form.fields.iter().zip(&report.fields) {
-        let path = format!("/{}", field.field);
-        match content {
-            Content::Year(year) => texts.push((path, year.to_string())),
-            Content::Date(day) => texts.push((path, cell::date(*day))),
-            _ => {}
-        }
-    }
-    texts
+    field_texts(report, "", |content| match content {
+        Content::Year(year) => Some(year.to_string()),
+        Content::Date(day) => Some(cell::date(*day)),
+        _ => None,
+    })
 }
 
 /// Pointers in their order, each with an index.
