@@ -634,9 +634,11 @@ fn the_pods_do_their_work_with_the_users_and_files_they_are_given() {
                 metadata["queueName"].as_str().unwrap()
             );
             let url = format!("http://{}/{path}", node.management_address());
-            let queue: Value = serde_json::from_str(&curl(&["-u", &user, &url])).unwrap();
-            assert!(queue["messages"].is_number(), "{queue}");
-            assert!(queue["messages_unacknowledged"].is_number(), "{queue}");
+            // The broker's management takes its counts of a queue every five seconds.
+            until("the queue has been counted", || {
+                let queue: Value = serde_json::from_str(&curl(&["-u", &user, &url])).unwrap();
+                queue["messages"].is_number() && queue["messages_unacknowledged"].is_number()
+            });
         }
     }
     assert_eq!(running.stop(), Some(0));
