@@ -259,6 +259,14 @@ async fn watch_depths(
     oldest: Arc<Oldest>,
 ) {
     let lane = |queue: &str| Lane::ALL.into_iter().find(|lane| lane.as_str() == queue);
+    // Over a fleet `max` and `min` pass over what is no number; they would take a number of an hour
+    // ago for one of now.
+    let unknown = |queue| {
+        gauge!(metric::QUEUE_JOBS, "queue" => queue).set(f64::NAN);
+        if lane(queue).is_some() {
+            gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(f64::NAN);
+        }
+    };
     let mut known = Vec::new();
     loop {
         if let Some(state) = &mut answers
@@ -272,6 +280,10 @@ async fn watch_depths(
             Ok(depths) => {
                 known = depths.iter().map(|(queue, _)| *queue).collect();
                 for (queue, jobs) in depths {
+                    let Some(jobs) = jobs else {
+                        unknown(queue);
+                        continue;
+                    };
                     gauge!(metric::QUEUE_JOBS, "queue" => queue).set(jobs as f64);
                     if let Some(age) =
                         lane(queue).and_then(|lane| oldest.seconds(lane, jobs, asked))
@@ -282,14 +294,7 @@ async fn watch_depths(
             }
             Err(outage) => {
                 debug!(error = %outage.chain(), "the queues' depths are not known");
-                // Over a fleet `max` and `min` pass over what is no number; they would take a
-                // number of an hour ago for one of now.
-                for queue in known.drain(..) {
-                    gauge!(metric::QUEUE_JOBS, "queue" => queue).set(f64::NAN);
-                    if lane(queue).is_some() {
-                        gauge!(metric::QUEUE_OLDEST, "queue" => queue).set(f64::NAN);
-                    }
-                }
+                known.drain(..).for_each(unknown);
             }
         }
         tokio::time::sleep(DEPTHS).await;

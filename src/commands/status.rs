@@ -160,7 +160,8 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         return Ok(json(overview)?);
     }
     begin(args)?;
-    let ready = |name: &str| overview.ready(name);
+    let count = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |it| it.to_string());
+    let ready = |name: &str| count(overview.ready(name));
     let Fleet {
         workers,
         ready: up,
@@ -176,7 +177,7 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         "backlog 积压",
         format!(
             "{}  (bulk {}, urgent {}, retry {}, in hand {in_flight})",
-            overview.backlog,
+            count(overview.backlog),
             ready("bulk"),
             ready("urgent"),
             ready("retry"),
@@ -192,13 +193,17 @@ fn print_overview(overview: &Overview, args: &StatusArgs) -> Result<(), Error> {
         match overview.time_to_empty_seconds {
             Some(0) => "nothing waits".to_owned(),
             Some(left) => format!("{}, at {}", span(left), clock(now + left)),
+            None if overview.backlog.is_none() => {
+                "unknown: the broker does not tell this user how long the queues are".to_owned()
+            }
             None => "never at this rate: nothing has ended in the last hour".to_owned(),
         },
     )?;
     if let Some(deadline) = overview.deadline {
         let verdict = match deadline.late {
-            true => "will be LATE 将逾期",
-            false => "in time 来得及",
+            Some(true) => "will be LATE 将逾期",
+            Some(false) => "in time 来得及",
+            None => "unknown 不详",
         };
         row(
             "deadline 截止",

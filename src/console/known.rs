@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::fleet::{History, MINUTES, Overview, Workers};
+use crate::transport::Depth;
 
 /// Samples of the queues that are kept: a day of them.
 const SAMPLES: usize = 24 * 60 * 6;
@@ -17,8 +18,8 @@ const SAMPLE: u64 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Sample {
     pub(super) at: u64,
-    pub(super) backlog: u64,
-    pub(super) dead: u64,
+    pub(super) backlog: Option<u64>,
+    pub(super) dead: Option<u64>,
 }
 
 /// What the console knows.
@@ -26,7 +27,7 @@ pub(super) struct Sample {
 pub(super) struct Facts {
     pub(super) history: History,
     pub(super) workers: Workers,
-    pub(super) depths: Vec<(&'static str, u64)>,
+    pub(super) depths: Vec<Depth>,
     pub(super) samples: VecDeque<Sample>,
     /// Why nothing new comes in, while nothing does.
     pub(super) out: Option<String>,

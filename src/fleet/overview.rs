@@ -6,14 +6,15 @@ use serde_json::Value;
 use super::history::{Bucket, History};
 use super::status::{InHand, Waiting};
 use super::workers::Workers;
+use crate::transport::Depth;
 
 /// A kind of queue and what is ready in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// `bulk`, `urgent`, `retry`, `dead` or `unrouted`.
     pub name: String,
-    /// Messages that nobody has taken.
-    pub ready: u64,
+    /// Messages that nobody has taken; none, where the broker does not tell this user.
+    pub ready: Option<u64>,
 }
 
 /// By when everything must be out, and whether it will.
@@ -21,8 +22,9 @@ pub struct Queue {
 pub struct Deadline {
     /// In seconds since 1970.
     pub at: u64,
-    /// Whether the jobs that wait will be done after it, or it has passed with jobs left.
-    pub late: bool,
+    /// Whether the jobs that wait will be done after it, or it has passed with jobs left; none,
+    /// where it is not known how many wait.
+    pub late: Option<bool>,
 }
 
 /// The workers together.
@@ -56,11 +58,12 @@ pub struct Overview {
     pub at: u64,
     /// The queues, in the order of their names in the metrics.
     pub queues: Vec<Queue>,
-    /// Jobs that wait: in the lanes, between attempts, and in hand.
-    pub backlog: u64,
+    /// Jobs that wait: in the lanes, between attempts, and in hand; none, where the broker does not
+    /// tell this user.
+    pub backlog: Option<u64>,
     /// Jobs that end a minute, lately.
     pub rate_per_minute: f64,
-    /// Seconds until the backlog is done at this rate; none, when nothing ends.
+    /// Seconds until the backlog is done at this rate; none, when nothing ends or it is not known.
     pub time_to_empty_seconds: Option<u64>,
     /// By when it must be, where that is set.
     pub deadline: Option<Deadline>,
@@ -78,7 +81,7 @@ impl Overview {
     /// Puts it together.
     pub fn new(
         now: u64,
-        depths: &[(&'static str, u64)],
+        depths: &[Depth],
         history: &History,
         workers: &Workers,
         deadline: Option<u64>,
@@ -86,20 +89,24 @@ impl Overview {
         let fleet = Fleet::of(workers, now);
         let ready = |name: &str| {
             let queue = depths.iter().find(|(queue, _)| *queue == name);
-            queue.map_or(0, |(_, ready)| *ready)
+            queue.map_or(Some(0), |(_, ready)| *ready)
         };
-        let backlog = ready("bulk") + ready("urgent") + ready("retry") + fleet.in_flight;
+        let waiting = ["bulk", "urgent", "retry"].map(ready).into_iter();
+        let backlog = waiting.sum::<Option<u64>>();
+        let backlog = backlog.map(|waiting| waiting + fleet.in_flight);
         let rate_per_minute = history.rate(now);
         let time_to_empty_seconds = match backlog {
-            0 => Some(0),
-            _ if rate_per_minute > 0.0 => {
+            Some(0) => Some(0),
+            Some(backlog) if rate_per_minute > 0.0 => {
                 Some((backlog as f64 * 60.0 / rate_per_minute).ceil() as u64)
             }
             _ => None,
         };
         let deadline = deadline.map(|at| Deadline {
             at,
-            late: backlog > 0 && time_to_empty_seconds.is_none_or(|left| now + left > at),
+            late: backlog.map(|backlog| {
+                backlog > 0 && time_to_empty_seconds.is_none_or(|left| now + left > at)
+            }),
         });
         let in_hand = workers.live(now).flat_map(|status| &status.in_hand);
         Overview {
@@ -122,10 +129,10 @@ impl Overview {
         }
     }
 
-    /// What is ready in a kind of queue.
-    pub fn ready(&self, name: &str) -> u64 {
+    /// What is ready in a kind of queue; none, where the broker does not tell this user.
+    pub fn ready(&self, name: &str) -> Option<u64> {
         let queue = self.queues.iter().find(|queue| queue.name == name);
-        queue.map_or(0, |queue| queue.ready)
+        queue.map_or(Some(0), |queue| queue.ready)
     }
 }
 
@@ -254,35 +261,47 @@ mod tests {
     #[test]
     fn the_time_to_empty_is_the_backlog_at_the_rate_of_late() {
         let depths = [
-            ("bulk", 5_000),
-            ("urgent", 0),
-            ("retry", 1_000),
-            ("dead", 9),
+            ("bulk", Some(5_000)),
+            ("urgent", Some(0)),
+            ("retry", Some(1_000)),
+            ("dead", Some(9)),
         ];
         let at_hundred = history(500);
         let workers = Workers::default();
         let overview = |deadline| Overview::new(NOW, &depths, &at_hundred, &workers, deadline);
         let now = overview(Some(NOW + 3_600));
-        assert_eq!(now.backlog, 6_000);
+        assert_eq!(now.backlog, Some(6_000));
         assert_eq!(now.rate_per_minute, 100.0);
         assert_eq!(now.time_to_empty_seconds, Some(3_600));
-        assert!(!now.deadline.expect("it is set").late);
-        assert!(
-            overview(Some(NOW + 3_599))
-                .deadline
-                .expect("it is set")
-                .late
-        );
+        let late = |now: Overview| now.deadline.expect("it is set").late;
+        assert_eq!(late(now), Some(false));
+        assert_eq!(late(overview(Some(NOW + 3_599))), Some(true));
     }
 
     #[test]
     fn where_nothing_ends_a_backlog_has_no_end_and_is_late() {
         let (history, workers) = (History::default(), Workers::default());
-        let now = Overview::new(NOW, &[("bulk", 1)], &history, &workers, Some(NOW + 999_999));
+        let now = Overview::new(
+            NOW,
+            &[("bulk", Some(1))],
+            &history,
+            &workers,
+            Some(NOW + 999_999),
+        );
         assert_eq!(now.time_to_empty_seconds, None);
-        assert!(now.deadline.expect("it is set").late);
-        let now = Overview::new(NOW, &[("bulk", 0)], &history, &workers, Some(NOW - 1));
+        assert_eq!(now.deadline.expect("it is set").late, Some(true));
+        let now = Overview::new(NOW, &[("bulk", Some(0))], &history, &workers, Some(NOW - 1));
         assert_eq!(now.time_to_empty_seconds, Some(0));
-        assert!(!now.deadline.expect("it is set").late);
+        assert_eq!(now.deadline.expect("it is set").late, Some(false));
+    }
+
+    #[test]
+    fn what_the_broker_does_not_tell_is_not_said() {
+        let depths = [("bulk", None), ("urgent", Some(0)), ("dead", Some(2))];
+        let workers = Workers::default();
+        let now = Overview::new(NOW, &depths, &history(500), &workers, Some(NOW + 1));
+        assert_eq!((now.backlog, now.time_to_empty_seconds), (None, None));
+        assert_eq!(now.deadline.expect("it is set").late, None);
+        assert_eq!((now.ready("bulk"), now.ready("dead")), (None, Some(2)));
     }
 }

@@ -147,7 +147,13 @@ impl Intake {
     /// When there is no session, or no answer.
     pub async fn pending(&self) -> Result<u64, Outage> {
         match self.current.get() {
-            Some(session) => session.count(self.broker.topology.waiting()).await,
+            Some(session) => {
+                let count = session.count(self.broker.topology.waiting()).await?;
+                count.ok_or_else(|| {
+                    let why = "the broker does not tell this user how long its queues are";
+                    Outage::new(Part::Transport, why)
+                })
+            }
             None => {
                 let why = match &*self.state.borrow() {
                     State::Down(why) => why.clone(),

@@ -254,9 +254,11 @@ pub enum State {
 }
 
 /// What is ready in the queues `bulk`, `urgent`, `retry`, `dead` and `unrouted`, as far as there
-/// are these.
-pub type Depths =
-    Box<dyn Fn() -> BoxFuture<'static, Result<Vec<(&'static str, u64)>, Outage>> + Send + Sync>;
+/// are these; none, where the broker does not tell this user.
+pub type Depth = (&'static str, Option<u64>);
+
+/// Asks for the depths of all queues.
+pub type Depths = Box<dyn Fn() -> BoxFuture<'static, Result<Vec<Depth>, Outage>> + Send + Sync>;
 
 /// Tells whoever listens how a worker is: its id, and its status as JSON. Lost without harm. Says
 /// whether there was a session to tell it in.

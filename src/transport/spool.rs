@@ -296,9 +296,9 @@ impl Intake {
                 let all = Arc::clone(&home);
                 let depths = move || {
                     Ok(vec![
-                        ("bulk", count(&all, JOBS, is_job)?),
-                        ("retry", count(&all, RETRY, is_ticket)?),
-                        ("dead", count(&all, DEAD, is_dead)?),
+                        ("bulk", Some(count(&all, JOBS, is_job)?)),
+                        ("retry", Some(count(&all, RETRY, is_ticket)?)),
+                        ("dead", Some(count(&all, DEAD, is_dead)?)),
                     ])
                 };
                 blocking(&home, depths).await

@@ -70,11 +70,6 @@ fn story(deployment: &Deployment, id: &str) -> Story {
     tells(deployment, &[id]).remove(0)
 }
 
-fn ready(overview: &Overview, name: &str) -> u64 {
-    let queue = overview.queues.iter().find(|queue| queue.name == name);
-    queue.unwrap_or_else(|| panic!("no {name}")).ready
-}
-
 /// Each row's beginning must be there.
 fn has_rows(said: &str, rows: &[&str]) {
     for row in rows {
@@ -101,11 +96,11 @@ async fn a_glance_tells_what_waits_how_fast_it_goes_and_whether_it_will_be_in_ti
         .await;
 
     let now = overview(&deployment);
-    assert_eq!((now.backlog, now.time_to_empty_seconds), (0, Some(0)));
+    assert_eq!((now.backlog, now.time_to_empty_seconds), (Some(0), Some(0)));
     assert_eq!((now.hour.completed, now.hour.rejected), (3, 1));
     assert!(now.rate_per_minute > 0.0);
-    assert_eq!(ready(&now, "dead"), 1);
-    assert!(!now.deadline.unwrap().late);
+    assert_eq!(now.ready("dead"), Some(1));
+    assert_eq!(now.deadline.unwrap().late, Some(false));
     let fleet = now.fleet;
     assert_eq!((fleet.workers, fleet.ready, fleet.silent), (1, 1, 0));
     assert!(fleet.typesetters >= 1 && fleet.mixed.is_empty() && fleet.unheard.is_none());
@@ -171,9 +166,9 @@ async fn a_glance_tells_what_waits_how_fast_it_goes_and_whether_it_will_be_in_ti
         deployment.send(id, &named(id)).await;
     }
     let now = overview(&deployment);
-    assert_eq!((now.backlog, ready(&now, "bulk")), (2, 2));
+    assert_eq!((now.backlog, now.ready("bulk")), (Some(2), Some(2)));
     assert!(now.time_to_empty_seconds.is_some_and(|left| left > 0));
-    assert!(!now.deadline.unwrap().late);
+    assert_eq!(now.deadline.unwrap().late, Some(false));
     assert_eq!(now.fleet.workers, 0);
     let deployment = deployment.with("CONSOLE__DEADLINE", BEFORE);
     let (said, code) = says(&deployment, &[]);
@@ -243,7 +238,7 @@ async fn a_jobs_story_is_told_wherever_the_job_is() {
     let has = format!("-{} has it, attempt 1", worker.pid());
     assert!(said.contains(&has), "{said}");
     let now = overview(&deployment);
-    assert_eq!((now.backlog, now.fleet.in_flight), (1, 1));
+    assert_eq!((now.backlog, now.fleet.in_flight), (Some(1), 1));
     assert!(now.oldest_in_hand.is_some());
     worker.signal_typesetters("CONT");
     deployment
@@ -319,12 +314,12 @@ async fn a_spool_is_told_of_the_same_way() {
     deployment
         .until("it is in hand", async |it| {
             let now = overview(it);
-            now.fleet.in_flight == 1 && now.backlog == 1
+            now.fleet.in_flight == 1 && now.backlog == Some(1)
         })
         .await;
     let now = overview(&deployment);
     assert_eq!((now.hour.completed, now.hour.rejected), (1, 1));
-    assert_eq!((ready(&now, "dead"), now.fleet.workers), (1, 1));
+    assert_eq!((now.ready("dead"), now.fleet.workers), (Some(1), 1));
     let holders: Vec<Value> = tells(&deployment, &["--workers"]);
     assert_eq!(holders.len(), 1);
     assert_eq!(holders[0]["in_flight"], 1);

@@ -84,24 +84,26 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
         hour,
         ..
     } = overview;
-    let late = deadline.is_some_and(|deadline| deadline.late);
-    let stands = time_to_empty_seconds.is_none();
+    let late = deadline.is_some_and(|deadline| deadline.late == Some(true));
+    let stands = backlog.is_some() && time_to_empty_seconds.is_none();
     let left = match time_to_empty_seconds {
         Some(0) => lang.say("empty", "已清空").to_owned(),
         Some(left) => lang.span(*left),
-        None => lang.say("never", "无法清空").to_owned(),
+        None if stands => lang.say("never", "无法清空").to_owned(),
+        None => lang.say("unknown", "不详").to_owned(),
     };
     let mood = match (late || stands, deadline) {
         (true, _) => "bad",
-        (false, Some(_)) => "good",
-        (false, None) => "",
+        (false, Some(_)) if backlog.is_some() => "good",
+        (false, _) => "",
     };
     let until = html! {
         @match (time_to_empty_seconds, deadline) {
+            (None, _) if !stands => { (lang.say("the broker does not tell this user", "该用户无权得知队列长度")) }
             (None, _) => { (lang.say("nothing ends, and jobs wait", "有作业等待，却无一完结")) }
             (Some(0), None) => { (lang.say("nothing waits", "没有作业在等待")) }
             (Some(left), None) => { (lang.say("until", "至")) " " (time(at + left)) }
-            (Some(_), Some(deadline)) if deadline.late => {
+            (Some(_), Some(deadline)) if late => {
                 strong { (lang.say("LATE", "将逾期")) } " · " (lang.say("due", "截止")) " " (time(deadline.at))
             }
             (Some(_), Some(deadline)) => {
@@ -110,7 +112,7 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
         }
     };
     let ready = match fleet.workers {
-        workers if fleet.ready < workers || workers == 0 && *backlog > 0 => "bad",
+        workers if fleet.ready < workers || workers == 0 && *backlog > Some(0) => "bad",
         _ if !fleet.mixed.is_empty() => "warn",
         _ => "",
     };
@@ -120,7 +122,7 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
     html! {
         dl.figures #verdict data-live {
             (figure(lang.say("Time to empty", "清空还需"), left, until, &format!("lead {mood}")))
-            (figure(lang.say("Backlog", "积压"), number(*backlog), html! {
+            (figure(lang.say("Backlog", "积压"), count(*backlog), html! {
                 (number(fleet.in_flight)) " " (lang.say("in hand", "处理中"))
                 @if let Some(oldest) = &oldest { ", " (lang.say("the oldest for", "最久")) " " (oldest) }
             }, ""))
@@ -149,7 +151,7 @@ fn verdict(lang: Lang, overview: &Overview) -> Markup {
 }
 
 fn queues(lang: Lang, overview: &Overview, management: Option<&Management>) -> Markup {
-    let most = overview.queues.iter().map(|queue| queue.ready).max();
+    let most = overview.queues.iter().filter_map(|queue| queue.ready).max();
     let most = most.unwrap_or_default().max(1);
     let row = |queue: &Queue| Row {
         name: match queue.name.as_str() {
@@ -161,7 +163,7 @@ fn queues(lang: Lang, overview: &Overview, management: Option<&Management>) -> M
         of: most,
         kind: queue.name.clone(),
         mood: match queue.name.as_str() {
-            "dead" | "unrouted" if queue.ready > 0 => "warn",
+            "dead" | "unrouted" if queue.ready > Some(0) => "warn",
             _ => "",
         },
     };
@@ -199,7 +201,7 @@ fn day(lang: Lang, load: &Load) -> Markup {
     ];
     let rows = counts.map(|(state, count)| Row {
         name: html! { a href={ "/jobs?kind=" (state) } { (super::badge(lang, state)) } },
-        count,
+        count: Some(count),
         of: load.all.all().max(1),
         kind: state.to_owned(),
         mood: "",
@@ -218,7 +220,7 @@ fn codes(lang: Lang, load: &Load) -> Markup {
     let most = codes.first().map_or(1, |(_, count)| **count);
     let rows = codes.into_iter().take(CODES).map(|(code, count)| Row {
         name: html! { a href={ "/jobs?code=" (super::encoded(code)) } { code { (code) } } },
-        count: *count,
+        count: Some(*count),
         of: most,
         kind: String::new(),
         mood: "",
@@ -233,10 +235,15 @@ fn codes(lang: Lang, load: &Load) -> Markup {
     }
 }
 
+fn count(known: Option<u64>) -> String {
+    known.map_or_else(|| "?".to_owned(), number)
+}
+
 /// A count, with a bar beside it.
 struct Row {
     name: Markup,
-    count: u64,
+    /// None: it is not known.
+    count: Option<u64>,
     /// What a whole bar would be.
     of: u64,
     /// What is counted, by which the bar has its colour.
@@ -244,16 +251,16 @@ struct Row {
     mood: &'static str,
 }
 
-fn tally([name, count]: [&str; 2], rows: &[Row]) -> Markup {
+fn tally([name, counted]: [&str; 2], rows: &[Row]) -> Markup {
     html! {
         table {
-            thead { tr { th scope="col" { (name) } th.number scope="col" { (count) } th.wide {} } }
+            thead { tr { th scope="col" { (name) } th.number scope="col" { (counted) } th.wide {} } }
             tbody {
                 @for row in rows {
                     tr {
                         th scope="row" { (row.name) }
-                        td.number.(row.mood) { (number(row.count)) }
-                        td.wide { @if row.count > 0 { (bar(&row.kind, row.count as f64 / row.of as f64)) } }
+                        td.number.(row.mood) { (count(row.count)) }
+                        td.wide { @if let Some(some @ 1..) = row.count { (bar(&row.kind, some as f64 / row.of as f64)) } }
                     }
                 }
             }
@@ -336,7 +343,7 @@ pub(in crate::console) async fn minutes(
 pub(in crate::console) async fn samples(State(console): Shared) -> Response {
     let mut columns = [Vec::new(), Vec::new(), Vec::new()];
     for sample in &console.known.facts().samples {
-        columns[0].push(sample.at);
+        columns[0].push(Some(sample.at));
         columns[1].push(sample.backlog);
         columns[2].push(sample.dead);
     }

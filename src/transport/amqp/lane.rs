@@ -194,6 +194,7 @@ impl LaneConsumer {
     }
 }
 
-fn is_forbidden(error: &lapin::Error) -> bool {
+/// Whether it is for want of a permission that the broker refused something.
+pub(super) fn is_forbidden(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == 403)
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::broker::{Broker, answered, close, outage};
 use super::guard::Findings;
 use super::properties::{header, short};
-use super::questions::{Questions, about};
+use super::questions::{Questions, told};
 use super::topology::is_missing;
 use crate::config;
 use crate::problem::{Outage, Part};
@@ -69,12 +69,13 @@ impl Observer {
             let ask = async move {
                 let mut depths = Vec::new();
                 for (kind, queues) in broker.topology.kinds() {
-                    let mut ready = 0;
+                    let mut ready = Some(0);
                     for queue in queues {
-                        ready += match questions.ready(&connection, &queue).await? {
-                            Err(error) if is_missing(&error) => 0,
-                            asked => asked.map_err(|error| outage(about(&queue), error))?,
+                        let found = match questions.ready(&connection, &queue).await? {
+                            Err(error) if is_missing(&error) => Some(0),
+                            asked => told(&queue, asked)?,
                         };
+                        ready = ready.zip(found).map(|(ready, found)| ready + found);
                     }
                     depths.push((kind, ready));
                 }

@@ -10,7 +10,8 @@ use lapin::{Channel, Connection};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::broker::{answered, silence};
+use super::broker::{answered, outage, silence};
+use super::lane::is_forbidden;
 use super::properties::short;
 use crate::problem::Outage;
 use crate::timing::ANSWER;
@@ -48,7 +49,17 @@ impl Questions {
     }
 }
 
+/// What a queue's length is; none, where the broker does not tell this user. From 4.3 on it tells
+/// only who has some permission for the queue.
+pub(super) fn told(queue: &str, asked: lapin::Result<u64>) -> Result<Option<u64>, Outage> {
+    match asked {
+        Ok(ready) => Ok(Some(ready)),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(outage(about(queue), error)),
+    }
+}
+
 /// What is asked of a queue, for errors.
-pub(super) fn about(queue: &str) -> String {
+fn about(queue: &str) -> String {
     format!("the length of queue {queue}")
 }

@@ -21,7 +21,7 @@ use super::broker::{Broker, Fault, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
 use super::lane::LaneConsumer;
 use super::publisher::{PublishError, Publisher};
-use super::questions::{Questions, about};
+use super::questions::{Questions, told};
 use super::session_state::SessionState;
 use crate::problem::{Outage, Part};
 use crate::timing::{CLOSE, PREPARE, REPAIR};
@@ -329,15 +329,7 @@ impl Session {
 
     /// Whether these queues are there, as far as we may know.
     async fn there(&self, queues: impl Iterator<Item = String>) -> Result<(), Outage> {
-        for queue in queues {
-            match self.count(std::iter::once(queue)).await {
-                Ok(_) => {}
-                // From 4.3 on the broker shows only what the user has some permission for.
-                Err(outage) if outage.chain().contains("ACCESS_REFUSED") => {}
-                Err(outage) => return Err(outage),
-            }
-        }
-        Ok(())
+        self.count(queues).await.map(drop)
     }
 
     /// Declares again what is missing, where that is ours to do; once for all that miss it at the
@@ -358,12 +350,16 @@ impl Session {
         true
     }
 
-    /// Ready messages in these queues together.
-    pub(super) async fn count(&self, queues: impl Iterator<Item = String>) -> Result<u64, Outage> {
-        let mut ready = 0;
+    /// Ready messages in these queues together; none, where the broker does not tell of each.
+    pub(super) async fn count(
+        &self,
+        queues: impl Iterator<Item = String>,
+    ) -> Result<Option<u64>, Outage> {
+        let mut ready = Some(0);
         for queue in queues {
             let asked = self.questions.ready(&self.consume, &queue).await?;
-            ready += asked.map_err(|error| outage(about(&queue), error))?;
+            let found = told(&queue, asked)?;
+            ready = ready.zip(found).map(|(ready, found)| ready + found);
         }
         Ok(ready)
     }

@@ -53,9 +53,9 @@ impl Observer {
             let count = async move {
                 blocking(&root, |root| {
                     Ok(vec![
-                        ("bulk", number(&root.join(JOBS), is_job)?),
-                        ("retry", number(&root.join(RETRY), is_ticket)?),
-                        ("dead", number(&root.join(DEAD), is_dead)?),
+                        ("bulk", Some(number(&root.join(JOBS), is_job)?)),
+                        ("retry", Some(number(&root.join(RETRY), is_ticket)?)),
+                        ("dead", Some(number(&root.join(DEAD), is_dead)?)),
                     ])
                 })
                 .await
