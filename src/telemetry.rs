@@ -75,6 +75,8 @@ pub mod metric {
 
     /// Seconds that the console's reading of the events' log is behind.
     pub const LOG_BEHIND: &str = "banshi_events_log_behind_seconds";
+    /// Age of the oldest event that the log keeps, once it has dropped some.
+    pub const LOG_OLDEST: &str = "banshi_events_log_oldest_seconds";
     /// Queues that are bound to the events' exchange, beside the log.
     pub const EVENT_QUEUES: &str = "banshi_events_queues";
     /// By when every report must be out.
@@ -109,11 +111,16 @@ pub mod metric {
     const PAGES: &[f64] = &[1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0, 100.0, 500.0];
 
     /// The console's metrics with what `# HELP` says of each.
-    pub const CONSOLE: [(&str, Kind, &str); 3] = [
+    pub const CONSOLE: [(&str, Kind, &str); 4] = [
         (
             LOG_BEHIND,
             Kind::Gauge,
             "Age of the newest event that the console has read while there are more; 0 when it has read all.",
+        ),
+        (
+            LOG_OLDEST,
+            Kind::Gauge,
+            "Age of the oldest event that the log still keeps; NaN while it has dropped none.",
         ),
         (
             EVENT_QUEUES,

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(2);
 /// How often listening to workers is tried, where the broker does not allow it.
 const LISTEN: Duration = Duration::from_secs(60);
+/// How often it is looked how far back the log goes.
+const REACH: Duration = Duration::from_secs(300);
 /// Events that are taken in before anything else has its turn.
 const TOGETHER: usize = 500;
 
@@ -76,6 +78,7 @@ impl Feed {
         let depths = observer.depths();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reach = tokio::time::interval(REACH);
         self.note(None);
         if !at_end {
             self.console.known.facts().caught_up = false;
@@ -97,6 +100,12 @@ impl Feed {
                 }
                 _ = listen.tick(), if statuses.is_none() => {
                     statuses = self.listen(observer).await;
+                }
+                _ = reach.tick() => {
+                    let oldest = observer.oldest_after_dropped().await?;
+                    let oldest = oldest.as_ref().and_then(Outcome::read);
+                    let age = oldest.map(|oldest| unix_seconds().saturating_sub(oldest.time));
+                    gauge!(metric::LOG_OLDEST).set(age.map_or(f64::NAN, |age| age as f64));
                 }
                 _ = look.tick() => {
                     let ready = depths().await?;

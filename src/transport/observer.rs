@@ -69,6 +69,17 @@ impl Observer {
         }
     }
 
+    /// The oldest event that a broker keeps, unless it has dropped none yet. A spool drops none.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub async fn oldest_after_dropped(&self) -> Result<Option<Entry>, Outage> {
+        match self {
+            Observer::Amqp(observer) => observer.oldest_after_dropped().await,
+            Observer::Spool(_) => Ok(None),
+        }
+    }
+
     /// The log of events, which goes on for as long as somebody reads.
     ///
     /// # Errors

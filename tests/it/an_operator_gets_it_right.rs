@@ -4,12 +4,9 @@
 use std::process::{Command, Output};
 
 use banshi::fleet::{Overview, Story};
-use banshi::timing::unix_seconds;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::a_full_disk_loses_nothing::{Ballast, run_on_a_small_disk, small_disk};
 use crate::support::console::Console;
@@ -17,7 +14,7 @@ use crate::support::deployment::{Deployment, WRITE_DOWN_QUEUES, succeeded};
 use crate::support::jobs::corpus;
 use crate::support::node::Node;
 use crate::support::prometheus::{Prometheus, rules};
-use crate::support::{BANSHI, repository};
+use crate::support::{BANSHI, in_seconds, repository};
 
 fn named(id: &str) -> Value {
     let mut job = corpus("pingtan-2023");
@@ -316,12 +313,6 @@ async fn pile_up(url: &str, deployment: &Deployment) {
         assert!(confirmed.await.unwrap().is_ack());
     }
     connection.close(200, "OK".into()).await.unwrap();
-}
-
-fn in_seconds(seconds: u64) -> String {
-    let at = (unix_seconds() + seconds).cast_signed();
-    let at = OffsetDateTime::from_unix_timestamp(at).unwrap();
-    at.format(&Rfc3339).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

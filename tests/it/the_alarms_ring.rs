@@ -8,14 +8,20 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use lapin::BasicProperties;
+use lapin::options::{
+    BasicPublishOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
+use crate::support::console::Console;
 use crate::support::deployment::{Deployment, Worker, succeeded};
 use crate::support::jobs::{corpus, remove};
+use crate::support::node::Node;
 use crate::support::prometheus::{Prometheus, rules, tool};
 use crate::support::stores::{Place, Server};
-use crate::support::{listed, repository};
+use crate::support::{in_seconds, listed, repository};
 
 /// The names of the alerts.
 fn alerts() -> BTreeSet<String> {
@@ -281,5 +287,114 @@ async fn a_store_that_overwrites_rings() {
     let prometheus = Prometheus::start(&deployment, &[&address], &hasty());
     let words = "although asked not to (If-None-Match: *)";
     rings(&prometheus, "BanshiStoreOverwrites", &worker, &[words]).await;
+    assert_eq!(worker.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_console_sees_rings() {
+    let Some(node) = Node::new() else { return };
+    let node = node.with_plugins("rabbitmq_management");
+    node.start();
+    let url = format!("amqp://guest:guest@{}/%2f", node.address());
+    let management = format!("http://guest:guest@{}", node.management_address());
+    let deployment = Deployment::amqp_at(&url)
+        .await
+        .with("QUEUE__PREFETCH", "1")
+        .with("CONSOLE__MANAGEMENT_URL", &management)
+        .with("CONSOLE__DEADLINE", &in_seconds(3_600));
+    let (deployment, address) = deployment.with_admin();
+    let worker = deployment.worker();
+    let console = Console::start(&deployment);
+    let prometheus = Prometheus::start(&deployment, &[&address, &console.address], &hasty());
+    prometheus.expect("max(banshi_events_queues) == 1");
+    deployment.send("good", &named("good")).await;
+    prometheus.expect("sum(banshi_jobs_total{outcome='completed'}) == 1");
+    prometheus.expect_firing(&[]).await;
+
+    // The archive's queue is gone.
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await;
+    let connection = connection.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let [heard, events, log] =
+        ["heard", "events", "events.log"].map(|name| ShortString::from(deployment.name(name)));
+    let (all, none) = (ShortString::from("#"), FieldTable::default());
+    let unbound = channel.queue_unbind(heard.clone(), events.clone(), all.clone(), none.clone());
+    unbound.await.unwrap();
+    prometheus.expect("max(banshi_events_queues) == 0");
+    deployment.send("unheard", &named("unheard")).await;
+    prometheus.expect_firing(&["BanshiNoEvents"]).await;
+    let bind = QueueBindOptions::default();
+    let bound = channel.queue_bind(heard, events.clone(), all.clone(), bind, none.clone());
+    bound.await.unwrap();
+    prometheus.expect_firing(&[]).await;
+
+    // A typesetter that hangs, with reports due within the hour.
+    worker.signal_typesetters("STOP");
+    for number in 0..4 {
+        let id = format!("due-{number}");
+        deployment.send(&id, &named(&id)).await;
+    }
+    let late = ["BanshiBacklogWillBeLate", "BanshiOldestJobTooOld"];
+    prometheus.expect_firing(&late).await;
+    worker.signal_typesetters("CONT");
+    prometheus.expect("sum(banshi_jobs_total{outcome='completed'}) == 6");
+    prometheus.expect_firing(&[]).await;
+
+    // A log that has reached its size. Its segments are small here, so that it soon drops one.
+    let deleted = channel.queue_delete(log.clone(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    let mut small = FieldTable::default();
+    small.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("stream".into()),
+    );
+    for (name, bytes) in [
+        ("x-max-length-bytes", 400_000),
+        ("x-stream-max-segment-size-bytes", 100_000),
+    ] {
+        small.insert(name.into(), AMQPValue::LongInt(bytes));
+    }
+    let declared = channel.queue_declare(log.clone(), QueueDeclareOptions::durable(), small);
+    declared.await.unwrap();
+    let bound = channel.queue_bind(log.clone(), events, all, bind, none);
+    bound.await.unwrap();
+    let event = deployment.events().await.pop().unwrap().to_string();
+    let publish = async || {
+        for _ in 0..1_000 {
+            let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
+            let event = event.as_bytes();
+            let sent = channel.basic_publish("".into(), log.clone(), options, event, none);
+            sent.await.unwrap();
+        }
+    };
+    publish().await;
+    let kept = || -> usize {
+        let queues = node.ctl(&["list_queues", "--silent", "name", "messages"]);
+        let mut queues = queues.lines().filter_map(|line| line.split_once('\t'));
+        let (_, messages) = queues.find(|(name, _)| *name == log.as_str()).unwrap();
+        messages.trim().parse().unwrap()
+    };
+    let drops = async |_: &Deployment| kept() < 1_000;
+    deployment.until("it drops events", drops).await;
+    // It is looked for at the start, and every five minutes.
+    let another = Console::start(&deployment);
+    prometheus.look_at(&[&address, &another.address]);
+    prometheus.expect_firing(&["BanshiStreamNearEnd"]).await;
+    let before = kept();
+    let larger = r#"{"max-length-bytes": 50000000000}"#;
+    let pattern = r"\.events\.log$";
+    let policy = [
+        "set_policy",
+        "events-log",
+        pattern,
+        larger,
+        "--apply-to",
+        "queues",
+    ];
+    node.ctl(&policy);
+    publish().await;
+    deployment
+        .until("it keeps more", async |_| kept() >= before + 1_000)
+        .await;
     assert_eq!(worker.stop(), Some(0));
 }

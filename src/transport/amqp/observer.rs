@@ -91,7 +91,8 @@ impl Observer {
     /// When the broker does not say.
     pub async fn newest(&self) -> Result<Option<Entry>, Outage> {
         // The newest chunk, which has at least one event.
-        let mut log = self.read(AMQPValue::LongString("last".into())).await?;
+        let last = AMQPValue::LongString("last".into());
+        let mut log = self.read(last, PREFETCH).await?;
         let mut newest = None;
         let reading = async {
             loop {
@@ -104,6 +105,19 @@ impl Observer {
         match timeout(SILENCE, reading).await {
             Ok(outage) => Err(outage),
             Err(_) => Ok(newest),
+        }
+    }
+
+    /// The oldest event that is kept, unless none was dropped before it.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub async fn oldest_after_dropped(&self) -> Result<Option<Entry>, Outage> {
+        let first = AMQPValue::LongString("first".into());
+        let mut log = self.read(first, 1).await?;
+        match timeout(SILENCE, log.next()).await {
+            Ok(entry) => Ok(Some(entry?).filter(|entry| entry.offset > 0)),
+            Err(_) => Ok(None),
         }
     }
 
@@ -127,18 +141,18 @@ impl Observer {
     /// # Errors
     /// When it can't be read.
     pub async fn log(&self, from: From) -> Result<Log, Outage> {
-        self.read(match from {
+        let offset = match from {
             From::Time(time) => AMQPValue::Timestamp(time),
             From::Offset(offset) => AMQPValue::LongLongInt(offset.try_into().unwrap_or(i64::MAX)),
-        })
-        .await
+        };
+        self.read(offset, PREFETCH).await
     }
 
-    async fn read(&self, offset: AMQPValue) -> Result<Log, Outage> {
+    async fn read(&self, offset: AMQPValue, prefetch: u16) -> Result<Log, Outage> {
         let queue = self.broker.topology.name("events.log");
         let what = format!("the log of events, {queue}");
         let channel = answered(&what, self.connection.create_channel()).await?;
-        let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         answered(&what, qos).await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), offset);

@@ -25,8 +25,11 @@ use banshi::config::Settings;
 use banshi::job::{self, Job, Refusal};
 use banshi::problem::{Code, Problem};
 use banshi::report::Editions;
+use banshi::timing::unix_seconds;
 use banshi::typesetter::Templates;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Runs tasks side by side on all threads of the test, and gives what came of them in their order.
 pub async fn side_by_side<T: Send + 'static>(
@@ -55,6 +58,13 @@ pub fn commands(page: &str, heading: &str) -> String {
     let (_, block) = section.split_once("```sh\n").expect("commands");
     let (block, _) = block.split_once("```").expect("their end");
     block.to_owned()
+}
+
+/// The time so many seconds from now, as settings take it.
+pub fn in_seconds(seconds: u64) -> String {
+    let at = (unix_seconds() + seconds).cast_signed();
+    let at = OffsetDateTime::from_unix_timestamp(at).unwrap();
+    at.format(&Rfc3339).unwrap()
 }
 
 /// Waits until something is so, which it is in time.
