@@ -16,13 +16,14 @@
 //!
 //! [`worker`] is the only module that knows this order; every other module is a part it calls.
 //! The modules below stand in the order of the pipeline, and a module imports only those above it
-//! ([`config`], [`escape`] and [`telemetry`] are open to all). Read `worker`, `problem`, `report`,
+//! ([`config`], [`escape`], [`telemetry`] and [`tls`] are open to all). Read `worker`, `problem`, `report`,
 //! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
 // Open to all.
 pub mod config;
 pub mod escape;
 pub mod telemetry;
+pub mod tls;
 
 // 1: the ground.
 pub mod attachment;

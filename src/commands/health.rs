@@ -28,7 +28,7 @@ pub fn health(settings: &Settings, args: &HealthArgs) -> Result<Exit, Error> {
             Error::Outage(Outage::because(Part::Admin, text, error.without_url()))
         };
         // What is asked is on this machine: no proxy is.
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER);
+        let client = crate::tls::http().no_proxy().timeout(ANSWER);
         let answer = client.build().map_err(out)?.get(&url).send().await;
         let answer = answer.map_err(out)?;
         let exit = match answer.status().as_u16() {

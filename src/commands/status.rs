@@ -123,7 +123,7 @@ async fn get<T: DeserializeOwned>(settings: &Settings, url: &str) -> Result<T, E
         let text = format!("the console does not answer at {url}; see whether it runs there");
         Error::Outage(Outage::because(Part::Admin, text, error))
     };
-    let client = reqwest::Client::builder()
+    let client = crate::tls::http()
         .timeout(Duration::from_secs(30))
         .build()
         .map_err(out)?;

@@ -39,7 +39,7 @@ pub(super) async fn run(console: Arc<Console>) {
     if url.is_empty() || settings.queue.url.starts_with("spool:") {
         return;
     }
-    let client = match reqwest::Client::builder().timeout(ANSWER).build() {
+    let client = match crate::tls::http().timeout(ANSWER).build() {
         Ok(client) => client,
         Err(error) => {
             tracing::warn!(%error, "the management API can't be asked");

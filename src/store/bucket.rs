@@ -35,6 +35,7 @@ const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// # Errors
 /// Variables that make no sense, a file of them that cannot be read, plain http not asked for.
 pub(super) fn open(bucket: &str, settings: &config::Store) -> Result<AmazonS3, Outage> {
+    crate::tls::provide();
     let mut builder = AmazonS3Builder::new();
     let mut client = ClientOptions::new();
     for (name, value) in settings.aws.iter() {

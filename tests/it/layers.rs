@@ -7,12 +7,13 @@ use syn::visit::{self, Visit};
 
 use crate::support::repository;
 
-/// The modules in the order of the pipeline. `config`, `escape` and `telemetry` are open to
-/// all.
-const LAYERS: [(&str, u8); 22] = [
+/// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
+/// open to all.
+const LAYERS: [(&str, u8); 23] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
+    ("tls", 0),
     ("problem", 1),
     ("attachment", 1),
     ("digest", 1),

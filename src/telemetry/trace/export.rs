@@ -127,6 +127,7 @@ impl Exporter {
             "" => named.next().unwrap_or_default(),
             own => own,
         };
+        crate::tls::provide();
         let entered = runtime.enter();
         let builder = opentelemetry_otlp::SpanExporter::builder();
         // Without an address of ours, the library reads it in the variables, as all else.

@@ -52,6 +52,7 @@ impl Server {
 
     /// A client of its bucket.
     pub fn client(&self) -> AmazonS3 {
+        banshi::tls::provide();
         AmazonS3Builder::new()
             .with_access_key_id(&self.key)
             .with_secret_access_key(&self.secret)
