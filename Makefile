@@ -29,12 +29,13 @@ help: ## this list
 	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 .PHONY: lint
-lint: ## format, clippy, documentation, licences and sources, templates; every warning is an error
+lint: ## format, clippy, documentation, licences, sources, advisories, templates; every warning is an error
 	$(INSTALL) lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo deny --locked --log-level error check licenses bans sources
+	tests/tools/advisories
 	typstyle --check typst-templates
 
 .PHONY: test
