@@ -56,8 +56,8 @@ fn every_link_leads_somewhere() {
         "CHANGELOG.md",
         "docs/gallery/README.md",
     ]
-        .map(str::to_owned)
-        .to_vec();
+    .map(str::to_owned)
+    .to_vec();
     for folder in ["docs", "docs/install", "docs/runbooks"] {
         let pages = listed(&repository(folder)).into_iter();
         let pages = pages.filter(|name| name.ends_with(".md"));
