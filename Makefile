@@ -29,12 +29,13 @@ help: ## this list
 	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 .PHONY: lint
-lint: ## format, clippy, documentation, licences and sources, templates; every warning is an error
+lint: ## format, clippy, documentation, licences, sources, advisories, templates; every warning is an error
 	$(INSTALL) lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo deny --locked --log-level error check licenses bans sources
+	tests/tools/advisories
 	typstyle --check typst-templates
 
 .PHONY: test
@@ -66,13 +67,14 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 DEPLOY := $(if $(filter dist,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)
 
 .PHONY: deploy-test
-deploy-test: ## deploy/container, compose and debian, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
-	$(INSTALL) test deploy
-	$(if $(filter dist,$(PROFILE)),deploy/dist,cargo build --locked --profile $(PROFILE))
+deploy-test: ## deploy/container, compose, debian and release, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
+	$(INSTALL) test deploy release
+	$(if $(filter dist,$(PROFILE)),deploy/dist,cargo auditable build --locked --profile $(PROFILE))
 	mkdir -p target/deploy-test
 	strip -o target/deploy-test/banshi $(DEPLOY)
-	$(if $(filter debian,$(ONLY)),,tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY))
+	$(if $(filter debian release,$(ONLY)),,tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY))
 	$(if $(filter debian,$(or $(ONLY),debian)),tests/deploy/debian target/deploy-test/banshi)
+	$(if $(filter release,$(or $(ONLY),release)),tests/deploy/release target/deploy-test/banshi)
 
 # what cargo-fuzz builds with, which needs a nightly compiler only for sanitizers, and there is no unsafe code here
 FUZZ := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -102,6 +104,11 @@ fmt: ## formats the Rust code and the templates
 .PHONY: dist
 dist: ## the binary that is shipped, target/dist/banshi, optimised by profile; takes half an hour
 	deploy/dist
+
+.PHONY: release
+release: ## all that a release consists of, from the tag that is checked out, into target/release-artefacts: make release TAG=v0.1.0
+	$(INSTALL) release
+	deploy/release $(TAG)
 
 .PHONY: bench
 bench: ## what a report costs: engine, pool, whole worker, start, memory (docs/performance.md)

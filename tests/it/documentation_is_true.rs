@@ -50,9 +50,14 @@ fn every_code_has_its_section_and_no_other_has() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let mut documents = ["README.md", "CHANGELOG.md", "docs/gallery/README.md"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut documents = [
+        "README.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "docs/gallery/README.md",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for folder in ["docs", "docs/install", "docs/runbooks"] {
         let pages = listed(&repository(folder)).into_iter();
         let pages = pages.filter(|name| name.ends_with(".md"));

@@ -147,7 +147,7 @@ fn carry(mut client: TcpStream, server: &str, plan: &Mutex<Option<Plan>>) -> std
 }
 
 /// The head of a request with its empty line, and its body.
-fn request(client: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+pub fn request(client: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
