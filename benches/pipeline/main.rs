@@ -1,5 +1,5 @@
 //! What banshi costs around the engine: the pool of typesetters, the whole worker with a real
-//! broker and a real disk, the start of a process, and memory over many reports. Every report is
+//! broker and a real disk, an urgent job past a backlog, the start of a process, and memory over many reports. Every report is
 //! another one, in its text and in its figures.
 //!
 //! `make bench` runs it, and `benches/engine.rs` before it, and prints the machine above the
@@ -16,6 +16,7 @@ mod pool;
 mod process;
 mod start;
 mod table;
+mod urgent;
 mod worker;
 
 #[path = "../support/mod.rs"]
@@ -62,6 +63,8 @@ enum Part {
     Pool,
     /// From the queue to the acknowledgement, with the broker of `AMQP_URL`
     Worker,
+    /// An urgent job past a backlog of 100,000, with the broker of `AMQP_URL`
+    Urgent,
     /// From nothing to the first PDF
     Start,
     /// A typesetter's memory
@@ -103,6 +106,7 @@ fn run(options: &Options) {
         match part {
             Part::Pool => pool::measure(options, &mut reports),
             Part::Worker => worker::measure(options, &mut reports),
+            Part::Urgent => urgent::measure(options, &mut reports),
             Part::Start => start::measure(options, &mut reports),
             Part::Memory => memory::measure(options.memory, &mut reports),
         }

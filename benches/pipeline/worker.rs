@@ -35,10 +35,10 @@ struct Round {
 }
 
 /// A broker that runs.
-struct Broker {
-    url: String,
+pub struct Broker {
+    pub url: String,
     /// The prefix of our queues: a run that was cut off leaves jobs behind, which are not ours.
-    prefix: String,
+    pub prefix: String,
     /// Its process, where it is ours.
     pid: Option<u32>,
 }
@@ -352,7 +352,7 @@ impl Broker {
         clippy::disallowed_methods,
         reason = "how `make bench` names its broker"
     )]
-    fn of_the_environment() -> Option<Broker> {
+    pub fn of_the_environment() -> Option<Broker> {
         let url = std::env::var("AMQP_URL").ok()?;
         let pid = std::env::var("BANSHI_TEST_BROKER").ok().and_then(|tool| {
             let status = Command::new(tool).arg("status").output().ok()?;
@@ -365,7 +365,7 @@ impl Broker {
     }
 
     /// The program, with this broker and a store in a folder.
-    fn banshi(&self, command: &str, folder: &Path) -> Command {
+    pub fn banshi(&self, command: &str, folder: &Path) -> Command {
         let mut banshi = Command::new(BANSHI);
         banshi
             .arg(command)
@@ -383,7 +383,7 @@ impl Broker {
     }
 
     /// Puts the jobs of these numbers into the bulk lane, each confirmed.
-    fn send(&self, runtime: &Runtime, reports: &Reports, numbers: std::ops::Range<u64>) {
+    pub fn send(&self, runtime: &Runtime, reports: &Reports, numbers: std::ops::Range<u64>) {
         let mut queue = settings().queue;
         queue.url.clone_from(&self.url);
         queue.prefix.clone_from(&self.prefix);
@@ -464,16 +464,16 @@ impl Drop for Worker {
 /// A folder on the disk that the build is on: a temporary folder may be in memory, which syncs
 /// nothing. What is in it stays until all is measured: ext4 looks long for a place for a new file
 /// when many were removed within the last seconds, which no store's are.
-struct Disk(tempfile::TempDir);
+pub struct Disk(tempfile::TempDir);
 
 impl Disk {
-    fn new() -> Disk {
+    pub fn new() -> Disk {
         let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         Disk(tempfile::tempdir_in(target).expect("a temporary folder"))
     }
 
     /// A new folder.
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         let folder = tempfile::tempdir_in(self.0.path());
         folder.expect("a temporary folder").keep()
     }
