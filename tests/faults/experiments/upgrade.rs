@@ -1,0 +1,108 @@
+//! Two builds on one queue.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::steps::rows;
+use crate::Stage;
+use crate::bench::{Bench, Outcome};
+use crate::letters::mixed;
+use crate::previous::Build;
+use crate::proxy::Proxy;
+
+use Build::{Previous, This};
+
+/// E34: a deployment that the earlier build has begun. First each of the two is killed after each
+/// step of a job, which the other takes over. Then three workers are replaced one after another
+/// under load, by SIGKILL and SIGTERM in turn: the upgrade, its rollback, and the upgrade again.
+pub async fn there_and_back(stage: Stage) -> Outcome {
+    let mut bench = Bench::begun_by(&stage, stage.previous()).await;
+    let proxy = Proxy::to(bench.node().port()).await;
+    bench.through(proxy.port());
+    let mut first = bench.worker_of(Previous);
+    first.ready().await;
+    bench.workers().push(first);
+    let builds = [Previous, This];
+    let missed = rows(&mut bench, &proxy, "e34", &builds, stage.pick(1, 3), 60).await;
+    proxy.pass();
+    let mut last = bench.workers().remove(0);
+    let exit = last.leave().await;
+    bench.left(exit);
+
+    let letters = mixed("e34", stage.pick(100, 600), &mut bench.rng);
+    let (letters, others) = bench.previous().expect("an earlier build").agreed(letters);
+    let (jobs, before) = (letters.len(), bench.heard());
+    for _ in 0..3 {
+        let mut worker = bench.worker_of(Previous);
+        worker.ready().await;
+        bench.workers().push(worker);
+    }
+    bench.send(letters).await;
+    let there = [This; 3];
+    let back = [Previous; 3];
+    let way = [there, back].repeat(stage.pick(1, 3));
+    let way: Vec<Build> = way.into_iter().chain([there]).flatten().collect();
+    for (round, build) in way.iter().copied().enumerate() {
+        bench
+            .until_heard(before + jobs * round / (way.len() + 1))
+            .await;
+        let index = round % 3;
+        let other = if build == This { Previous } else { This };
+        if round % 2 == 0 {
+            bench.workers()[index].kill();
+            bench.fault(&format!("SIGKILL of {other}"));
+        } else {
+            let exit = bench.workers()[index].leave().await;
+            bench.left(exit);
+            bench.fault(&format!("SIGTERM of {other}"));
+        }
+        let fresh = bench.worker_of(build);
+        bench.workers()[index] = fresh;
+        bench.workers()[index].ready().await;
+    }
+    bench.settle().await;
+    let false_manifests = stand_by_their_manifests(&bench).await;
+    let what = "stored files that are not what their manifests say";
+    bench.bound(what, false_manifests.len() as u64, 0);
+    let mut outcome = bench.finish().await;
+    for row in missed {
+        outcome.object(format!("a row of the crash table was not reached: {row}"));
+    }
+    outcome.notes.extend(false_manifests.into_iter().take(5));
+    outcome.notes.push(format!(
+        "{others} of the jobs were not sent, of which the two builds say different things"
+    ));
+    outcome
+}
+
+/// Holds every stored file against its manifest, whichever build has set it. What is said of those
+/// that are not right.
+async fn stand_by_their_manifests(bench: &Bench) -> Vec<String> {
+    let mut files = Vec::new();
+    pdfs(bench.store(), &mut files);
+    let mut command = bench.banshi(&["verify", "--manifest", "--format", "json"]);
+    command.args(files);
+    let verified = tokio::task::spawn_blocking(move || command.output());
+    let verified = verified.await.expect("it is waited for");
+    let told = String::from_utf8(verified.expect("it starts").stdout).expect("JSON");
+    let mut wrong = Vec::new();
+    for line in told.lines() {
+        let said: Value = serde_json::from_str(line).expect("an object a line");
+        if said["ok"] != true {
+            let (file, why) = (&said["file"], &said["manifest"]["differences"]);
+            wrong.push(format!("{file}: {} {why}", said["verdict"]));
+        }
+    }
+    wrong
+}
+
+fn pdfs(folder: PathBuf, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.path() {
+            path if path.is_dir() => pdfs(path, found),
+            path if path.extension().is_some_and(|end| end == "pdf") => found.push(path),
+            _ => {}
+        }
+    }
+}
