@@ -625,6 +625,7 @@ impl Bench {
             complaints: complaints(&self.node.log()[self.logged..]),
             bounds: std::mem::take(&mut self.bounds),
             may_fail: false,
+            two_builds: self.previous.is_some(),
         };
         let verdict = judge(&seen);
         let measured = seen.bounds.iter();

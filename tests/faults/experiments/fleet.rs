@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::Stage;
 use crate::autoscaler::{Autoscaler, Rules, objection};
 use crate::bench::{Bench, Outcome, free_port};
-use crate::letters::{Letter, mixed, report};
+use crate::letters::{Letter, long_report, mixed, report};
 use crate::node::Node;
 use crate::process::{Worker, ask, send};
 
@@ -37,8 +37,6 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
     bench.watched();
     bench.set("QUEUE__PREFETCH", stage.pick("2", "16"));
     bench.set("WORKER__DRAIN_TIMEOUT", stage.pick("1", "25"));
-    bench.work(rules.least).await;
-
     let backlog = mixed("e35", (rules.triggers[0].value * 6) as usize, &mut bench.rng);
     let jobs = backlog.len();
     let burst = mixed("e35-burst", jobs / 3, &mut bench.rng);
@@ -46,18 +44,23 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
         Letter::good(&report(&format!("e35-urgent-{number}"), "急件。")).urgent()
     });
     let urgent: Vec<Letter> = urgent.collect();
-    let trickle = mixed("e35-trickle", stage.pick(40, 400), &mut bench.rng);
-    let between = Duration::from_millis(stage.pick(500, 2_000));
     bench.send(backlog).await;
-    let trickling = bench.sending(trickle, between);
+    until_counted(&bench, &rules, jobs).await;
+    bench.work(rules.least).await;
 
     let mut bursts = vec![burst, urgent];
     let mut autoscaler = Autoscaler::new(rules.clone());
-    let (mut counts, mut leaving, mut removed) = (Vec::new(), Vec::new(), 0_usize);
+    let (mut counts, mut leaving, mut removed) = (Vec::<usize>::new(), Vec::new(), 0_usize);
     let started = Instant::now();
     let patience = Duration::from_secs(stage.pick(90, 1800));
     while started.elapsed() < patience {
         sleep(rules.polling).await;
+        // For somebody to have in hand, whoever is removed now.
+        let trickle = (0..stage.pick(1, 4)).map(|number| {
+            let id = format!("e35-trickle-{}-{number}", counts.len());
+            Letter::good(&long_report(&id, 20))
+        });
+        bench.send(trickle.collect()).await;
         if bench.heard() > jobs / 2
             && let Some(burst) = bursts.pop()
         {
@@ -90,14 +93,9 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
             });
         }
         counts.push(bench.workers().len());
-        let rose_and_fell = objection(rules.least, &counts).is_none();
-        if rose_and_fell && bursts.is_empty() && trickling.is_finished() {
+        if bursts.is_empty() && objection(rules.least, &counts).is_none() {
             break;
         }
-    }
-    bench.sent(trickling).await;
-    for burst in bursts {
-        bench.send(burst).await;
     }
     while !leaving.is_empty() {
         sleep(Duration::from_millis(50)).await;
@@ -134,6 +132,22 @@ async fn counting_node(fraction: u32) -> Arc<Node> {
     Arc::new(node)
 }
 
+/// Waits until the management API has counted what was sent. It knows nothing of a young queue.
+async fn until_counted(bench: &Bench, rules: &Rules, jobs: usize) {
+    let since = Instant::now();
+    loop {
+        let counted = waiting(bench, rules).await;
+        if counted.as_deref() == Some(&[jobs as u64, 0]) {
+            return;
+        }
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "the management API counts {counted:?} and not {jobs}"
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// What the management API counts in the lanes, ready and held; none, when it does not say.
 async fn waiting(bench: &Bench, rules: &Rules) -> Option<Vec<u64>> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5));
@@ -153,8 +167,20 @@ async fn waiting(bench: &Bench, rules: &Rules) -> Option<Vec<u64>> {
     Some(counts)
 }
 
-/// The worker with the most jobs in hand, and how many.
+/// The worker with the most jobs in hand, and how many. One that has any is waited for a little.
 async fn busiest(bench: &mut Bench) -> (usize, u64) {
+    let mut found = (0, 0);
+    for _ in 0..20 {
+        found = busiest_now(bench).await;
+        if found.1 > 0 {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    found
+}
+
+async fn busiest_now(bench: &mut Bench) -> (usize, u64) {
     let mut most = (0, 0);
     for index in 0..bench.workers().len() {
         let port = bench.workers()[index].admin.expect("it has one");
