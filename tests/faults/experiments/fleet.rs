@@ -37,7 +37,8 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
     bench.watched();
     bench.set("QUEUE__PREFETCH", stage.pick("2", "16"));
     bench.set("WORKER__DRAIN_TIMEOUT", stage.pick("1", "25"));
-    let backlog = mixed("e35", (rules.triggers[0].value * 6) as usize, &mut bench.rng);
+    let jobs = rules.triggers[0].value * stage.pick(4, 6);
+    let backlog = mixed("e35", jobs as usize, &mut bench.rng);
     let jobs = backlog.len();
     let burst = mixed("e35-burst", jobs / 3, &mut bench.rng);
     let urgent = (0..stage.pick(6, 60)).map(|number| {
@@ -58,7 +59,7 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
         // For somebody to have in hand, whoever is removed now.
         let trickle = (0..stage.pick(1, 4)).map(|number| {
             let id = format!("e35-trickle-{}-{number}", counts.len());
-            Letter::good(&long_report(&id, 20))
+            Letter::good(&long_report(&id, stage.pick(10, 20)))
         });
         bench.send(trickle.collect()).await;
         if bench.heard() > jobs / 2
