@@ -69,7 +69,10 @@ impl Rules {
             let mut found = objects.iter().filter(|it| it["kind"] == kind);
             &found.next().expect("the manifests have one")["spec"]
         };
-        let (scaled, pod) = (spec("ScaledObject"), &spec("Deployment")["template"]["spec"]);
+        let (scaled, pod) = (
+            spec("ScaledObject"),
+            &spec("Deployment")["template"]["spec"],
+        );
         let fallback = &scaled["fallback"];
         assert_eq!(fallback["behavior"], "currentReplicasIfHigher");
         let behavior = &scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"];
@@ -255,9 +258,18 @@ pub fn hold() -> Result<usize, String> {
                 (61, 4, Some([3200, 0]), 8),
             ],
         ),
-        ("never more than there may be", &[(0, 15, Some([99_999, 0]), 20)]),
-        ("the lane that wants more decides", &[(0, 2, Some([0, 40]), 3)]),
-        ("a tenth more or less is no difference", &[(0, 4, Some([1400, 0]), 4)]),
+        (
+            "never more than there may be",
+            &[(0, 15, Some([99_999, 0]), 20)],
+        ),
+        (
+            "the lane that wants more decides",
+            &[(0, 2, Some([0, 40]), 3)],
+        ),
+        (
+            "a tenth more or less is no difference",
+            &[(0, 4, Some([1400, 0]), 4)],
+        ),
         (
             "less only when less was wanted for 300 s, and by half in 120 s",
             &[
@@ -286,9 +298,7 @@ pub fn hold() -> Result<usize, String> {
             let jobs = jobs.as_ref().map(|jobs| &jobs[..]);
             let decided = autoscaler.decide(Duration::from_secs(second), current, jobs);
             if decided != want {
-                return Err(format!(
-                    "{what}: {decided} and not {want} after {second} s"
-                ));
+                return Err(format!("{what}: {decided} and not {want} after {second} s"));
             }
         }
     }

@@ -174,9 +174,13 @@ const WRONG: [(&str, Kind, Spoil); 35] = [
     ("a repeat says something else", Kind::Conflicting, |it| {
         repeat(it, "/data/artifact/pages", json!(2));
     }),
-    ("a rejection is repeated in other words", Kind::Conflicting, |it| {
-        say_again(it, "/data/problems/0/message");
-    }),
+    (
+        "a rejection is repeated in other words",
+        Kind::Conflicting,
+        |it| {
+            say_again(it, "/data/problems/0/message");
+        },
+    ),
     (
         "a rejection is repeated by another build with another code",
         Kind::Conflicting,

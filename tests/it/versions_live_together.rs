@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use banshi::digest::sha256;
+use banshi::fleet::WorkerStatus;
 use serde_json::{Value, json};
 
 use crate::support::deployment::{Deployment, succeeded};
 use crate::support::jobs::corpus;
-use crate::support::{commands, pdf, repository};
+use crate::support::{BANSHI, commands, pdf, repository, until};
 
-/// The template's file that lays a whole report out, as another version might: a page more.
-fn with_a_page_more(folder: &Path, file: &str) {
+/// What all templates stand on, as another version might have it: fewer lines a page, and so more pages.
+fn with_fewer_lines(folder: &Path) {
+    let file = "gongwen/page.typ";
     let text = fs::read_to_string(repository("typst-templates").join(file)).unwrap();
-    let changed = folder.join(file);
-    fs::create_dir_all(changed.parent().unwrap()).unwrap();
-    fs::write(changed, text + "\n#pagebreak()\n附页。\n").unwrap();
+    let other = text.replace("28.95pt", "37.5pt");
+    assert_ne!(other, text);
+    fs::create_dir_all(folder.join("gongwen")).unwrap();
+    fs::write(folder.join(file), other).unwrap();
 }
 
 fn read(path: &Path) -> Value {
@@ -47,7 +50,7 @@ async fn of_a_pdf_that_another_build_has_set_the_manifest_says_what_is_so() {
     let deployment = Deployment::spool();
     deployment.work_until_idle();
     let other = deployment.folder().join("other");
-    with_a_page_more(&other, "annual-report/2021/main.typ");
+    with_fewer_lines(&other);
     let mut job = corpus("pingtan-2023");
     job["job_id"] = json!("begun-before");
     let theirs = fs::read(render(&deployment, &other, &job)).unwrap();
@@ -65,8 +68,7 @@ async fn of_a_pdf_that_another_build_has_set_the_manifest_says_what_is_so() {
         read(&stored.join("begun-before.json")),
     );
     assert_eq!(fs::read(&file).unwrap(), theirs, "what was first stays");
-    let says: Value =
-        serde_json::from_slice(&pdf::attachment(&file, "provenance.json")).unwrap();
+    let says: Value = serde_json::from_slice(&pdf::attachment(&file, "provenance.json")).unwrap();
     assert_eq!(manifest["template"], says["template"]);
     assert_eq!(manifest["fonts"]["sha256"], says["fonts"]["sha256"]);
     assert_eq!(manifest["artifact"]["sha256"], sha256(&theirs));
@@ -76,14 +78,76 @@ async fn of_a_pdf_that_another_build_has_set_the_manifest_says_what_is_so() {
     assert_eq!(event["data"]["artifact"]["pages"], pages);
 
     let ours = render(&deployment, Path::new(""), &job);
-    assert_eq!(pdf::pages(&ours).len() + 1, pages, "this build sets one less");
-    let mut faces: Vec<String> = pdf::faces(&file).into_iter().map(|(name, _)| name).collect();
+    assert_ne!(pdf::pages(&ours).len(), pages, "this build sets less");
+    let mut faces: Vec<String> = pdf::faces(&file)
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     faces.sort();
     faces.dedup();
     assert_eq!(manifest["fonts"]["embedded"], json!(faces));
 
     let mut verify = deployment.banshi(&["verify", "--manifest"]);
     succeeded(&verify.arg(&file).output().unwrap());
+}
+
+#[tokio::test]
+async fn a_worker_goes_on_with_its_own_typesetters_when_its_program_is_replaced() {
+    let deployment = Deployment::spool();
+    let program = deployment.folder().join("banshi");
+    fs::copy(BANSHI, &program).unwrap();
+    // The program, the arguments and the variables of a worker, from another place.
+    let usual = deployment.banshi(&["worker"]);
+    let mut command = Command::new(&program);
+    let variables = usual
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    command
+        .arg("worker")
+        .envs(variables)
+        .current_dir(deployment.folder());
+    let worker = deployment.start(&mut command);
+    until("jobs can come in", || {
+        worker.log().contains("jobs can come in")
+    });
+
+    // As a package does it: another file takes the name.
+    let other = deployment.folder().join("other");
+    fs::copy("/bin/false", &other).unwrap();
+    fs::rename(&other, &program).unwrap();
+    worker.signal_typesetters("KILL");
+    let job = corpus("pingtan-2023");
+    deployment.send("after", job.to_string().as_bytes()).await;
+    until("the job is done by a new typesetter", || {
+        let stored = deployment.folder().join("store/annual-report/2021/2023");
+        stored.join("pingtan-2023.json").exists()
+    });
+    assert_eq!(worker.stop(), Some(0));
+}
+
+#[test]
+fn what_a_worker_of_another_version_says_of_itself_is_heard() {
+    let ours = WorkerStatus {
+        worker: "machine-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        ready: true,
+        ..WorkerStatus::default()
+    };
+    let mut later = json!(ours);
+    later["said_by_a_later_version"] = json!({"more": [1]});
+    let heard = WorkerStatus::read(later.to_string().as_bytes());
+    assert_eq!(
+        heard,
+        Some(ours.clone()),
+        "what is not known is passed over"
+    );
+
+    let mut earlier = json!({"worker": "machine-1", "version": "0.1.0", "ready": true});
+    let heard = WorkerStatus::read(earlier.to_string().as_bytes());
+    assert_eq!(heard, Some(ours), "what it does not say is nothing");
+    earlier["worker"] = json!("");
+    let heard = WorkerStatus::read(earlier.to_string().as_bytes());
+    assert_eq!(heard, None, "but it has a name");
 }
 
 #[tokio::test]
@@ -96,14 +160,9 @@ async fn last_years_pages_are_set_beside_this_years() {
         .output()
         .unwrap();
     succeeded(&kept);
-    // This year's template is another one, and so is what it stands on.
+    // This year's templates stand on something else.
     let templates = folder.path().join("templates");
-    with_a_page_more(&templates, "annual-report/2021/main.typ");
-    let base = fs::read_to_string(repository("typst-templates/gongwen/page.typ")).unwrap();
-    let narrower = base.replace("width: 156mm", "width: 150mm");
-    assert_ne!(narrower, base);
-    fs::create_dir_all(templates.join("gongwen")).unwrap();
-    fs::write(templates.join("gongwen/page.typ"), narrower).unwrap();
+    with_fewer_lines(&templates);
 
     let deployment = Deployment::spool().with("TEMPLATES__DIR", templates.to_str().unwrap());
     let mut pages = Vec::new();
@@ -121,15 +180,15 @@ async fn last_years_pages_are_set_beside_this_years() {
         assert_eq!(verdict(&deployment, &templates, file), "authentic");
     }
 
-    // As the release set it that is called last year's here, but for the names.
+    // As the release set it that is called last year's here.
     let (kept, mut job) = pages.remove(1);
     job["template"] = json!("annual-report/2021");
     let then = render(&deployment, Path::new(""), &job);
-    assert_eq!(pdf::words(&kept), pdf::words(&then));
+    assert_eq!(pdf::text(&kept), pdf::text(&then));
     let (this_years, _) = pages.remove(0);
-    assert_ne!(pdf::words(&this_years), pdf::words(&kept));
+    assert_ne!(pdf::text(&this_years), pdf::text(&kept));
 
-    // And the next release, which changes what this year's stand on, makes the same file of it.
+    // And the next release, whose templates stand on something else again, makes the same of it.
     fs::remove_file(templates.join("gongwen/page.typ")).unwrap();
     assert_eq!(verdict(&deployment, &templates, &kept), "equivalent");
     assert_eq!(verdict(&deployment, &templates, &this_years), "unproven");

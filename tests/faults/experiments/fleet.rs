@@ -25,7 +25,7 @@ struct Leaving {
 }
 
 /// E35: what KEDA does with deploy/kubernetes. The management API is asked how many jobs the lanes
-/// have, workers are added, and removed with SIGTERM, the busiest first; every third hangs in its
+/// have, workers are added, and removed with SIGTERM, the busiest first; every second hangs in its
 /// last moments and is killed when the grace period is over. A backlog, then bursts by both lanes,
 /// and all the time a trickle, so that there is no idle worker to be removed.
 ///
@@ -37,13 +37,12 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
     bench.watched();
     bench.set("QUEUE__PREFETCH", stage.pick("2", "16"));
     bench.set("WORKER__DRAIN_TIMEOUT", stage.pick("1", "25"));
-    let jobs = rules.triggers[0].value * stage.pick(4, 6);
+    let jobs = rules.triggers[0].value * stage.pick(4, 12);
     let backlog = mixed("e35", jobs as usize, &mut bench.rng);
     let jobs = backlog.len();
     let burst = mixed("e35-burst", jobs / 3, &mut bench.rng);
-    let urgent = (0..stage.pick(6, 60)).map(|number| {
-        Letter::good(&report(&format!("e35-urgent-{number}"), "急件。")).urgent()
-    });
+    let urgent = (0..stage.pick(6, 60))
+        .map(|number| Letter::good(&report(&format!("e35-urgent-{number}"), "急件。")).urgent());
     let urgent: Vec<Letter> = urgent.collect();
     bench.send(backlog).await;
     until_counted(&bench, &rules, jobs).await;
@@ -81,7 +80,7 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
             let worker = bench.workers().remove(busiest);
             worker.signal("TERM");
             removed += 1;
-            if removed % 3 == 0 {
+            if removed % 2 == 0 {
                 worker.signal("STOP");
             }
             bench.fault(match in_hand {
@@ -293,7 +292,10 @@ pub async fn machine_lost(stage: Stage) -> Outcome {
         .iter()
         .map(|node| format!("127.0.0.1:{}", node.port()))
         .collect();
-    bench.set("QUEUE__URL", format!("amqp://guest:guest@{}/%2f", named.join(",")));
+    bench.set(
+        "QUEUE__URL",
+        format!("amqp://guest:guest@{}/%2f", named.join(",")),
+    );
     let mut machines = Vec::new();
     for number in 0..stage.pick(2, 3) {
         machines.push(Machine::start(&bench, number, 2).await);

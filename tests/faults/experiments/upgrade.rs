@@ -15,7 +15,8 @@ use Build::{Previous, This};
 
 /// E34: a deployment that the earlier build has begun. First each of the two is killed after each
 /// step of a job, which the other takes over. Then three workers are replaced one after another
-/// under load, by SIGKILL and SIGTERM in turn: the upgrade, its rollback, and the upgrade again.
+/// under load, by SIGKILL and SIGTERM in turn: the upgrade, its rollback, and the upgrade again. In
+/// the end the queues are migrated, and the earlier build takes over once more.
 pub async fn there_and_back(stage: Stage) -> Outcome {
     let mut bench = Bench::begun_by(&stage, stage.previous()).await;
     let proxy = Proxy::to(bench.node().port()).await;
@@ -62,6 +63,7 @@ pub async fn there_and_back(stage: Stage) -> Outcome {
         bench.workers()[index].ready().await;
     }
     bench.settle().await;
+    back_after_the_migration(&mut bench, stage.pick(20, 100)).await;
     let Wrong { ours, theirs } = against_their_manifests(&bench).await;
     let what = "stored files that are not what this build's manifests say";
     bench.bound(what, ours.len() as u64, 0);
@@ -75,6 +77,29 @@ pub async fn there_and_back(stage: Stage) -> Outcome {
          files are not what the earlier build's manifests say"
     ));
     outcome
+}
+
+/// The upgrade is ended: queues get the arguments of this build. Then it is taken back all the same,
+/// by workers of the earlier build that declare nothing.
+async fn back_after_the_migration(bench: &mut Bench, jobs: usize) {
+    let migrated = bench.banshi(&["topology", "migrate"]).output();
+    let migrated = migrated.expect("it starts");
+    let said = String::from_utf8_lossy(&migrated.stderr);
+    assert!(migrated.status.success(), "{said}");
+    bench.fault("queues migrated");
+    bench.set("QUEUE__TOPOLOGY", "verify");
+    for index in 0..bench.workers().len() {
+        let exit = bench.workers()[index].leave().await;
+        bench.left(exit);
+        bench.fault(&format!("SIGTERM of {This}"));
+        let fresh = bench.worker_of(Previous);
+        bench.workers()[index] = fresh;
+        bench.workers()[index].ready().await;
+    }
+    let letters = mixed("e34-back", jobs, &mut bench.rng);
+    let (letters, _) = bench.previous().expect("an earlier build").agreed(letters);
+    bench.send(letters).await;
+    bench.settle().await;
 }
 
 /// The files that are not what their manifests say: by whom the manifest is.
