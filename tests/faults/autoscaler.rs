@@ -2,7 +2,7 @@
 //! deploy/kubernetes.
 //!
 //! KEDA hands on what the management API counts; how many replicas follow from that, the
-//! HorizontalPodAutoscaler decides every 15 s, which is also how often KEDA asks here. It is
+//! `HorizontalPodAutoscaler` decides every 15 s, which is also how often KEDA asks here. It is
 //! written down again below, as a function of time and counts that starts nothing and ends nothing:
 //! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/>.
 
@@ -54,7 +54,7 @@ pub struct Trigger {
 }
 
 impl Rules {
-    /// Of the ScaledObject and of the worker's Deployment.
+    /// Of the `ScaledObject` and of the worker's Deployment.
     pub fn read() -> Rules {
         let files = ["components/keda/scaledobject.yaml", "base/worker.yaml"];
         let read = Command::new(repository("tests/tools/manifests"))
