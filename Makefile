@@ -60,8 +60,8 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 	$(INSTALL) test faults
 	for version in 4.0 4.3; do $(BROKER) install $$version; done
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
-	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
-	  $(if $(PREVIOUS),--previous "$$(tests/tools/previous $(PREVIOUS))") $(ONLY)
+	$(if $(PREVIOUS),previous=$$(tests/tools/previous $(PREVIOUS)); )$(S3) run cargo test --locked --test faults -- --full \
+	  $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PREVIOUS),--previous "$$previous") $(ONLY)
 
 .PHONY: upgrade-test
 upgrade-test: ## an earlier build and this one on one queue, there and back (docs/upgrade.md): make upgrade-test PREVIOUS=v0.1.0
