@@ -27,7 +27,7 @@ struct Leaving {
 /// E35: what KEDA does with deploy/kubernetes. The management API is asked how many jobs the lanes
 /// have, workers are added, and removed with SIGTERM, the busiest first; every second hangs in its
 /// last moments and is killed when the grace period is over. A backlog, then bursts by both lanes,
-/// and all the time a trickle, so that there is no idle worker to be removed.
+/// and a few long reports before each removal, so that who is removed has one in hand.
 ///
 /// The small run is a fraction of it: of the times, and of the jobs for each worker.
 pub async fn autoscaled(stage: Stage) -> Outcome {
@@ -50,17 +50,11 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
 
     let mut bursts = vec![burst, urgent];
     let mut autoscaler = Autoscaler::new(rules.clone());
-    let (mut counts, mut leaving, mut removed) = (Vec::<usize>::new(), Vec::new(), 0_usize);
+    let (mut counts, mut leaving, mut removed) = (Vec::new(), Vec::new(), 0_usize);
     let started = Instant::now();
     let patience = Duration::from_secs(stage.pick(90, 1800));
     while started.elapsed() < patience {
         sleep(rules.polling).await;
-        // For somebody to have in hand, whoever is removed now.
-        let trickle = (0..stage.pick(1, 4)).map(|number| {
-            let id = format!("e35-trickle-{}-{number}", counts.len());
-            Letter::good(&long_report(&id, stage.pick(10, 20)))
-        });
-        bench.send(trickle.collect()).await;
         if bench.heard() > jobs / 2
             && let Some(burst) = bursts.pop()
         {
@@ -76,6 +70,11 @@ pub async fn autoscaled(stage: Stage) -> Outcome {
             bench.fault("worker added");
         }
         for _ in wanted..current {
+            let long = (0..4).map(|number| {
+                let id = format!("e35-long-{removed}-{number}");
+                Letter::good(&long_report(&id, 20))
+            });
+            bench.send(long.collect()).await;
             let (busiest, in_hand) = busiest(&mut bench).await;
             let worker = bench.workers().remove(busiest);
             worker.signal("TERM");
