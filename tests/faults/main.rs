@@ -185,7 +185,8 @@ fn main() -> ExitCode {
         Some(_) => Vec::new(),
         None => without_two(&mut chosen),
     };
-    if !alone.is_empty() && chosen.is_empty() {
+    if !alone.is_empty() && !arguments.only.is_empty() {
+        // It was asked for by name.
         println!("{}", alone.join("\n"));
         return ExitCode::FAILURE;
     }
