@@ -61,7 +61,14 @@ faults: ## all experiments of docs/reliability.md, more than an hour; make fault
 	$(INSTALL) test faults
 	for version in 4.0 4.3; do $(BROKER) install $$version; done
 	$(if $(filter E23,$(or $(ONLY),E23)),$(S3) install garage)
-	$(S3) run cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ONLY)
+	$(if $(PREVIOUS),previous=$$(tests/tools/previous $(PREVIOUS)); )$(S3) run cargo test --locked --test faults -- --full \
+	  $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PREVIOUS),--previous "$$previous") $(ONLY)
+
+.PHONY: upgrade-test
+upgrade-test: ## an earlier build and this one on one queue, there and back (docs/upgrade.md): make upgrade-test PREVIOUS=v0.1.0
+	$(INSTALL) test
+	previous=$$(tests/tools/previous $(PREVIOUS)); \
+	cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) --previous "$$previous" E34
 
 # what `make deploy-test` tries: dist is what is shipped
 DEPLOY := $(if $(filter dist,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)

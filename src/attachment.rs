@@ -1,6 +1,6 @@
-//! What is attached to a PDF that banshi wrote.
+//! What is in a PDF that banshi wrote: what is attached, the pages, the faces.
 //!
-//! Takes the bytes of any file, gives the attachment of a name. Never reads more than banshi's own
+//! Takes the bytes of any file, gives the attachment of a name, or what is seen from outside. Never reads more than banshi's own
 //! way of writing a PDF: a plain cross-reference table, a flat list of names, streams that are
 //! deflated or nothing. If we crash here, on whatever file, that is a fault: every place is looked
 //! up with its bounds, nesting and sizes have limits, and nothing is followed twice.
@@ -9,7 +9,7 @@
 //! be had recurse as deep as it nests. Nothing is lost by reading less, since what another program
 //! has saved again is not banshi's file any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use flate2::read::ZlibDecoder;
@@ -52,7 +52,30 @@ pub fn attachment(pdf: &[u8], name: &str) -> Result<Vec<u8>, Unreadable> {
     file.content(spec).ok_or(Unreadable::Foreign)
 }
 
-/// A value, as far as attachments need it.
+/// What a PDF has, whoever says what made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Its pages.
+    pub pages: usize,
+    /// The PostScript names of the faces embedded, sorted.
+    pub faces: Vec<String>,
+}
+
+/// The pages and the faces of the first revision of the PDF.
+///
+/// # Errors
+/// When they can't be had, and why.
+pub fn contents(pdf: &[u8]) -> Result<Contents, Unreadable> {
+    if !pdf.starts_with(b"%PDF-") {
+        return Err(Unreadable::NotPdf);
+    }
+    let file = File::read(pdf).ok_or(Unreadable::Foreign)?;
+    let pages = file.pages().ok_or(Unreadable::Foreign)?;
+    let faces = file.faces();
+    Ok(Contents { pages, faces })
+}
+
+/// A value, as far as it is needed here.
 #[derive(Debug, Clone, PartialEq)]
 enum Object {
     Dictionary(BTreeMap<Vec<u8>, Object>),
@@ -125,6 +148,30 @@ impl<'a> File<'a> {
             Object::Array(names) => Some(names),
             _ => None,
         }
+    }
+
+    fn pages(&self) -> Option<usize> {
+        let root = self.follow(self.trailer.get("Root")?)?;
+        match self.follow(root.get("Pages")?)?.get("Count")? {
+            Object::Number(count) => usize::try_from(*count).ok(),
+            _ => None,
+        }
+    }
+
+    /// The names in the font descriptors. Before a subset's stands a tag, `ABCDEF+` (ISO 32000-1,
+    /// 9.6.4).
+    fn faces(&self) -> Vec<String> {
+        let objects = self.places.keys().filter_map(|number| self.object(*number));
+        let names = objects.filter_map(|(object, _)| match object.get("FontName")? {
+            Object::Name(name) => Some(String::from_utf8_lossy(name).into_owned()),
+            _ => None,
+        });
+        let plain = |name: String| match name.split_once('+') {
+            Some((_, plain)) => plain.to_owned(),
+            None => name,
+        };
+        let names: BTreeSet<String> = names.map(plain).collect();
+        names.into_iter().collect()
     }
 
     /// The bytes of the file that a specification stands for.
@@ -322,13 +369,16 @@ mod tests {
     fn with(stream: &[u8], more: &str) -> Vec<u8> {
         let mut pdf = b"%PDF-1.7\n".to_vec();
         let mut places = Vec::new();
-        let catalog = "<</Names<</EmbeddedFiles<</Names[(b.json)2 0 R(a.json)2 0 R]>>>>/X[1.5 -1 \
+        let catalog = "<</Pages 4 0 R/Names<</EmbeddedFiles<</Names[(b.json)2 0 R(a.json)2 0 R]>>>>/X[1.5 -1 \
                        true(\\))<FF>]>>";
         let length = stream.len();
         for (index, (body, stream)) in [
             (catalog.to_owned(), None),
             ("<</EF<</F 3 0 R>>>>".to_owned(), None),
             (format!("<</Length {length}{more}>>"), Some(stream)),
+            ("<</Type/Pages/Count 3>>".to_owned(), None),
+            ("<</FontName/ABCDEF+Song-Bold>>".to_owned(), None),
+            ("<</FontName/Fangsong>>".to_owned(), None),
         ]
         .into_iter()
         .enumerate()
@@ -343,7 +393,7 @@ mod tests {
             pdf.extend_from_slice(b"endobj\n");
         }
         let table = pdf.len();
-        pdf.extend_from_slice(b"xref\n0 4\n0000000000 65535 f\r\n");
+        pdf.extend_from_slice(b"xref\n0 7\n0000000000 65535 f\r\n");
         for place in places {
             write!(pdf, "{place:010} 00000 n\r\n").unwrap();
         }
@@ -368,6 +418,15 @@ mod tests {
         assert_eq!(attachment(&pdf, "c.json"), Err(Unreadable::Absent));
         assert_eq!(attachment(b"{}", "a.json"), Err(Unreadable::NotPdf));
         assert_eq!(attachment(b"%PDF-1.7", "a.json"), Err(Unreadable::Foreign));
+    }
+
+    #[test]
+    fn pages_are_counted_and_faces_are_named_without_their_tags() {
+        let found = contents(&with(b"{}", ""));
+        let faces = ["Fangsong", "Song-Bold"].map(str::to_owned).to_vec();
+        assert_eq!(found, Ok(Contents { pages: 3, faces }));
+        assert_eq!(contents(b"{}"), Err(Unreadable::NotPdf));
+        assert_eq!(contents(b"%PDF-1.7"), Err(Unreadable::Foreign));
     }
 
     #[test]
@@ -397,7 +456,7 @@ mod tests {
         /// Whatever becomes of a byte or two, and wherever the file ends, there is an answer.
         #[test]
         fn no_damage_brings_it_down(
-            at in 0_usize..600, with_byte in 0_u8.., other in 0_usize..600, end in 0_usize..700,
+            at in 0_usize..800, with_byte in 0_u8.., other in 0_usize..800, end in 0_usize..900,
         ) {
             let mut pdf = with(&deflated(b"[1]"), "/Filter/FlateDecode");
             for place in [at, other] {
@@ -405,7 +464,7 @@ mod tests {
                 pdf[place % length] = with_byte;
             }
             pdf.truncate(end);
-            let _answer = attachment(&pdf, "a.json");
+            let _answer = (attachment(&pdf, "a.json"), contents(&pdf));
         }
     }
 }

@@ -453,6 +453,14 @@ impl Store {
             // was first and stays, and whoever writes the manifest writes of that one.
             if same_document(kept, pdf) {
                 pdf = kept;
+                match manifest.clone().of_found(kept) {
+                    Ok(theirs) => manifest = theirs,
+                    Err(why) => warn!(
+                        why,
+                        "the PDF of another build, which was there, does not say how it was made: \
+                         its manifest names this build"
+                    ),
+                }
             } else if !self.overwrites() {
                 return Err(Rejection::from(conflict(&manifest.job_id)).into());
             }

@@ -10,8 +10,10 @@ use crate::typesetter::Census;
 /// The most bytes of such a message that are read.
 pub(super) const LARGEST: usize = 128 << 10;
 
-/// A worker's status, as it is published to the exchange `banshi.status`.
+/// A worker's status, as it is published to the exchange `banshi.status`. What a worker of another
+/// version does not say is nothing, and what it says more is passed over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerStatus {
     /// Its id: the machine's name and the process's number.
     pub worker: String,
@@ -30,7 +32,7 @@ pub struct WorkerStatus {
     /// Whether jobs can come in and those in hand are not stuck.
     pub ready: bool,
     /// Why it is not ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Its typesetters.
     pub typesetters: Census,
@@ -48,6 +50,7 @@ pub struct WorkerStatus {
 
 /// How jobs have left a worker's hands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Jobs {
     /// Stored and announced.
     pub completed: u64,
@@ -60,7 +63,8 @@ pub struct Jobs {
 }
 
 /// A job in a worker's hands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InHand {
     /// Its id; `unknown`, when it could not be read.
     pub job_id: String,
@@ -75,7 +79,8 @@ pub struct InHand {
 }
 
 /// A job that was sent to wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Waiting {
     /// Its id.
     pub job_id: String,

@@ -9,8 +9,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::attachment::{Contents, attachment, contents};
 use crate::problem::Problem;
-use crate::typesetter::Rare;
+use crate::typesetter::{PROVENANCE, Rare};
 
 /// What is written beside each PDF. The event is made from it alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,35 @@ impl Manifest {
     /// The warnings of a report, as a manifest has them.
     pub fn warnings(problems: &[Problem]) -> Vec<Value> {
         problems.iter().map(|problem| json!(problem)).collect()
+    }
+
+    /// The same of a PDF that another build has set of the same job: what that says of itself, and
+    /// shows.
+    ///
+    /// # Errors
+    /// When it does not say all of it.
+    pub fn of_found(mut self, pdf: &[u8]) -> Result<Manifest, String> {
+        let attached = attachment(pdf, PROVENANCE).map_err(|why| why.to_string())?;
+        let Contents { pages, faces } = contents(pdf).map_err(|why| why.to_string())?;
+        // Read without its whole shape, which a later version may have changed.
+        let says: Value = serde_json::from_slice(&attached).map_err(|why| why.to_string())?;
+        let text = |pointer: &str| match says.pointer(pointer).and_then(Value::as_str) {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(format!("its {PROVENANCE} has no {pointer}")),
+        };
+        self.product = text("/product")?;
+        self.engine = text("/engine")?;
+        self.template = TemplateFacts {
+            name: text("/template/name")?,
+            version: text("/template/version")?,
+            sha256: text("/template/sha256")?,
+        };
+        self.artifact.standard = text("/standard")?;
+        self.artifact.pages = pages;
+        self.fonts.sha256 = text("/fonts/sha256")?;
+        self.fonts.rare.retain(|rare| faces.contains(&rare.face));
+        self.fonts.embedded = faces;
+        Ok(self)
     }
 }
 

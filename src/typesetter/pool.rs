@@ -72,6 +72,7 @@ impl Program {
 
 /// How the children of a pool are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Census {
     /// Children that wait for a report.
     pub idle: usize,

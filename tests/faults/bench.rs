@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Stage;
 use crate::archive::Archive;
 use crate::judge::{Bound, Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
-use crate::letters::{Letter, by_path};
+use crate::letters::{Letter, by_path, template_digests};
 use crate::node::{Line, Node};
+use crate::previous::{Build, Previous};
 use crate::process::{READY, Worker, ask};
 use crate::sender::publish;
 use crate::store_view::StoreView;
@@ -64,6 +65,8 @@ pub struct Bench {
     archive: Archive,
     workers: Vec<Worker>,
     exits: Vec<Option<i32>>,
+    /// The earlier build, where workers of both are at work.
+    previous: Option<Previous>,
     /// Whether workers are to have an administration port each.
     watched: bool,
     /// How many sessions may be lost, where nothing is done to connections and processes.
@@ -163,19 +166,29 @@ impl Outcome {
 impl Bench {
     /// On a node, with nothing in it. The topology is declared by a client, as by any worker.
     pub async fn on(stage: &Stage, node: &Arc<Node>) -> Bench {
-        Bench::open(stage, node, None).await
+        Bench::open(stage, node, None, None).await
+    }
+
+    /// The same, with everything declared by an earlier build, as it did when it was alone.
+    pub async fn begun_by(stage: &Stage, previous: Previous) -> Bench {
+        Bench::open(stage, stage.node(), None, Some(previous)).await
     }
 
     /// The same, with a part of a bucket for a store, which the workers reach by another address.
     pub async fn with_bucket(stage: &Stage, server: &Server, by: &str) -> Bench {
-        let mut bench = Bench::open(stage, stage.node(), Some(server)).await;
+        let mut bench = Bench::open(stage, stage.node(), Some(server), None).await;
         let url = format!("s3://{}/{}", server.bucket, bench.prefix);
         bench.set("STORE__URL", url);
         bench.settings.extend(server.at(by).variables());
         bench
     }
 
-    async fn open(stage: &Stage, node: &Arc<Node>, server: Option<&Server>) -> Bench {
+    async fn open(
+        stage: &Stage,
+        node: &Arc<Node>,
+        server: Option<&Server>,
+        previous: Option<Previous>,
+    ) -> Bench {
         let folder = tempfile::Builder::new()
             .prefix("banshi-faults-")
             .tempdir()
@@ -193,11 +206,14 @@ impl Bench {
             ("RENDER__MAX_PAGES", "40".to_owned()),
             ("RENDER__THREADS", "1".to_owned()),
         ];
-        let settings = settings
+        let settings: BTreeMap<String, String> = settings
             .into_iter()
             .map(|(key, value)| (format!("BANSHI__{key}"), value))
             .collect();
-        declare(&node.url(), &prefix).await;
+        match &previous {
+            Some(previous) => previous.begin(&settings, folder.path()),
+            None => declare(&node.url(), &prefix).await,
+        }
         let store_view = match server {
             Some(server) => StoreView::bucket(server, &prefix),
             None => StoreView::Folder(store),
@@ -214,6 +230,7 @@ impl Bench {
             archive,
             workers: Vec::new(),
             exits: Vec::new(),
+            previous,
             watched: false,
             may_lose: None,
             started_workers: AtomicU64::new(0),
@@ -311,6 +328,11 @@ impl Bench {
         *self.faults.entry(kind.to_owned()).or_default() += count as u64;
     }
 
+    /// How many faults of a kind were made.
+    pub fn injected(&self, kind: &str) -> u64 {
+        self.faults.get(kind).copied().unwrap_or_default()
+    }
+
     /// The program, with the settings of this deployment.
     pub fn banshi(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BANSHI);
@@ -331,6 +353,20 @@ impl Bench {
         let mut worker = self.start(command);
         worker.admin = admin;
         worker
+    }
+
+    /// A worker of one of two builds, not yet ready.
+    pub fn worker_of(&self, build: Build) -> Worker {
+        let Build::Previous = build else {
+            return self.worker();
+        };
+        let previous = self.previous.as_ref().expect("there is an earlier build");
+        self.start(previous.command(&["worker"], &self.settings, self.folder.path()))
+    }
+
+    /// The earlier build.
+    pub fn previous(&self) -> Option<&Previous> {
+        self.previous.as_ref()
     }
 
     /// Starts any program as a worker.
@@ -553,7 +589,17 @@ impl Bench {
             store = self.store_view.list().await;
         }
         let rendered = {
-            let stored = by_path(&self.letters, &store);
+            let mut stored = by_path(&self.letters, &store);
+            if self.previous.is_some() {
+                // What the earlier build has set, this one may set otherwise.
+                let ours = template_digests();
+                stored.retain(|path, _| {
+                    let manifest = store.get(&path.replace(".pdf", ".json"));
+                    let manifest = manifest.and_then(|object| object.manifest.as_ref());
+                    let set_with = manifest.and_then(|says| says["template"]["sha256"].as_str());
+                    set_with.is_some_and(|digest| ours.contains(digest))
+                });
+            }
             let paths: Vec<&String> = stored.keys().collect();
             let sample = paths.sample(&mut self.rng, self.render_sample);
             sample
@@ -579,6 +625,7 @@ impl Bench {
             complaints: complaints(&self.node.log()[self.logged..]),
             bounds: std::mem::take(&mut self.bounds),
             may_fail: false,
+            two_builds: self.previous.is_some(),
         };
         let verdict = judge(&seen);
         let measured = seen.bounds.iter();
@@ -963,7 +1010,7 @@ fn long<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// A port of this machine that nobody listens on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

@@ -136,6 +136,8 @@ pub struct Observation {
     pub bounds: Vec<Bound>,
     /// Whether `report.failed` is an end that a job may come to in this experiment.
     pub may_fail: bool,
+    /// Whether workers of two builds were at work, of which each has words of its own for a problem.
+    pub two_builds: bool,
 }
 
 /// What kind of promise is broken.
@@ -221,7 +223,7 @@ pub fn judge(seen: &Observation) -> Verdict {
             })
         })
         .collect();
-    judge_repeats(&events, &mut verdict);
+    judge_repeats(&events, seen.two_builds, &mut verdict);
     judge_completed(seen, &events, &mut verdict);
     judge_store(seen, &mut verdict);
     judge_jobs(seen, &events, &mut verdict);
@@ -250,8 +252,9 @@ fn read_events(seen: &Observation, verdict: &mut Verdict) -> Vec<(Value, bool)> 
 }
 
 /// All events of an id are the same. A completed one to the byte, because it is made from the
-/// manifest; the time of the others is when they were published.
-fn judge_repeats(events: &[Event], verdict: &mut Verdict) {
+/// manifest; the time of the others is when they were published, and another build may say the same
+/// problems in other words.
+fn judge_repeats(events: &[Event], two_builds: bool, verdict: &mut Verdict) {
     let mut first: BTreeMap<&str, Value> = BTreeMap::new();
     let mut completed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for event in events {
@@ -259,6 +262,11 @@ fn judge_repeats(events: &[Event], verdict: &mut Verdict) {
         let mut says = event.json.clone();
         if event.kind != "report.completed" {
             says["time"] = Value::Null;
+            let problems = says.pointer_mut("/data/problems").filter(|_| two_builds);
+            for problem in problems.and_then(Value::as_array_mut).into_iter().flatten() {
+                problem["message"] = Value::Null;
+                problem["message_zh"] = Value::Null;
+            }
         } else if let Some(subject) = event.subject {
             completed.entry(subject).or_default().insert(id);
         }

@@ -1,6 +1,6 @@
 //! What is sent: real reports, and every tenth one spoilt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use banshi::config::Settings;
@@ -36,6 +36,13 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 pub fn editions() -> Editions {
     let templates = Templates::load(None).expect("the embedded templates are right");
     templates.forms()
+}
+
+/// The digests of the embedded templates.
+pub fn template_digests() -> BTreeSet<String> {
+    let templates = Templates::load(None).expect("the embedded templates are right");
+    let digests = templates.editions().map(|edition| edition.sha256.clone());
+    digests.collect()
 }
 
 static EDITIONS: LazyLock<Editions> = LazyLock::new(editions);

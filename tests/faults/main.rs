@@ -7,6 +7,7 @@
 //! make faults                                    # the full run; writes target/faults/results.md
 //! make faults SEED=7 ONLY=E4                     # one of it, with a seed
 //! cargo test --test faults -- E26                # one in its small size
+//! make upgrade-test PREVIOUS=REVISION            # those with an earlier build and this one
 //! ```
 //!
 //! Read `judge.rs` first, then `bench.rs`, then the experiments.
@@ -22,6 +23,7 @@
 )]
 
 mod archive;
+mod autoscaler;
 mod bench;
 mod broken;
 mod experiments;
@@ -30,6 +32,7 @@ mod judge;
 mod letters;
 mod model;
 mod node;
+mod previous;
 mod process;
 mod proofs;
 mod proxy;
@@ -38,7 +41,7 @@ mod store_view;
 mod support;
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +52,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use self::bench::Outcome;
-use self::experiments::{EXPERIMENTS, Experiment};
+use self::experiments::{EXPERIMENTS, Experiment, OF_TWO_BUILDS};
 use self::judge::Kind;
 use self::node::Node;
+use self::previous::Previous;
 use self::support::repository;
 
 /// The port of the node that the experiments share, and may kill.
@@ -70,6 +74,9 @@ struct Arguments {
     /// How long E21 lasts
     #[arg(long, default_value_t = 5)]
     minutes: u64,
+    /// The program of an earlier build, for the experiments with both
+    #[arg(long, value_name = "PROGRAM")]
+    previous: Option<PathBuf>,
     /// Names the experiments and runs none
     #[arg(long)]
     list: bool,
@@ -85,6 +92,7 @@ pub struct Stage {
     full: bool,
     seed: u64,
     minutes: u64,
+    previous: Option<PathBuf>,
     node: Arc<Node>,
 }
 
@@ -92,6 +100,11 @@ impl Stage {
     /// A size: of the small run, or of the full one.
     pub fn pick<T>(&self, small: T, full: T) -> T {
         if self.full { full } else { small }
+    }
+
+    /// Whether it is the full run.
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     /// The random numbers of this experiment: the same for the same seed.
@@ -104,6 +117,12 @@ impl Stage {
     /// How long the soak lasts.
     pub fn soak(&self) -> Duration {
         Duration::from_secs(60 * self.minutes)
+    }
+
+    /// The earlier build.
+    pub fn previous(&self) -> Previous {
+        let program = self.previous.as_deref();
+        Previous::at(program.expect("these experiments are run only with one"))
     }
 
     /// What everything random is drawn from.
@@ -127,11 +146,14 @@ impl Stage {
 
     /// The command that runs this experiment again.
     fn again(&self) -> String {
-        match self.full {
-            true => format!("make faults SEED={} ONLY={}", self.seed, self.name),
-            false => format!(
-                "cargo test --locked --test faults -- --seed {} {}",
-                self.seed, self.name
+        let (seed, name) = (self.seed, self.name);
+        let previous = self.previous.as_deref().map(Path::display);
+        match (self.full, previous) {
+            (true, None) => format!("make faults SEED={seed} ONLY={name}"),
+            (true, Some(path)) => format!("make faults SEED={seed} ONLY={name} PREVIOUS={path}"),
+            (false, None) => format!("cargo test --locked --test faults -- --seed {seed} {name}"),
+            (false, Some(path)) => format!(
+                "cargo test --locked --test faults -- --seed {seed} --previous {path} {name}"
             ),
         }
     }
@@ -144,8 +166,9 @@ fn main() -> ExitCode {
         runtime.block_on(broken::work(fault));
         return ExitCode::SUCCESS;
     }
-    let chosen: Vec<&Experiment> = EXPERIMENTS
+    let mut chosen: Vec<&Experiment> = EXPERIMENTS
         .iter()
+        .chain(OF_TWO_BUILDS)
         .filter(|experiment| match arguments.only.is_empty() {
             true => arguments.full || experiment.in_small_run,
             // One that is named is run in either size.
@@ -158,18 +181,47 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let alone = match arguments.previous {
+        Some(_) => Vec::new(),
+        None => without_two(&mut chosen),
+    };
+    if !alone.is_empty() && !arguments.only.is_empty() {
+        // It was asked for by name.
+        println!("{}", alone.join("\n"));
+        return ExitCode::FAILURE;
+    }
     if std::env::var("AMQP_URL").is_ok() && !Node::can_be_had() {
         // Somebody tests against a broker of their own, which is not ours to kill.
         println!("not run: the experiments kill brokers, and RabbitMQ is not installed here");
         return ExitCode::SUCCESS;
     }
     let passed = runtime.block_on(run(&arguments, &chosen));
+    for line in alone {
+        println!("{line}");
+    }
     runtime.shutdown_timeout(Duration::from_secs(5));
     if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Takes out the experiments that need the program of an earlier build, and says so, a line each.
+fn without_two(chosen: &mut Vec<&Experiment>) -> Vec<String> {
+    let needs = |experiment: &&Experiment| {
+        let names = OF_TWO_BUILDS.iter().map(|one| one.name);
+        names.into_iter().any(|name| name == experiment.name)
+    };
+    let said = chosen.iter().filter(|one| needs(one)).map(|one| {
+        format!(
+            "{} ({}): NOT RUN, for there is no earlier build: make upgrade-test PREVIOUS=REVISION",
+            one.name, one.fault
+        )
+    });
+    let said = said.collect();
+    chosen.retain(|one| !needs(one));
+    said
 }
 
 /// Runs the experiments one after another; whether every promise was kept.
@@ -181,6 +233,13 @@ async fn run(arguments: &Arguments, chosen: &[&Experiment]) -> bool {
             return false;
         }
     }
+    match autoscaler::hold() {
+        Ok(count) => println!("the autoscaler decides as Kubernetes does in {count} cases"),
+        Err(why) => {
+            println!("the autoscaler is wrong: {why}");
+            return false;
+        }
+    }
     let node = Arc::new(Node::start(PORT).await);
     let mut table = Table::new(arguments);
     for experiment in chosen {
@@ -189,6 +248,7 @@ async fn run(arguments: &Arguments, chosen: &[&Experiment]) -> bool {
             full: arguments.full,
             seed: arguments.seed,
             minutes: arguments.minutes,
+            previous: arguments.previous.clone(),
             node: Arc::clone(&node),
         };
         println!("{}: {}", experiment.name, experiment.fault);

@@ -52,12 +52,21 @@ impl Node {
 
     /// With lines of `rabbitmq.conf`.
     pub async fn of_conf(port: u16, lines: &str) -> Node {
+        Node::of_conf_with(port, lines, Vec::new()).await
+    }
+
+    /// The same, with more settings for `tests/tools/broker`.
+    pub async fn of_conf_with(
+        port: u16,
+        lines: &str,
+        mut environment: Vec<(&'static str, String)>,
+    ) -> Node {
         let folder = repository("target/faults");
         std::fs::create_dir_all(&folder).expect("a folder");
         let conf = folder.join(format!("{port}.conf"));
         std::fs::write(&conf, lines).expect("a file");
-        let conf = ("BANSHI_TEST_BROKER_CONF", conf.display().to_string());
-        Node::start_with(port, vec![conf]).await
+        environment.push(("BANSHI_TEST_BROKER_CONF", conf.display().to_string()));
+        Node::start_with(port, environment).await
     }
 
     /// The same, with more settings for `tests/tools/broker`.

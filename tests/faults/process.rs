@@ -80,6 +80,13 @@ impl Worker {
         self.left().await
     }
 
+    /// Its exit code, if it has left by now.
+    pub fn exit(&mut self) -> Option<Option<i32>> {
+        let ended = self.child.try_wait().expect("it can be waited for")?;
+        self.ended = true;
+        Some(ended.code())
+    }
+
     /// Its exit code once it has left.
     pub async fn left(&mut self) -> Option<i32> {
         let deadline = Instant::now() + LEAVING;

@@ -40,7 +40,7 @@ fn sound() -> Observation {
     let refused = |id: &str, subject: &str, code: &str| {
         received(
             json!({"id": id, "type": "report.rejected", "subject": subject, "time": id,
-            "data": {"problems": [{"code": code}]}}),
+            "data": {"problems": [{"code": code, "message": "no", "message_zh": "否"}]}}),
         )
     };
     let idle = Depth {
@@ -99,6 +99,7 @@ fn sound() -> Observation {
             most: 1,
         }],
         may_fail: false,
+        two_builds: false,
     }
 }
 
@@ -108,7 +109,7 @@ const MANIFEST: &str = "annual-report/2021/2023/good.json";
 type Spoil = fn(&mut Observation);
 
 /// Each with one thing wrong.
-const WRONG: [(&str, Kind, Spoil); 33] = [
+const WRONG: [(&str, Kind, Spoil); 35] = [
     ("a result is gone", Kind::Lost, |it| it.store.clear()),
     ("a PDF is gone", Kind::Lost, |it| {
         it.store.remove(PDF);
@@ -173,6 +174,21 @@ const WRONG: [(&str, Kind, Spoil); 33] = [
     ("a repeat says something else", Kind::Conflicting, |it| {
         repeat(it, "/data/artifact/pages", json!(2));
     }),
+    (
+        "a rejection is repeated in other words",
+        Kind::Conflicting,
+        |it| {
+            say_again(it, "/data/problems/0/message");
+        },
+    ),
+    (
+        "a rejection is repeated by another build with another code",
+        Kind::Conflicting,
+        |it| {
+            it.two_builds = true;
+            say_again(it, "/data/problems/0/code");
+        },
+    ),
     ("a repeat has another id", Kind::Conflicting, |it| {
         repeat(it, "/id", json!("1b"));
     }),
@@ -217,6 +233,16 @@ const WRONG: [(&str, Kind, Spoil); 33] = [
         it.bounds[0].seen = 2;
     }),
 ];
+
+/// Has a rejection published again, with something else in this place.
+fn say_again(it: &mut Observation, pointer: &str) {
+    let mut again = it.events[1].clone();
+    let mut event: serde_json::Value =
+        serde_json::from_slice(&again.body).expect("an event is JSON");
+    *event.pointer_mut(pointer).expect("there is such a field") = json!("else");
+    again.body = event.to_string().into_bytes();
+    it.events.push(again);
+}
 
 fn repeat(it: &mut Observation, pointer: &str, value: serde_json::Value) {
     let first = it.events[0].clone();
@@ -264,6 +290,16 @@ pub fn hold() -> Result<usize, String> {
     }
     if (verdict.completed, verdict.rejected) != (1, 3) {
         return Err(format!("one completed and three rejected, not {verdict:?}"));
+    }
+    let mut two_builds = sound();
+    two_builds.two_builds = true;
+    say_again(&mut two_builds, "/data/problems/0/message");
+    let verdict = judge(&two_builds);
+    if !verdict.violations.is_empty() {
+        return Err(format!(
+            "two builds used words of their own: {:?}",
+            verdict.violations
+        ));
     }
     for (what, kind, spoil) in WRONG {
         let mut seen = sound();

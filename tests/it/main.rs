@@ -67,4 +67,5 @@ mod the_wire_is_guarded;
 mod translations_keep_up;
 mod typesetters_are_confined;
 mod urgent_passes_bulk;
+mod versions_live_together;
 mod what_senders_send;

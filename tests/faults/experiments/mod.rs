@@ -5,6 +5,7 @@ mod broken;
 mod broker;
 mod disk;
 mod ends;
+mod fleet;
 mod jobs;
 mod kills;
 mod lease;
@@ -14,6 +15,7 @@ mod network;
 mod spool;
 mod steps;
 mod store;
+mod upgrade;
 mod versions;
 mod wire;
 
@@ -240,4 +242,24 @@ pub const EXPERIMENTS: &[Experiment] = &[
         in_small_run: false,
         run: |stage| Box::pin(ends::one_end(stage)),
     },
+    Experiment {
+        name: "E35",
+        fault: "an autoscaler that adds workers and removes the busiest",
+        in_small_run: true,
+        run: |stage| Box::pin(fleet::autoscaled(stage)),
+    },
+    Experiment {
+        name: "E36",
+        fault: "a machine lost, with all that runs there",
+        in_small_run: true,
+        run: |stage| Box::pin(fleet::machine_lost(stage)),
+    },
 ];
+
+/// Those with an earlier build and this one, which are run only where its program is named.
+pub const OF_TWO_BUILDS: &[Experiment] = &[Experiment {
+    name: "E34",
+    fault: "an earlier build and this one on one queue, there and back again",
+    in_small_run: true,
+    run: |stage| Box::pin(upgrade::there_and_back(stage)),
+}];

@@ -14,6 +14,7 @@ use crate::Stage;
 use crate::bench::{Bench, Outcome};
 use crate::judge::Ends;
 use crate::letters::{Letter, report};
+use crate::previous::Build;
 use crate::process::send;
 use crate::proxy::{Proxy, Role, Weather};
 use crate::support::jobs::corpus;
@@ -104,25 +105,8 @@ pub async fn after_each_step(stage: Stage) -> Outcome {
     let proxy = Proxy::to(bench.node().port()).await;
     bench.through(proxy.port());
     bench.work(1).await;
-    let mut missed = Vec::new();
-    for row in ROWS {
-        let (wanted, tries) = (stage.pick(1, 5), stage.pick(12, 60));
-        let mut seen = 0;
-        for round in 0..tries {
-            if crash(&mut bench, &proxy, row, round).await {
-                seen += 1;
-                bench.fault(row.name());
-            } else {
-                bench.fault("killed at another step");
-            }
-            if seen == wanted {
-                break;
-            }
-        }
-        if seen < wanted {
-            missed.push(format!("{}: {seen} of {wanted}", row.name()));
-        }
-    }
+    let (wanted, tries) = (stage.pick(1, 5), stage.pick(12, 60));
+    let missed = rows(&mut bench, &proxy, "e3", &[Build::This], wanted, tries).await;
     let mut outcome = bench.finish().await;
     for row in missed {
         outcome.object(format!("a row of the crash table was not reached: {row}"));
@@ -130,11 +114,60 @@ pub async fn after_each_step(stage: Stage) -> Outcome {
     outcome
 }
 
+/// Row after row, each until it was reached so often with each of `builds` as the one that is
+/// killed, whose job the next of them takes over. The only worker is of the first. Which rows were
+/// not reached.
+pub(super) async fn rows(
+    bench: &mut Bench,
+    proxy: &Proxy,
+    name: &str,
+    builds: &[Build],
+    wanted: usize,
+    tries: u16,
+) -> Vec<String> {
+    let mut missed = Vec::new();
+    let mut turn = 0;
+    for row in ROWS {
+        let mut seen = vec![0; builds.len()];
+        for round in 0..tries {
+            let killed = turn % builds.len();
+            turn += 1;
+            let next = builds[turn % builds.len()];
+            let fault = match builds.len() {
+                1 => row.name().to_owned(),
+                _ => format!("killed after a step: {}, then {next}", builds[killed]),
+            };
+            if crash(bench, proxy, row, name, round, next).await {
+                seen[killed] += 1;
+                bench.fault(&fault);
+            } else {
+                bench.fault("killed at another step");
+            }
+            if seen.iter().all(|seen| *seen >= wanted) {
+                break;
+            }
+        }
+        for (build, seen) in builds.iter().zip(seen) {
+            if seen < wanted {
+                missed.push(format!("{}, {build}: {seen} of {wanted}", row.name()));
+            }
+        }
+    }
+    missed
+}
+
 /// One job, one kill, and a new worker that brings the job to its end. Whether the worker was
 /// killed in the state that was wanted.
-async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
+async fn crash(
+    bench: &mut Bench,
+    proxy: &Proxy,
+    row: Row,
+    name: &str,
+    round: u16,
+    next: Build,
+) -> bool {
     let year = 2030 + round;
-    let job_id = format!("e3-{row:?}-{round}").to_lowercase();
+    let job_id = format!("{name}-{row:?}-{round}").to_lowercase();
     let letter = row.letter(&job_id, year);
     let key = letter.sent.key.clone().unwrap_or_else(|| "none".to_owned());
     let file = |end: &str| bench.store().join(format!("{key}.{end}"));
@@ -193,7 +226,7 @@ async fn crash(bench: &mut Bench, proxy: &Proxy, row: Row, round: u16) -> bool {
     // A race can be lost altogether: the job is done, and nothing is left for the next worker.
     let is_race = matches!(row, Row::Staged | Row::PdfOnly);
     let done = is_race && brought_home(&bench.workers()[0].log(), &job_id);
-    let fresh = bench.worker();
+    let fresh = bench.worker_of(next);
     bench.workers()[0] = fresh;
     bench.workers()[0].ready().await;
     let since = Instant::now();
