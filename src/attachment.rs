@@ -1,9 +1,10 @@
 //! What is in a PDF that banshi wrote: what is attached, the pages, the faces.
 //!
-//! Takes the bytes of any file, gives the attachment of a name, or what is seen from outside. Never reads more than banshi's own
-//! way of writing a PDF: a plain cross-reference table, a flat list of names, streams that are
-//! deflated or nothing. If we crash here, on whatever file, that is a fault: every place is looked
-//! up with its bounds, nesting and sizes have limits, and nothing is followed twice.
+//! Takes the bytes of any file, gives the attachment of a name, or the number of pages and the
+//! faces. Never reads more than banshi's own way of writing a PDF: a plain cross-reference table, a
+//! flat list of names, streams that are deflated or nothing. If we crash here, on whatever file,
+//! that is a fault: every place is looked up with its bounds, nesting and sizes have limits, and
+//! nothing is followed twice.
 //!
 //! A reader of any PDF would read more, and be at the mercy of who made the file: those that are to
 //! be had recurse as deep as it nests. Nothing is lost by reading less, since what another program
