@@ -46,8 +46,9 @@ class Proxy:
         self.connections.clear()
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)  # or the accept that waits takes one more
-        self.listener.close()
+        if self.listener.fileno() != -1:
+            self.listener.shutdown(socket.SHUT_RDWR)  # or the accept that waits takes one more
+            self.listener.close()
         self.cut()
 
 
