@@ -72,10 +72,10 @@ def go():
     # Debian's libraries, without a module proxy; a folder of links stands for the module's path.
     built = BUILT / "go"
     for name in ("client.go", "outbox.go"):
-        copy(ROOT / "clients/go" / name, built / "src/banshi.dev/client" / name)
+        copy(ROOT / "clients/go" / name, built / "src/banshi.example/client" / name)
     copy(ROOT / "clients/go/driver/main.go", built / "src/driver/main.go")
     environment = os.environ | {"GO111MODULE": "off", "GOPATH": f"{built}:/usr/share/gocode", "GOFLAGS": "-buildvcs=false"}
-    for command in (["go", "vet", "banshi.dev/client", "driver"], ["go", "build", "-o", built / "driver", "driver"]):
+    for command in (["go", "vet", "banshi.example/client", "driver"], ["go", "build", "-o", built / "driver", "driver"]):
         subprocess.run(command, env=environment, cwd=built, check=True)
     return [str(built / "driver")]
 

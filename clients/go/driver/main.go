@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	banshi "banshi.dev/client"
+	banshi "banshi.example/client"
 )
 
 type asked struct {
