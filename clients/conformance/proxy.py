@@ -6,6 +6,7 @@ import struct
 import threading
 
 PUBLISH = (60, 40)
+CONSUME_OK = (60, 21)
 DELIVER = (60, 60)
 ACK = (60, 80)
 
@@ -22,8 +23,13 @@ class Proxy:
         self.has_it = None
         self.published = 0
         self.delivered = 0
+        self.consuming = 0
         self.connections = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = 0
+        self.open()
+
+    def open(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -94,6 +100,7 @@ class Connection:
                 if not self.held and not (method == ACK and self.proxy.next == "mute"):
                     self.client.sendall(frame)
                     self.proxy.delivered += method == DELIVER
+                    self.proxy.consuming += method == CONSUME_OK
         except OSError:
             self.cut()
 

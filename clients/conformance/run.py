@@ -472,6 +472,18 @@ def events_go_on_over_a_cut(deployment, start):
     assert [event["job_id"] for event in driver.answer()["ok"]] == ["one", "two", "three", "four"]
 
 
+def only_new_events_go_on_over_a_cut(deployment, start):
+    """only new events, and the connection is cut before there is any: none is lost"""
+    driver = start()
+    driver.ask("events", **{"from": "next"}, count=2, timeout=PATIENCE)
+    deployment.until("it listens", lambda: deployment.proxy.consuming == 1)
+    deployment.proxy.close()
+    for name in ("one", "two"):
+        deployment.banshi_sends(name)
+    deployment.proxy.open()
+    assert [event["job_id"] for event in driver.answer()["ok"]] == ["one", "two"]
+
+
 def an_outbox_survives(deployment, start):
     """a sender killed with jobs in its outbox: all are sent, in order, by the next; none is left"""
     outbox = deployment.folder / "outbox"
@@ -514,7 +526,7 @@ PROMISES = [
     a_connection_cut_before, a_connection_cut_after, a_connection_cut_between, no_confirm_in_time,
     a_refusal_is_not_tried_again, a_job_completes, the_same_job_twice, a_job_is_rejected, a_job_fails,
     a_wait_goes_on_over_a_cut, a_wait_ends, events_are_read_from_an_offset, events_go_on_over_a_cut,
-    an_outbox_survives, an_outbox_keeps_what_is_refused,
+    only_new_events_go_on_over_a_cut, an_outbox_survives, an_outbox_keeps_what_is_refused,
 ]
 
 

@@ -269,6 +269,9 @@ func (c *Client) drop() {
 // remembered is among how many events repeats are dropped.
 const remembered = 100_000
 
+// clocks is how far clocks may differ.
+const clocks = 5 * time.Minute
+
 // Events is the stream of events, read on where it was when a connection is lost; repeats are dropped.
 // It is for one goroutine.
 type Events struct {
@@ -318,8 +321,11 @@ func (e *Events) attach(ctx context.Context) error {
 	for pause := firstPause; ; pause = pause.longer() {
 		err := e.consume(ctx)
 		if err == nil {
-			if e.start == "last" { // if nothing arrives before the connection is lost, nothing was there
+			switch e.start { // where to go on if the connection is lost before anything arrived
+			case "last": // then nothing was there
 				e.start = "first"
+			case "next": // rather some events from before than to miss one
+				e.start = time.Now().Add(-clocks)
 			}
 			return nil
 		}

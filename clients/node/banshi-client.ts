@@ -139,6 +139,8 @@ export type Start = 'first' | 'last' | 'next' | number | Date | (string & {});
 const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** Repeats are dropped among so many events. */
 const REMEMBERED = 100_000;
+/** How far clocks may differ, in milliseconds. */
+const CLOCKS = 5 * 60_000;
 const debug = debuglog('banshi');
 const SILENT: Logger = { debug: (it) => debug('%s', it), warn: (it) => debug('%s', it) };
 
@@ -535,8 +537,10 @@ class Log {
         this.#channel = channel;
         const consuming = channel.consume(this.#queue, arrived, { arguments: { 'x-stream-offset': offset } });
         await limit.hold(consuming, late);
-        // If nothing arrives before the connection is lost, nothing was there.
+        // Where to go on if the connection is lost before anything arrived: after `last` nothing was there,
+        // after `next` rather some events from before than to miss one.
         if (this.start === 'last') this.start = 'first';
+        else if (this.start === 'next') this.start = new Date(Date.now() - CLOCKS);
         return;
       } catch (error) {
         await this.close();

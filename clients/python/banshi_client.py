@@ -8,6 +8,7 @@ is harmless; :class:`Outbox` keeps it until then.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import time
 import uuid
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any, Deque, Iterator, Mapping, Optional, Tuple, Type, Union
@@ -39,6 +40,8 @@ Offset = Union[int, str, datetime]
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: Repeats are dropped among so many events.
 _REMEMBERED = 100_000
+#: How far clocks may differ.
+_CLOCKS = timedelta(minutes=5)
 #: Seconds between two tries to reach the broker, doubled up to the last.
 _PAUSES = (0.1, 5.0)
 
@@ -468,7 +471,10 @@ class _Log:
         for pause in _pauses():
             self._check()
             try:
-                self._connection = pika.BlockingConnection(self._parameters)
+                parameters = copy.copy(self._parameters)
+                left = 10.0 if deadline is None else min(10.0, max(0.1, deadline - time.monotonic()))
+                parameters.socket_timeout = parameters.stack_timeout = left
+                self._connection = pika.BlockingConnection(parameters)
                 self._channel = self._connection.channel()
                 self._channel.basic_qos(prefetch_count=100)
                 self._channel.add_on_cancel_callback(lambda _: self._channel.close())
@@ -477,8 +483,11 @@ class _Log:
                     lambda _, method, properties, body: self._arrived.append((method, properties, body)),
                     arguments={"x-stream-offset": self._start},
                 )
-                if self._start == "last":  # if nothing arrives before the connection is lost, nothing was there
+                # Where to go on if the connection is lost before anything arrived.
+                if self._start == "last":  # then nothing was there
                     self._start = "first"
+                elif self._start == "next":  # rather some events from before than to miss one
+                    self._start = datetime.now(timezone.utc) - _CLOCKS
                 return True
             except (exceptions.AMQPError, OSError) as error:
                 self._drop()

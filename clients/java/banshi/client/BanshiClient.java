@@ -410,6 +410,9 @@ public final class BanshiClient implements AutoCloseable {
         /** Repeats are dropped among so many events. */
         private static final int REMEMBERED = 100_000;
 
+        /** How far clocks may differ. */
+        private static final Duration CLOCKS = Duration.ofMinutes(5);
+
         private final ConnectionFactory factory;
         private final String queue;
         private final Set<String> seen =
@@ -463,8 +466,11 @@ public final class BanshiClient implements AutoCloseable {
                     arrived = into;
                     Map<String, Object> arguments = Map.of("x-stream-offset", start);
                     channel.basicConsume(queue, false, "", false, false, arguments, new Listener(channel, into));
-                    if (start.equals("last")) { // if nothing arrives before the connection is lost, nothing was there
+                    // Where to go on if the connection is lost before anything arrived.
+                    if (start.equals("last")) { // then nothing was there
                         start = "first";
+                    } else if (start.equals("next")) { // rather some events from before than to miss one
+                        start = Date.from(Instant.now().minus(CLOCKS));
                     }
                     return true;
                 } catch (IOException | TimeoutException | ShutdownSignalException error) {
