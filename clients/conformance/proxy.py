@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 
+START_OK = (10, 11)
 PUBLISH = (60, 40)
 CONSUME_OK = (60, 21)
 DELIVER = (60, 60)
@@ -13,9 +14,10 @@ ACK = (60, 80)
 
 class Proxy:
     """`next` is what happens to the next job: `pass`, `lose` (the connection is cut before the broker
-    has it), `cut` (the connection is cut when the broker has it, before the confirm comes back) or
-    `mute` (no confirm comes back, on any connection, until `next` is something else). `cut` needs
-    `has_it`, which waits until the broker has the job."""
+    has it), `cut` (the connection is cut when the broker has it, before the confirm comes back),
+    `mute` (no confirm comes back, on any connection, until `next` is something else) or `handshake`
+    (the next connection is cut as it is made). `cut` needs `has_it`, which waits until the broker has
+    the job."""
 
     def __init__(self, host, port):
         self.broker = (host, port)
@@ -47,9 +49,9 @@ class Proxy:
 
     def cut(self):
         """Every connection, now."""
-        for connection in self.connections:
+        connections, self.connections = self.connections, []
+        for connection in connections:
             connection.cut()
-        self.connections.clear()
 
     def close(self):
         if self.listener.fileno() != -1:
@@ -76,6 +78,9 @@ class Connection:
             self.broker.sendall(read(self.client, 8))  # "AMQP0091"
             while True:
                 frame, method = read_frame(self.client)
+                if method == START_OK and self.proxy.next == "handshake":
+                    self.proxy.next = "pass"
+                    return self.cut()
                 if method == PUBLISH:
                     self.proxy.published += 1
                     if self.proxy.next == "lose":

@@ -189,8 +189,8 @@ class Deployment:
 class Driver:
     """A client's program."""
 
-    def __init__(self, command, deployment, log):
-        environment = os.environ | {"BANSHI_URL": deployment.url, "BANSHI_PREFIX": deployment.prefix}
+    def __init__(self, command, deployment, log, variables):
+        environment = os.environ | {"BANSHI_URL": deployment.url, "BANSHI_PREFIX": deployment.prefix} | variables
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
         )
@@ -211,11 +211,15 @@ class Driver:
         assert line is not None, f"the driver ended with {self.process.wait()}"
         return json.loads(line)
 
-    def does(self, op, **asked):
-        self.ask(op, **asked)
+    def done(self):
+        """The answer to what was asked, which is no error."""
         said = self.answer()
         assert "ok" in said, said
         return said["ok"]
+
+    def does(self, op, **asked):
+        self.ask(op, **asked)
+        return self.done()
 
     def fails(self, op, **asked):
         """The code of the error that it ends with, which has words, too."""
@@ -364,6 +368,27 @@ def no_confirm_in_time(deployment, start):
     assert driver.fails("send", job=job("three"), lane="bulk", timeout=1) == "not-confirmed"
 
 
+def a_connection_cut_in_its_handshake(deployment, start):
+    """a connection cut in its handshake is not taken for wrong credentials"""
+    driver = start()
+    deployment.proxy.next = "handshake"
+    assert driver.send(job("one")) == "confirmed"
+    deployment.proxy.next = "handshake"
+    assert driver.events("first", 1, timeout=1) == []
+    assert deployment.proxy.next == "pass"
+    assert ids(deployment.take("jobs.bulk")) == ["one"]
+
+
+def wrong_credentials_are_told(deployment, start):
+    """a wrong password and an unknown virtual host are told"""
+    user, rest = deployment.url.split("@")
+    for url in (f"{user}x@{rest}", f"{user}@{rest}x"):
+        driver = start(BANSHI_URL=url)
+        assert driver.fails("send", job=job("one"), lane="bulk", timeout=PATIENCE) == "refused"
+        assert driver.fails("events", **{"from": "first"}, count=1, timeout=PATIENCE) == "refused"
+    assert deployment.proxy.published == 0
+
+
 def a_refusal_is_not_tried_again(deployment, start):
     """what the broker forbids is told at once"""
     driver = start(BANSHI_PREFIX="nobody-has-this-prefix")
@@ -435,7 +460,7 @@ def a_wait_goes_on_over_a_cut(deployment, start):
     deployment.until("the job is there", lambda: deployment.ready("jobs.bulk") == 1)
     deployment.proxy.cut()
     deployment.work()
-    assert driver.answer()["ok"]["outcome"] == "completed"
+    assert driver.done()["outcome"] == "completed"
 
 
 def a_wait_ends(deployment, start):
@@ -469,7 +494,7 @@ def events_go_on_over_a_cut(deployment, start):
     deployment.proxy.cut()
     for name in ("three", "four"):
         deployment.banshi_sends(name)
-    assert [event["job_id"] for event in driver.answer()["ok"]] == ["one", "two", "three", "four"]
+    assert [event["job_id"] for event in driver.done()] == ["one", "two", "three", "four"]
 
 
 def only_new_events_go_on_over_a_cut(deployment, start):
@@ -481,7 +506,7 @@ def only_new_events_go_on_over_a_cut(deployment, start):
     for name in ("one", "two"):
         deployment.banshi_sends(name)
     deployment.proxy.open()
-    assert [event["job_id"] for event in driver.answer()["ok"]] == ["one", "two"]
+    assert [event["job_id"] for event in driver.done()] == ["one", "two"]
 
 
 def an_outbox_survives(deployment, start):
@@ -524,6 +549,7 @@ def an_outbox_keeps_what_is_refused(deployment, start):
 PROMISES = [
     a_job_is_confirmed, a_full_lane_is_told, a_lane_without_a_queue_is_told, what_is_no_job_is_not_sent,
     a_connection_cut_before, a_connection_cut_after, a_connection_cut_between, no_confirm_in_time,
+    a_connection_cut_in_its_handshake, wrong_credentials_are_told,
     a_refusal_is_not_tried_again, a_job_completes, the_same_job_twice, a_job_is_rejected, a_job_fails,
     a_wait_goes_on_over_a_cut, a_wait_ends, events_are_read_from_an_offset, events_go_on_over_a_cut,
     only_new_events_go_on_over_a_cut, an_outbox_survives, an_outbox_keeps_what_is_refused,
@@ -536,11 +562,7 @@ def keeps(promise, client, command):
     drivers = []
 
     def start(**variables):
-        if variables:
-            return_to, deployment.prefix = deployment.prefix, variables["BANSHI_PREFIX"]
-        drivers.append(Driver(command, deployment, log))
-        if variables:
-            deployment.prefix = return_to
+        drivers.append(Driver(command, deployment, log, variables))
         return drivers[-1]
 
     try:
@@ -566,7 +588,7 @@ def main():
     chosen = sys.argv[1:] or list(CLIENTS)
     commands = {client: CLIENTS[client]() for client in chosen}
     only = os.environ.get("PROMISE")
-    promises = [promise for promise in PROMISES if only in (None, promise.__name__)]
+    promises = [promise for promise in PROMISES if only is None or promise.__name__ in only.split()]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         rows = [
             (promise, [pool.submit(keeps, promise, client, command) for client, command in commands.items()])

@@ -198,6 +198,7 @@ func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID 
 	case <-ctx.Done():
 		return notConfirmed(jobID, ctx.Err(), nil)
 	}
+	var doubts doubts
 	for pause := firstPause; ; pause = pause.longer() {
 		if c.sender == nil {
 			c.sender, err = dialSender(ctx, c.url)
@@ -213,7 +214,7 @@ func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID 
 		if ctx.Err() != nil {
 			return notConfirmed(jobID, ctx.Err(), err)
 		}
-		if refused(err) {
+		if doubts.refused(err) {
 			return fmt.Errorf("job %s: %w: %v", jobID, ErrRefused, err)
 		}
 		c.Logger.Printf("banshi: job %s is not confirmed yet, sending it again: %v", jobID, err)
@@ -318,6 +319,7 @@ func (e *Events) Close() {
 
 // attach begins to listen.
 func (e *Events) attach(ctx context.Context) error {
+	var doubts doubts
 	for pause := firstPause; ; pause = pause.longer() {
 		err := e.consume(ctx)
 		if err == nil {
@@ -333,7 +335,7 @@ func (e *Events) attach(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("no events from the broker: %w", ctx.Err())
 		}
-		if refused(err) {
+		if doubts.refused(err) {
 			return fmt.Errorf("%s: %w: %v", e.queue, ErrRefused, err)
 		}
 		e.logger.Printf("banshi: no events from the broker, trying again: %v", err)
@@ -473,8 +475,17 @@ func closeInTime(connection *amqp.Connection) {
 	}
 }
 
+// doubts counts handshakes in a row that ended early: amqp091-go takes all of them for wrong credentials,
+// those too that a broker left as it went away.
+type doubts int
+
 // refused says whether another try would not change an error.
-func refused(err error) bool {
+func (d *doubts) refused(err error) bool {
+	if errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) {
+		*d++
+		return *d == 3
+	}
+	*d = 0
 	var its *amqp.Error
 	if !errors.As(err, &its) {
 		return false

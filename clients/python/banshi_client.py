@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Any, Deque, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Deque, Iterator, Mapping, Optional, Tuple, Union
 
 import pika
 from pika import exceptions
@@ -377,7 +377,7 @@ class _Sender:
         self._returned: Optional[str] = None
         self._connection = pika.SelectConnection(
             parameters,
-            on_open_callback=lambda connection: connection.channel(on_open_callback=self._opened),
+            on_open_callback=self._connected,
             on_open_error_callback=self._on_lost,
             on_close_callback=self._on_lost,
         )
@@ -408,6 +408,9 @@ class _Sender:
             except (exceptions.AMQPError, BanshiError) as error:  # nothing is on its way any more
                 log.debug("the connection did not close in order: %r", error)
         self._connection.ioloop.close()
+
+    def _connected(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self._opened)
 
     def _opened(self, channel: Any) -> None:
         self._channel = channel
@@ -577,12 +580,7 @@ def _pauses() -> Iterator[float]:
 
 def _raise_if_refused(error: BaseException) -> None:
     """What another try would not change."""
-    refused: Tuple[Type[BaseException], ...] = (
-        exceptions.ChannelClosedByBroker,
-        exceptions.ProbableAuthenticationError,
-        exceptions.ProbableAccessDeniedError,
-        exceptions.AuthenticationError,
-    )
-    inner = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
-    if isinstance(error, refused) or isinstance(inner, refused):
-        raise BrokerRefused(f"the broker refuses: {error}") from error
+    closed = isinstance(error, exceptions.ChannelClosedByBroker) or "ChannelClosedByBroker" in repr(error)
+    # pika says "probable" of every connection that ends in its handshake; this is the broker's word.
+    if closed or re.search(r"ConnectionClosedByBroker: \((403|530)\)", repr(error)):
+        raise BrokerRefused(f"the broker refuses: {error!r}") from error

@@ -10,7 +10,6 @@ import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
 import com.rabbitmq.client.DefaultConsumer;
 import com.rabbitmq.client.Envelope;
-import com.rabbitmq.client.PossibleAuthenticationFailureException;
 import com.rabbitmq.client.ShutdownSignalException;
 import java.io.IOException;
 import java.net.URISyntaxException;
@@ -635,7 +634,7 @@ public final class BanshiClient implements AutoCloseable {
 
     /** What another try would not change. */
     private static void throwIfRefused(Exception error) throws BrokerRefused {
-        if (error instanceof AuthenticationFailureException || error instanceof PossibleAuthenticationFailureException) {
+        if (error instanceof AuthenticationFailureException) { // a "possible" one may be a lost connection
             throw new BrokerRefused(error);
         }
         Throwable cause = error instanceof ShutdownSignalException ? error : error.getCause();
