@@ -186,6 +186,7 @@ export class Client {
   }
 
   async #send(body: Buffer, jobId: string, lane: Lane, options: SendOptions, limit: Limit): Promise<void> {
+    const doubts = new Doubts();
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
       try {
         const { correlationId, headers } = options;
@@ -200,6 +201,7 @@ export class Client {
         if (own === 'queue-full' || own === 'no-such-lane') throw error; // the connection is as good as before
         await this.#drop(); // a confirmation that comes late must not be taken for the next job's
         if (own) throw error;
+        doubts.check(error);
         this.#log.warn(`job ${jobId} is not confirmed yet, sending it again: ${error}`);
         await limit.sleep(pause, () =>
           limit.error('not-confirmed', `job ${jobId}: no confirmation in time; send it again (${error})`),
@@ -408,16 +410,23 @@ class Limit {
 }
 
 async function dial(url: string, limit: Limit, late: () => Error): Promise<ChannelModel> {
-  try {
-    const connection = await limit.hold(connect(url), late, (it) => void it.close().catch(() => {}));
-    connection.on('error', () => {}); // `close` follows, and is heard
-    return connection;
-  } catch (error) {
+  const connection = await limit.hold(connect(url), late, (it) => void it.close().catch(() => {}));
+  connection.on('error', () => {}); // `close` follows, and is heard
+  return connection;
+}
+
+/** Knows an error of `connect` that another try would not change. */
+class Doubts {
+  #closed = 0;
+
+  check(error: unknown): void {
     const words = String(error);
-    if (/Handshake terminated by server: (403|530)/.test(words)) {
+    // amqplib does not say why the broker closes a connection as it opens the virtual host: that there is
+    // none, most often, or that it goes away just now.
+    this.#closed = words.includes('Expected ConnectionOpenOk; got <ConnectionClose') ? this.#closed + 1 : 0;
+    if (this.#closed === 3 || /Handshake terminated by server: (403|530)/.test(words)) {
       throw new BanshiError('refused', `the broker refuses: ${words}`, { cause: error });
     }
-    throw error;
   }
 }
 
@@ -511,6 +520,7 @@ class Log {
 
   /** Begins to listen. */
   async attach(limit: Limit, late: () => Error): Promise<void> {
+    const doubts = new Doubts();
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
       try {
         const connection = await dial(this.url, limit, late);
@@ -547,6 +557,7 @@ class Log {
         if (error instanceof BanshiError) throw error;
         const refused = refusal(this.#error ?? error);
         if (refused) throw refused;
+        doubts.check(error);
         this.log.warn(`no events from the broker, trying again: ${error}`);
         await limit.sleep(pause, late);
       }
