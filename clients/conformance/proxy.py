@@ -15,7 +15,7 @@ ACK = (60, 80)
 class Proxy:
     """`next` is what happens to the next job: `pass`, `lose` (the connection is cut before the broker
     has it), `cut` (the connection is cut when the broker has it, before the confirm comes back),
-    `mute` (no confirm comes back, on any connection, until `next` is something else) or `handshake`
+    `mute` (confirms come back late, when `next` is something else, before what follows them) or `handshake`
     (the next connection is cut as it is made). `cut` needs `has_it`, which waits until the broker has
     the job."""
 
@@ -99,11 +99,15 @@ class Connection:
         self.cut()
 
     def downstream(self):
+        late = b""
         try:
             while True:
                 frame, method = read_frame(self.broker)
-                if not self.held and not (method == ACK and self.proxy.next == "mute"):
-                    self.client.sendall(frame)
+                if method == ACK and self.proxy.next == "mute":
+                    late += frame
+                elif not self.held:
+                    self.client.sendall(late + frame)
+                    late = b""
                     self.proxy.delivered += method == DELIVER
                     self.proxy.consuming += method == CONSUME_OK
         except OSError:

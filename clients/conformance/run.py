@@ -362,10 +362,14 @@ def no_confirm_in_time(deployment, start):
     deployment.proxy.next = "mute"
     assert driver.fails("send", job=job("one"), lane="bulk", timeout=1) == "not-confirmed"
     deployment.proxy.next = "pass"
+    for rest in ("jobs.urgent", "unrouted"):
+        deployment.channel.queue_delete(deployment.name(rest))
+    assert driver.fails("send", job=job("lost"), lane="urgent", timeout=60) == "no-such-lane"
     assert driver.send(job("two")) == "confirmed"
     assert ids(deployment.take("jobs.bulk")) == ["one", "two"]
     deployment.proxy.close()
     assert driver.fails("send", job=job("three"), lane="bulk", timeout=1) == "not-confirmed"
+    assert driver.fails("send_and_wait", job=job("four"), timeout=1) == "not-confirmed"
 
 
 def a_connection_cut_in_its_handshake(deployment, start):

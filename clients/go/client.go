@@ -238,6 +238,9 @@ func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane) (Outcom
 	events := c.Events("last")
 	defer events.Close()
 	if err := events.attach(ctx); err != nil { // before the job is there: its event can't be missed
+		if ctx.Err() != nil {
+			return nil, notConfirmed(jobID, ctx.Err(), err)
+		}
 		return nil, err
 	}
 	if err := c.send(ctx, job, lane, correlationID); err != nil {

@@ -223,7 +223,8 @@ export class Client {
     const events = new Log(this.#url, this.#prefix, 'last', this.#log);
     const late = () => limit.error('timed-out', `job ${jobId}: there was no event in ${timeout} ms`);
     try {
-      await events.attach(limit, late); // before the job is there: its event can't be missed
+      const unsent = () => limit.error('not-confirmed', `job ${jobId} was not sent: the broker was not reached in time`);
+      await events.attach(limit, unsent); // before the job is there: its event can't be missed
       await this.send(job, { ...options, correlationId, timeout: Math.min(timeout, this.#timeout) });
       for (;;) {
         const [event, its] = await events.next(limit, late);

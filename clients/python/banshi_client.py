@@ -274,7 +274,8 @@ class Client:
         correlation_id = correlation_id or str(uuid.uuid4())
         deadline = None if timeout is None else time.monotonic() + timeout
         with _Log(self._parameters, self._prefix, "last", cancel) as events:
-            events.attach(deadline)  # before the job is there: its event can't be missed
+            if not events.attach(deadline):  # before the job is there: its event can't be missed
+                raise NotConfirmed(f"job {job_id} was not sent: the broker was not reached in time")
             sending = self._timeout if timeout is None else min(self._timeout, timeout)
             self.send(job, lane=lane, correlation_id=correlation_id, headers=headers, timeout=sending)
             while True:

@@ -373,7 +373,7 @@ public final class BanshiClient implements AutoCloseable {
         TimedOut late = new TimedOut("job " + jobId + ": there was no event in " + timeout);
         try (Events events = events(Start.LAST)) {
             if (!events.attach(deadline)) { // before the job is there: its event can't be missed
-                throw late;
+                throw new NotConfirmed("job " + jobId + " was not sent: the broker was not reached in time", null);
             }
             send(job, lane, correlation, timeout.compareTo(this.timeout) < 0 ? timeout : this.timeout);
             while (true) {
