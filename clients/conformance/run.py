@@ -462,8 +462,9 @@ def a_wait_goes_on_over_a_cut(deployment, start):
     driver = start()
     driver.ask("send_and_wait", job=job("one"), timeout=PATIENCE)
     deployment.until("the job is there", lambda: deployment.ready("jobs.bulk") == 1)
-    deployment.proxy.cut()
-    deployment.work()
+    deployment.proxy.close()
+    deployment.banshi("worker", "--until-idle").check_returncode()
+    deployment.proxy.open()
     assert driver.done()["outcome"] == "completed"
 
 
@@ -495,9 +496,10 @@ def events_go_on_over_a_cut(deployment, start):
     driver = start()
     driver.ask("events", **{"from": "first"}, count=4, timeout=PATIENCE)
     deployment.until("it has read", lambda: deployment.proxy.delivered >= 2)
-    deployment.proxy.cut()
+    deployment.proxy.close()
     for name in ("three", "four"):
         deployment.banshi_sends(name)
+    deployment.proxy.open()
     assert [event["job_id"] for event in driver.done()] == ["one", "two", "three", "four"]
 
 
