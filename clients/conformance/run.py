@@ -462,9 +462,8 @@ def a_wait_goes_on_over_a_cut(deployment, start):
     driver = start()
     driver.ask("send_and_wait", job=job("one"), timeout=PATIENCE)
     deployment.until("the job is there", lambda: deployment.ready("jobs.bulk") == 1)
-    deployment.proxy.close()
-    deployment.banshi("worker", "--until-idle").check_returncode()
-    deployment.proxy.open()
+    deployment.proxy.cut()
+    deployment.work()
     assert driver.done()["outcome"] == "completed"
 
 
@@ -496,10 +495,9 @@ def events_go_on_over_a_cut(deployment, start):
     driver = start()
     driver.ask("events", **{"from": "first"}, count=4, timeout=PATIENCE)
     deployment.until("it has read", lambda: deployment.proxy.delivered >= 2)
-    deployment.proxy.close()
+    deployment.proxy.cut()
     for name in ("three", "four"):
         deployment.banshi_sends(name)
-    deployment.proxy.open()
     assert [event["job_id"] for event in driver.done()] == ["one", "two", "three", "four"]
 
 
