@@ -44,6 +44,15 @@ test: ## all tests, against a private broker and private S3 servers, or those of
 	cargo test --locked --no-run $(TESTS)
 	$(BROKER) run $(S3) run $(if $(TESTS),cargo test --locked $(TESTS),tests/tools/all)
 
+# those of clients/ that `make clients-test` tries
+CLIENTS := python node java go
+
+.PHONY: clients-test
+clients-test: ## the clients of clients/, before a real broker and a real worker; `make test` does not: make clients-test CLIENTS=go
+	$(INSTALL) clients
+	cargo build --locked
+	$(BROKER) run target/tools/clients/bin/python clients/conformance/run.py $(CLIENTS)
+
 VERSIONS := 3.10 4.0 4.3
 
 .PHONY: rabbitmq-versions

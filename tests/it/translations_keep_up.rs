@@ -26,9 +26,19 @@ struct Pairs {
 impl Pairs {
     /// `docs/zh/NAME.md` translates `docs/NAME.md`, and `NAME.zh-CN.md` stands beside `NAME.md`.
     fn read() -> Pairs {
-        let beside = listed(&repository(""))
+        let clients = listed(&repository("clients"))
             .into_iter()
-            .filter_map(|name| Some((format!("{}.md", name.strip_suffix(".zh-CN.md")?), name)));
+            .map(|name| format!("clients/{name}/"))
+            .filter(|folder| repository(folder).is_dir());
+        let folders = [String::new(), "clients/".to_owned()].into_iter();
+        let beside = folders.chain(clients).flat_map(|folder| {
+            listed(&repository(&folder))
+                .into_iter()
+                .filter_map(move |name| {
+                    let page = format!("{folder}{}.md", name.strip_suffix(".zh-CN.md")?);
+                    Some((page, format!("{folder}{name}")))
+                })
+        });
         let below = ["", "install/", "runbooks/"]
             .into_iter()
             .flat_map(|folder| {

@@ -1,0 +1,565 @@
+// Package banshi sends report jobs to banshi over RabbitMQ, and says what became of them.
+//
+// It takes jobs as JSON, and gives confirmations, typed results and events. It never drops a job
+// silently: a call that returns nil was confirmed. If we crash here, a job that was not confirmed may or
+// may not be there: send it again, with the same job_id, which is harmless; [Outbox] keeps it until then.
+package banshi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"regexp"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Why a job was not sent, or its end is not known. Test for them with [errors.Is].
+var (
+	// ErrInvalidJob: not a JSON object with a job_id; nothing was sent.
+	ErrInvalidJob = errors.New("the job is not valid")
+	// ErrNoSuchLane: no queue takes this lane: it is misspelt, or banshi's queues are not there.
+	ErrNoSuchLane = errors.New("no such lane")
+	// ErrQueueFull: the broker refused the job, for its lane is full: wait, and send it again.
+	ErrQueueFull = errors.New("the lane is full")
+	// ErrNotConfirmed: no confirmation in time; the job may or may not be there: send it again. It wraps
+	// the context's error, or stands for the client's own time-out.
+	ErrNotConfirmed = errors.New("no confirmation in time")
+	// ErrRefused: the broker says that we may not, or that something is not there.
+	ErrRefused = errors.New("the broker refuses")
+	// ErrUnknownEvent: the log has what this version does not know.
+	ErrUnknownEvent = errors.New("not an event of banshi")
+)
+
+// Lane is where a job waits.
+type Lane string
+
+// The lanes.
+const (
+	Bulk   Lane = "bulk"
+	Urgent Lane = "urgent"
+)
+
+// Problem is what is wrong (docs/problems.md). Path is a JSON Pointer (RFC 6901) into the job.
+type Problem struct {
+	Code      string `json:"code"`
+	Path      string `json:"path"`
+	Message   string `json:"message"`
+	MessageZh string `json:"message_zh"`
+	Expected  string `json:"expected,omitempty"`
+	Actual    string `json:"actual,omitempty"`
+}
+
+// Artifact is the PDF that was stored. Bytes is its size; compare SHA256 with what you fetch.
+type Artifact struct {
+	URI       string `json:"uri"`
+	MediaType string `json:"media_type"`
+	Bytes     int64  `json:"bytes"`
+	SHA256    string `json:"sha256"`
+	Pages     int    `json:"pages"`
+	Standard  string `json:"standard"`
+}
+
+// Event is a CloudEvent of banshi. JobID is empty when it could not be read; Offset is its place in the
+// log; Body is all of it.
+type Event struct {
+	ID     string          `json:"id"`
+	Source string          `json:"source"`
+	Type   string          `json:"type"`
+	Time   time.Time       `json:"time"`
+	JobID  string          `json:"subject"`
+	Data   json.RawMessage `json:"data"`
+	Offset int64           `json:"-"`
+	Body   []byte          `json:"-"`
+}
+
+// Outcome is what became of a job: *Completed, *Rejected or *Failed.
+type Outcome interface{ outcome() }
+
+// Completed: the PDF and its manifest are stored.
+type Completed struct {
+	JobID    string   `json:"job_id"`
+	Template string   `json:"template"`
+	Title    string   `json:"title"`
+	Artifact Artifact `json:"artifact"`
+	Manifest struct {
+		URI string `json:"uri"`
+	} `json:"manifest"`
+	Warnings []Problem `json:"warnings"`
+	Event    Event     `json:"-"`
+}
+
+// Rejected: the job can never succeed as it is. JobID is empty when it could not be read.
+type Rejected struct {
+	JobID    string    `json:"job_id"`
+	Problems []Problem `json:"problems"`
+	Event    Event     `json:"-"`
+}
+
+// Failed: the job might have succeeded; Error.Code is the part that failed. It may be sent again.
+type Failed struct {
+	JobID string `json:"job_id"`
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+	Attempts int   `json:"attempts"`
+	Event    Event `json:"-"`
+}
+
+func (*Completed) outcome() {}
+func (*Rejected) outcome()  {}
+func (*Failed) outcome()    {}
+
+// Outcome says what became of the event's job.
+func (e Event) Outcome() (Outcome, error) {
+	var into Outcome
+	switch e.Type {
+	case "report.completed":
+		into = &Completed{Event: e}
+	case "report.rejected":
+		into = &Rejected{Event: e}
+	case "report.failed":
+		into = &Failed{Event: e}
+	default:
+		return nil, fmt.Errorf("event %s is a %s: %w", e.ID, e.Type, ErrUnknownEvent)
+	}
+	if err := json.Unmarshal(e.Data, into); err != nil {
+		return nil, fmt.Errorf("event %s: %w: %v", e.ID, ErrUnknownEvent, err)
+	}
+	return into, nil
+}
+
+// Client is a sender and reader, for any number of goroutines; it connects when it first needs to.
+type Client struct {
+	// Prefix of the names at the broker, the operator's to change.
+	Prefix string
+	// Timeout is how long a call may take to send a job and have it confirmed, where the context does not
+	// end before.
+	Timeout time.Duration
+	// Logger is told of lost connections.
+	Logger *log.Logger
+
+	url    string
+	turn   chan struct{} // one job is on its way at a time: a return does not say whose it is
+	sender *sender
+}
+
+// New returns a client of the broker at this URL, with the prefix banshi and thirty seconds for a job.
+func New(url string) *Client {
+	return &Client{
+		Prefix:  "banshi",
+		Timeout: 30 * time.Second,
+		Logger:  log.New(io.Discard, "", 0),
+		url:     url,
+		turn:    make(chan struct{}, 1),
+	}
+}
+
+// Close ends the connection. All that was sent is confirmed already.
+func (c *Client) Close() {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	c.drop()
+}
+
+// Send sends a job; it returns nil once the broker has it safe. A connection that is lost before that is
+// made anew and the job is sent again.
+func (c *Client) Send(ctx context.Context, job []byte, lane Lane) error {
+	return c.send(ctx, job, lane, "")
+}
+
+func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID string) error {
+	jobID, err := readJob(job)
+	if err != nil {
+		return err
+	}
+	if err := lane.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	message := amqp.Publishing{
+		ContentType:   "application/json",
+		DeliveryMode:  amqp.Persistent,
+		MessageId:     jobID,
+		CorrelationId: correlationID,
+		Body:          job,
+	}
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return notConfirmed(jobID, ctx.Err(), nil)
+	}
+	var doubts doubts
+	for pause := firstPause; ; pause = pause.longer() {
+		if c.sender == nil {
+			c.sender, err = dialSender(ctx, c.url)
+		}
+		if c.sender != nil {
+			err = c.sender.publish(ctx, c.Prefix+".jobs", lane, message)
+		}
+		switch {
+		case err == nil, errors.Is(err, ErrQueueFull), errors.Is(err, ErrNoSuchLane):
+			return err // the connection is as good as before
+		}
+		c.drop() // a confirmation that comes late must not be taken for the next job's
+		if ctx.Err() != nil {
+			return notConfirmed(jobID, ctx.Err(), err)
+		}
+		if doubts.refused(err) {
+			return fmt.Errorf("job %s: %w: %v", jobID, ErrRefused, err)
+		}
+		c.Logger.Printf("banshi: job %s is not confirmed yet, sending it again: %v", jobID, err)
+		if !pause.rest(ctx) {
+			return notConfirmed(jobID, ctx.Err(), err)
+		}
+	}
+}
+
+// SendAndWait sends a job and waits for its event in the log of events, over lost connections too, until
+// the context ends: then the job was confirmed or its error is ErrNotConfirmed.
+func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane) (Outcome, error) {
+	jobID, err := readJob(job)
+	if err != nil {
+		return nil, err
+	}
+	correlationID, err := random(16)
+	if err != nil {
+		return nil, err
+	}
+	events := c.Events("last")
+	defer events.Close()
+	if err := events.attach(ctx); err != nil { // before the job is there: its event can't be missed
+		if ctx.Err() != nil {
+			return nil, notConfirmed(jobID, ctx.Err(), err)
+		}
+		return nil, err
+	}
+	if err := c.send(ctx, job, lane, correlationID); err != nil {
+		return nil, err
+	}
+	for {
+		event, its, err := events.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if event.JobID == jobID && its == correlationID {
+			return event.Outcome()
+		}
+	}
+}
+
+// Events returns the events of thirty days from a place on: "first", "last", "next" (only new ones), an
+// offset (int64), a time.Time, or an age as "1h".
+func (c *Client) Events(start interface{}) *Events {
+	return &Events{url: c.url, queue: c.Prefix + ".events.log", start: start, logger: c.Logger}
+}
+
+func (c *Client) drop() {
+	if c.sender != nil {
+		closeInTime(c.sender.connection)
+		c.sender = nil
+	}
+}
+
+// remembered is among how many events repeats are dropped.
+const remembered = 100_000
+
+// clocks is how far clocks may differ.
+const clocks = 5 * time.Minute
+
+// Events is the stream of events, read on where it was when a connection is lost; repeats are dropped.
+// It is for one goroutine.
+type Events struct {
+	url, queue string
+	start      interface{}
+	logger     *log.Logger
+	connection *amqp.Connection
+	arrived    <-chan amqp.Delivery
+	seen       map[string]struct{}
+	order      []string
+}
+
+// Next returns the next event, or the context's error when there was none in time; you may go on then.
+// Keep Offset+1 with what you made of it, to go on there.
+func (e *Events) Next(ctx context.Context) (Event, error) {
+	for {
+		event, _, err := e.take(ctx)
+		if err != nil {
+			return Event{}, err
+		}
+		key := event.Source + " " + event.ID
+		if _, is := e.seen[key]; is {
+			continue
+		}
+		if e.seen == nil {
+			e.seen = make(map[string]struct{})
+		}
+		e.seen[key] = struct{}{}
+		if e.order = append(e.order, key); len(e.order) > remembered {
+			delete(e.seen, e.order[0])
+			e.order = e.order[1:]
+		}
+		return event, nil
+	}
+}
+
+// Close ends the connection.
+func (e *Events) Close() {
+	if e.connection != nil {
+		closeInTime(e.connection)
+		e.connection, e.arrived = nil, nil
+	}
+}
+
+// attach begins to listen.
+func (e *Events) attach(ctx context.Context) error {
+	var doubts doubts
+	for pause := firstPause; ; pause = pause.longer() {
+		err := e.consume(ctx)
+		if err == nil {
+			switch e.start { // where to go on if the connection is lost before anything arrived
+			case "last": // then nothing was there
+				e.start = "first"
+			case "next": // rather some events from before than to miss one
+				e.start = time.Now().Add(-clocks)
+			}
+			return nil
+		}
+		e.Close()
+		if ctx.Err() != nil {
+			return fmt.Errorf("no events from the broker: %w", ctx.Err())
+		}
+		if doubts.refused(err) {
+			return fmt.Errorf("%s: %w: %v", e.queue, ErrRefused, err)
+		}
+		e.logger.Printf("banshi: no events from the broker, trying again: %v", err)
+		if !pause.rest(ctx) {
+			return fmt.Errorf("no events from the broker: %w (%v)", ctx.Err(), err)
+		}
+	}
+}
+
+func (e *Events) consume(ctx context.Context) (err error) {
+	if e.connection, err = dial(ctx, e.url); err != nil {
+		return err
+	}
+	channel, err := e.connection.Channel()
+	if err != nil {
+		return err
+	}
+	if err := channel.Qos(100, 0, false); err != nil {
+		return err
+	}
+	e.arrived, err = channel.Consume(e.queue, "", false, false, false, false, amqp.Table{"x-stream-offset": e.start})
+	return err
+}
+
+func (e *Events) take(ctx context.Context) (Event, string, error) {
+	for {
+		if e.arrived == nil {
+			if err := e.attach(ctx); err != nil {
+				return Event{}, "", err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Event{}, "", fmt.Errorf("no event in time: %w", ctx.Err())
+		case message, is := <-e.arrived:
+			if !is {
+				e.logger.Printf("banshi: the connection is lost, reading events on from %v", e.start)
+				e.Close()
+				continue
+			}
+			offset, is := message.Headers["x-stream-offset"].(int64)
+			if !is {
+				return Event{}, "", fmt.Errorf("%s is no stream: %w", e.queue, ErrUnknownEvent)
+			}
+			e.start = offset + 1
+			if err := message.Ack(false); err != nil {
+				e.logger.Printf("banshi: the connection is lost: %v", err) // the channel of messages ends, too
+			}
+			event := Event{Offset: offset, Body: message.Body}
+			if err := json.Unmarshal(message.Body, &event); err != nil {
+				return Event{}, "", fmt.Errorf("%s at offset %d: %w: %v", e.queue, offset, ErrUnknownEvent, err)
+			}
+			return event, message.CorrelationId, nil
+		}
+	}
+}
+
+// sender is a connection with confirms.
+type sender struct {
+	connection *amqp.Connection
+	channel    *amqp.Channel
+	confirmed  <-chan amqp.Confirmation
+	returned   <-chan amqp.Return
+	closed     <-chan *amqp.Error
+}
+
+func dialSender(ctx context.Context, url string) (*sender, error) {
+	connection, err := dial(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	channel, err := connection.Channel()
+	if err == nil {
+		err = channel.Confirm(false)
+	}
+	if err != nil {
+		closeInTime(connection)
+		return nil, err
+	}
+	return &sender{
+		connection: connection,
+		channel:    channel,
+		confirmed:  channel.NotifyPublish(make(chan amqp.Confirmation, 1)),
+		returned:   channel.NotifyReturn(make(chan amqp.Return, 1)),
+		closed:     channel.NotifyClose(make(chan *amqp.Error, 1)),
+	}, nil
+}
+
+func (s *sender) publish(ctx context.Context, exchange string, lane Lane, message amqp.Publishing) error {
+	if err := s.channel.PublishWithContext(ctx, exchange, string(lane), true, false, message); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case confirmation, is := <-s.confirmed:
+		if !is {
+			if err := <-s.closed; err != nil {
+				return err
+			}
+			return amqp.ErrClosed
+		}
+		select {
+		case it := <-s.returned: // before its confirmation
+			return fmt.Errorf("no queue takes lane %s of %s: %w: %d %s", lane, exchange, ErrNoSuchLane, it.ReplyCode, it.ReplyText)
+		default:
+		}
+		if !confirmation.Ack {
+			return fmt.Errorf("lane %s of %s: %w: wait, and send the job again", lane, exchange, ErrQueueFull)
+		}
+		return nil
+	}
+}
+
+// dial connects, and gives up when the context ends.
+func dial(ctx context.Context, url string) (*amqp.Connection, error) {
+	timeout := 10 * time.Second
+	if deadline, is := ctx.Deadline(); is && time.Until(deadline) < timeout {
+		timeout = time.Until(deadline)
+	}
+	if timeout <= 0 || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return amqp.DialConfig(url, amqp.Config{Heartbeat: 10 * time.Second, Locale: "en_US", Dial: amqp.DefaultDial(timeout)})
+}
+
+// closeInTime ends a connection with nothing on its way, without waiting for a broker that is silent.
+func closeInTime(connection *amqp.Connection) {
+	closed := make(chan struct{})
+	go func() { // ends with the connection, which its missed heartbeats end
+		defer close(closed)
+		_ = connection.Close() // an error says that it is closed already
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Second):
+	}
+}
+
+// doubts counts handshakes in a row that ended early: amqp091-go takes all of them for wrong credentials,
+// those too that a broker left as it went away.
+type doubts int
+
+// refused says whether another try would not change an error.
+func (d *doubts) refused(err error) bool {
+	if errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) {
+		*d++
+		return *d == 3
+	}
+	*d = 0
+	var its *amqp.Error
+	if !errors.As(err, &its) {
+		return false
+	}
+	switch its.Code {
+	case amqp.AccessRefused, amqp.NotFound, amqp.PreconditionFailed, amqp.NotAllowed, amqp.ResourceLocked:
+		return true
+	}
+	return false
+}
+
+func notConfirmed(jobID string, ended, last error) error {
+	if last == nil {
+		last = ended
+	}
+	if errors.Is(ended, context.Canceled) {
+		return fmt.Errorf("job %s may or may not be there, send it again: %w (%v)", jobID, ended, last)
+	}
+	return fmt.Errorf("job %s may or may not be there, send it again: %w (%v)", jobID, ErrNotConfirmed, last)
+}
+
+// pause is between two tries to reach the broker.
+type pause time.Duration
+
+const firstPause = pause(100 * time.Millisecond)
+
+func (p pause) longer() pause {
+	if p >= pause(5*time.Second)/2 {
+		return pause(5 * time.Second)
+	}
+	return 2 * p
+}
+
+func (p pause) rest(ctx context.Context) bool {
+	timer := time.NewTimer(time.Duration(p))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+var jobIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// readJob returns a job's id.
+func readJob(job []byte) (string, error) {
+	var read struct {
+		JobID *string `json:"job_id"`
+	}
+	if err := json.Unmarshal(job, &read); err != nil {
+		return "", fmt.Errorf("%w: it must be a JSON object with a job_id: %v", ErrInvalidJob, err)
+	}
+	if read.JobID == nil || !jobIDs.MatchString(*read.JobID) {
+		return "", fmt.Errorf("%w: job_id must be 1-128 of A-Z a-z 0-9 . _ -, a letter or digit first", ErrInvalidJob)
+	}
+	return *read.JobID, nil
+}
+
+func (l Lane) check() error {
+	if l != Bulk && l != Urgent {
+		return fmt.Errorf("lane %q: %w: there are bulk and urgent", string(l), ErrNoSuchLane)
+	}
+	return nil
+}
+
+func random(bytes int) (string, error) {
+	it := make([]byte, bytes)
+	if _, err := rand.Read(it); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(it), nil
+}

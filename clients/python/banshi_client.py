@@ -1,0 +1,587 @@
+"""Sends report jobs to banshi over RabbitMQ, and says what became of them.
+
+Takes jobs (a mapping, or JSON as text or bytes). Gives confirmations, typed results and events.
+Never drops a job silently: a call that returns was confirmed, any other raises. If we crash here,
+a job that was not confirmed may or may not be there: send it again, with the same ``job_id``, which
+is harmless; :class:`Outbox` keeps it until then.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import re
+import threading
+import time
+import uuid
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any, Deque, Iterator, Mapping, Optional, Tuple, Union
+
+import pika
+from pika import exceptions
+
+__all__ = [
+    "Artifact", "BanshiError", "BrokerRefused", "Cancelled", "Client", "Completed", "Event", "Failed",
+    "InvalidJob", "Job", "Lane", "NoSuchLane", "NotConfirmed", "Outbox", "Problem", "QueueFull",
+    "Rejected", "TimedOut",
+]
+
+log = logging.getLogger("banshi_client")
+
+Job = Union[Mapping[str, Any], str, bytes]
+Offset = Union[int, str, datetime]
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: Repeats are dropped among so many events.
+_REMEMBERED = 100_000
+#: How far clocks may differ.
+_CLOCKS = timedelta(minutes=5)
+#: Seconds between two tries to reach the broker, doubled up to the last.
+_PAUSES = (0.1, 5.0)
+
+
+class BanshiError(Exception):
+    """Whatever this library raises."""
+
+
+class InvalidJob(BanshiError):
+    """Not a JSON object with a ``job_id``: nothing was sent."""
+
+
+class NoSuchLane(BanshiError):
+    """No queue takes this lane: it is misspelt, or banshi's queues are not there. Nothing is kept."""
+
+
+class QueueFull(BanshiError):
+    """The broker refused the job, for its lane is full: wait, and send it again."""
+
+
+class NotConfirmed(BanshiError):
+    """No confirmation in time. The job may or may not be there: send it again, as it is."""
+
+
+class BrokerRefused(BanshiError):
+    """The broker says that we may not, or that something is not there; trying again won't help."""
+
+
+class TimedOut(BanshiError):
+    """The job was confirmed, and what became of it was not known in time."""
+
+
+class Cancelled(BanshiError):
+    """The caller's event was set while we waited. A job that was confirmed is still worked on."""
+
+
+class Lane(str, Enum):
+    """Where a job waits."""
+
+    BULK = "bulk"
+    URGENT = "urgent"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong (docs/problems.md): ``path`` is a JSON Pointer (RFC 6901) into the job."""
+
+    code: str
+    path: str
+    message: str
+    message_zh: str
+    expected: Optional[str] = None
+    actual: Optional[str] = None
+
+    @classmethod
+    def _of(cls, it: Mapping[str, Any]) -> Problem:
+        return cls(
+            it["code"], it["path"], it["message"], it["message_zh"], it.get("expected"), it.get("actual")
+        )
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The PDF that was stored. ``bytes`` is its size; compare ``sha256`` with what you fetch."""
+
+    uri: str
+    sha256: str
+    bytes: int
+    pages: int
+    media_type: str
+    standard: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A CloudEvent of banshi. ``body`` is all of it; ``offset`` is its place in the log."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+    job_id: Optional[str]
+    offset: int
+    body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of the job."""
+        data = self.body["data"]
+        if self.type == "report.completed":
+            it = data["artifact"]
+            artifact = Artifact(
+                it["uri"], it["sha256"], it["bytes"], it["pages"], it["media_type"], it["standard"]
+            )
+            warnings = tuple(Problem._of(it) for it in data["warnings"])
+            return Completed(
+                data["job_id"], data["template"], data["title"], artifact, data["manifest"]["uri"], warnings, self
+            )
+        if self.type == "report.rejected":
+            return Rejected(self.job_id, tuple(Problem._of(it) for it in data["problems"]), self)
+        if self.type == "report.failed":
+            return Failed(self.job_id, data["error"]["code"], data["error"]["message"], data["attempts"], self)
+        raise BanshiError(f"event {self.id} is a {self.type}, which this version does not know")
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The PDF and its manifest are stored."""
+
+    job_id: str
+    template: str
+    title: str
+    artifact: Artifact
+    manifest_uri: str
+    warnings: Tuple[Problem, ...]
+    event: Event = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The job can never succeed as it is. ``job_id`` is ``None`` when it could not be read."""
+
+    job_id: Optional[str]
+    problems: Tuple[Problem, ...]
+    event: Event = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job might have succeeded; ``code`` is the part that failed. It may be sent again."""
+
+    job_id: Optional[str]
+    code: str
+    message: str
+    attempts: int
+    event: Event = field(repr=False)
+
+
+Outcome = Union[Completed, Rejected, Failed]
+
+
+class Client:
+    """A sender and reader, for any number of threads; it connects when it first needs to.
+
+    ``timeout`` is the seconds that a call may take to send and have it confirmed. An idle sender
+    is disconnected by the broker after the heartbeats that it missed; the next call connects anew.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "banshi", timeout: float = 30.0) -> None:
+        self._parameters = pika.URLParameters(url)
+        self._prefix = prefix
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._sender: Optional[_Sender] = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection. All that was sent is confirmed already."""
+        with self._lock:
+            self._drop()
+
+    def send(
+        self,
+        job: Job,
+        *,
+        lane: Union[Lane, str] = Lane.BULK,
+        correlation_id: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> None:
+        """Sends a job; it returns once the broker has it safe.
+
+        A connection that is lost before that is made anew and the job is sent again. ``headers``
+        may have ``traceparent`` and ``tracestate``.
+        """
+        body, job_id = _read(job)
+        lane = _lane(lane)
+        properties = pika.BasicProperties(
+            content_type="application/json",
+            delivery_mode=2,
+            message_id=job_id,
+            correlation_id=correlation_id,
+            headers=dict(headers) if headers else None,
+        )
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        last: Exception = exceptions.AMQPError("no connection was made")
+        with self._lock:
+            for pause in _pauses():
+                try:
+                    if self._sender is None:
+                        self._sender = _Sender(self._parameters, deadline)
+                    self._sender.publish(f"{self._prefix}.jobs", lane, body, properties, deadline)
+                    log.debug("job %s is confirmed in lane %s", job_id, lane.value)
+                    return
+                except exceptions.AMQPError as error:
+                    self._drop()
+                    last = error
+                    log.warning("job %s is not confirmed yet, sending it again: %r", job_id, error)
+                except (QueueFull, NoSuchLane):  # the connection is as good as before
+                    raise
+                except BaseException:  # a confirmation that comes late must not be taken for the next one's
+                    self._drop()
+                    raise
+                if time.monotonic() + pause >= deadline:
+                    raise NotConfirmed(f"job {job_id}: no confirmation in time; send it again ({last!r})")
+                time.sleep(pause)
+
+    def send_and_wait(
+        self,
+        job: Job,
+        *,
+        lane: Union[Lane, str] = Lane.BULK,
+        correlation_id: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = 300.0,
+        cancel: Optional[threading.Event] = None,
+    ) -> Outcome:
+        """Sends a job and waits for its event in the log of events, over lost connections too.
+
+        The event is known by its ``correlation_id``, which must be of this job alone (made here when
+        it is not given). ``timeout`` is in seconds and for all of it, ``None`` for ever; ``cancel``
+        ends the wait from another thread.
+        """
+        _, job_id = _read(job)
+        correlation_id = correlation_id or str(uuid.uuid4())
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with _Log(self._parameters, self._prefix, "last", cancel) as events:
+            if not events.attach(deadline):  # before the job is there: its event can't be missed
+                raise NotConfirmed(f"job {job_id} was not sent: the broker was not reached in time")
+            sending = self._timeout if timeout is None else min(self._timeout, timeout)
+            self.send(job, lane=lane, correlation_id=correlation_id, headers=headers, timeout=sending)
+            while True:
+                found = events.next(deadline)
+                if found is None:
+                    raise TimedOut(f"job {job_id} is confirmed, and there was no event in {timeout} s")
+                event, its_correlation = found
+                if event.job_id == job_id and its_correlation == correlation_id:
+                    return event.outcome
+
+    def events(
+        self,
+        start: Offset = "next",
+        *,
+        timeout: Optional[float] = None,
+        cancel: Optional[threading.Event] = None,
+    ) -> Iterator[Event]:
+        """The events of thirty days, from an offset on, over lost connections too; repeats are dropped.
+
+        ``start`` is ``"first"``, ``"last"``, ``"next"`` (only new ones), an offset, a time, or an
+        age as ``"1h"``. It ends when there was no event for ``timeout`` seconds, or raises
+        :class:`Cancelled`. Keep ``offset + 1`` with what you made of an event, to go on there.
+        """
+        seen: OrderedDict[Tuple[str, str], None] = OrderedDict()
+        with _Log(self._parameters, self._prefix, start, cancel) as events:
+            while True:
+                found = events.next(None if timeout is None else time.monotonic() + timeout)
+                if found is None:
+                    return
+                event, _ = found
+                key = (event.source, event.id)
+                if key in seen:
+                    continue
+                seen[key] = None
+                if len(seen) > _REMEMBERED:
+                    seen.popitem(last=False)
+                yield event
+
+    def _drop(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+
+
+class Outbox:
+    """Jobs that are to be sent, in a folder, where they survive a crash of the sender.
+
+    A file is a job, ``NUMBER-RANDOM.LANE.json``, sent in the order of the numbers and removed once
+    it is confirmed. If we crash in between, it is sent again, which is harmless.
+    """
+
+    def __init__(self, folder: Union[str, os.PathLike[str]]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, job: Job, *, lane: Union[Lane, str] = Lane.BULK) -> Path:
+        """Keeps a job; when this returns it is on the disk."""
+        body, _ = _read(job)
+        name = f"{time.time_ns():020}-{uuid.uuid4().hex[:8]}.{_lane(lane).value}.json"
+        part = self.folder / f".{name}.part"
+        with part.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(self.folder / name)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return self.folder / name
+
+    def waiting(self) -> list[Path]:
+        """The jobs that are kept, the first first."""
+        return sorted(path for path in self.folder.glob("*.json") if not path.name.startswith("."))
+
+    def flush(self, client: Client) -> int:
+        """Sends all, and returns how many; what it raises leaves the job and those after it kept."""
+        sent = 0
+        for path in self.waiting():
+            try:
+                body = path.read_bytes()
+            except FileNotFoundError:  # another process sent it meanwhile
+                continue
+            client.send(body, lane=path.name.split(".")[-2])
+            path.unlink(missing_ok=True)
+            sent += 1
+        return sent
+
+
+class _Sender:
+    """A connection with confirms, and one job on its way at a time. pika's ``BlockingConnection``
+    waits for a confirmation without end; this one is driven until a deadline."""
+
+    def __init__(self, parameters: pika.URLParameters, deadline: float) -> None:
+        self._lost: Optional[BaseException] = None
+        self._channel: Any = None
+        self._ready = False
+        self._answer: Optional[bool] = None
+        self._returned: Optional[str] = None
+        self._connection = pika.SelectConnection(
+            parameters,
+            on_open_callback=self._connected,
+            on_open_error_callback=self._on_lost,
+            on_close_callback=self._on_lost,
+        )
+        try:
+            self._run(lambda: self._ready, deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def publish(
+        self, exchange: str, lane: Lane, body: bytes, properties: pika.BasicProperties, deadline: float
+    ) -> None:
+        self._answer = self._returned = None
+        if self._lost is not None or not self._channel.is_open:
+            raise exceptions.AMQPConnectionError(self._lost)
+        self._channel.basic_publish(exchange, lane.value, body, properties, mandatory=True)
+        self._run(lambda: self._answer is not None, deadline)
+        if self._returned is not None:
+            raise NoSuchLane(f"no queue takes lane {lane.value} of {exchange}: {self._returned}")
+        if not self._answer:
+            raise QueueFull(f"lane {lane.value} of {exchange} is full: wait, and send the job again")
+
+    def close(self) -> None:
+        if not self._connection.is_closed and not self._connection.is_closing:
+            try:
+                self._connection.close()
+                self._run(lambda: self._connection.is_closed, time.monotonic() + 1)
+            except (exceptions.AMQPError, BanshiError) as error:  # nothing is on its way any more
+                log.debug("the connection did not close in order: %r", error)
+        self._connection.ioloop.close()
+
+    def _connected(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self._opened)
+
+    def _opened(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(lambda _, reason: self._on_lost(None, reason))
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+
+    def _on_ready(self, _: Any) -> None:
+        self._ready = True
+        self._connection.ioloop.stop()
+
+    def _on_return(self, _: Any, method: Any, __: Any, ___: bytes) -> None:
+        self._returned = f"{method.reply_code} {method.reply_text}"  # the confirmation follows
+
+    def _on_confirm(self, frame: Any) -> None:
+        self._answer = isinstance(frame.method, pika.spec.Basic.Ack)
+        self._connection.ioloop.stop()
+
+    def _on_lost(self, _: Any, reason: Union[str, BaseException]) -> None:
+        if self._lost is None:
+            self._lost = reason if isinstance(reason, BaseException) else exceptions.AMQPError(reason)
+        self._connection.ioloop.stop()
+
+    def _run(self, until: Any, deadline: float) -> None:
+        loop = self._connection.ioloop
+        late = loop.call_later(max(0.0, deadline - time.monotonic()), loop.stop)
+        try:
+            loop.start()
+        finally:
+            loop.remove_timeout(late)
+        if until():
+            return
+        if self._lost is None:
+            raise NotConfirmed("no confirmation in time: the job may or may not be there; send it again")
+        _raise_if_refused(self._lost)
+        raise exceptions.AMQPConnectionError(self._lost)
+
+
+class _Log:
+    """The stream of events, read on where it was when a connection is lost."""
+
+    def __init__(
+        self, parameters: pika.URLParameters, prefix: str, start: Offset, cancel: Optional[threading.Event]
+    ) -> None:
+        self._parameters = parameters
+        self._queue = f"{prefix}.events.log"
+        self._start: Offset = start
+        self._cancel = cancel
+        self._connection: Optional[pika.BlockingConnection] = None
+        self._channel: Any = None
+        self._arrived: Deque[Tuple[Any, Any, bytes]] = deque()
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop()
+
+    def attach(self, deadline: Optional[float]) -> bool:
+        """Begins to listen; ``False`` when that was not possible in time."""
+        for pause in _pauses():
+            self._check()
+            try:
+                parameters = copy.copy(self._parameters)
+                left = 10.0 if deadline is None else min(10.0, max(0.1, deadline - time.monotonic()))
+                parameters.socket_timeout = parameters.stack_timeout = left
+                self._connection = pika.BlockingConnection(parameters)
+                self._channel = self._connection.channel()
+                self._channel.basic_qos(prefetch_count=100)
+                self._channel.add_on_cancel_callback(lambda _: self._channel.close())
+                self._channel.basic_consume(
+                    self._queue,
+                    lambda _, method, properties, body: self._arrived.append((method, properties, body)),
+                    arguments={"x-stream-offset": self._start},
+                )
+                # Where to go on if the connection is lost before anything arrived.
+                if self._start == "last":  # then nothing was there
+                    self._start = "first"
+                elif self._start == "next":  # rather some events from before than to miss one
+                    self._start = datetime.now(timezone.utc) - _CLOCKS
+                return True
+            except (exceptions.AMQPError, OSError) as error:
+                self._drop()
+                _raise_if_refused(error)
+                log.warning("no events from the broker, trying again: %r", error)
+            if deadline is not None and time.monotonic() + pause >= deadline:
+                return False
+            time.sleep(pause)
+        raise AssertionError("there is always another pause")
+
+    def next(self, deadline: Optional[float]) -> Optional[Tuple[Event, Optional[str]]]:
+        """The next event and its message's correlation id; ``None`` when there was none in time."""
+        while True:
+            self._check()
+            try:
+                if self._connection is None or not self._channel.is_open:
+                    self._drop()
+                    if not self.attach(deadline):
+                        return None
+                if self._arrived:
+                    return self._take(*self._arrived.popleft())
+                left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+                assert self._connection is not None
+                self._connection.process_data_events(time_limit=max(0.0, left))
+            except exceptions.AMQPError as error:
+                log.warning("the connection is lost, reading events on from %r: %r", self._start, error)
+                self._drop()
+                continue
+            if not self._arrived and deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    def _take(self, method: Any, properties: Any, body: bytes) -> Tuple[Event, Optional[str]]:
+        offset = properties.headers["x-stream-offset"]
+        self._channel.basic_ack(method.delivery_tag)
+        self._start = offset + 1
+        try:
+            it = json.loads(body)
+            event = Event(it["id"], it["source"], it["type"], it["time"], it.get("subject"), offset, it)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BanshiError(f"{self._queue} has no event at offset {offset}: {error!r}") from error
+        return event, properties.correlation_id
+
+    def _check(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("the wait was cancelled")
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._arrived.clear()
+        if connection is not None and connection.is_open:
+            try:
+                connection.close()
+            except exceptions.AMQPError as error:  # we only read
+                log.debug("the connection did not close in order: %r", error)
+
+
+def _read(job: Job) -> Tuple[bytes, str]:
+    """A job's bytes and its id."""
+    try:
+        if isinstance(job, Mapping):
+            read: Any = job
+            body = json.dumps(job, ensure_ascii=False, allow_nan=False).encode()
+        else:
+            body = job.encode() if isinstance(job, str) else bytes(job)
+            read = json.loads(body)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidJob(f"the job is not JSON: {error}") from error
+    job_id = read.get("job_id") if isinstance(read, Mapping) else None
+    if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
+        raise InvalidJob(f"job_id is {job_id!r} and must be 1-128 of A-Z a-z 0-9 . _ -, a letter or digit first")
+    return body, job_id
+
+
+def _lane(lane: Union[Lane, str]) -> Lane:
+    try:
+        return Lane(lane)
+    except ValueError:
+        raise NoSuchLane(f"there is no lane {lane!r}; there are bulk and urgent") from None
+
+
+def _pauses() -> Iterator[float]:
+    pause, most = _PAUSES
+    while True:
+        yield pause
+        pause = min(2 * pause, most)
+
+
+def _raise_if_refused(error: BaseException) -> None:
+    """What another try would not change."""
+    closed = isinstance(error, exceptions.ChannelClosedByBroker) or "ChannelClosedByBroker" in repr(error)
+    # pika says "probable" of every connection that ends in its handshake; this is the broker's word.
+    if closed or re.search(r"ConnectionClosedByBroker: \((403|530)\)", repr(error)):
+        raise BrokerRefused(f"the broker refuses: {error!r}") from error
