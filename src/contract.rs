@@ -1,5 +1,5 @@
 //! What others rely on, in standard formats: JSON Schema (2020-12) of what comes in and goes out,
-//! and an `AsyncAPI` document of the broker's side.
+//! and an AsyncAPI document of the broker's side.
 //!
 //! Takes the templates and the prefix of the queues, gives documents with their paths, as they
 //! stand in `schemas/`. A job's schema is made from its form and the exchanges, queues and headers
@@ -200,7 +200,7 @@ fn collect(schema: &Value, defs: &Value, used: &mut Map<String, Value>) {
     }
 }
 
-/// The broker's side, with the schemas of the bodies. A reader of `AsyncAPI` 3.0 need not know JSON
+/// The broker's side, with the schemas of the bodies. A reader of AsyncAPI 3.0 need not know JSON
 /// Schema 2020-12: they are written as its own schema objects.
 fn asyncapi(event: &Value, prefix: &str) -> Value {
     let mut schemas = Map::new();
@@ -290,67 +290,4 @@ fn status() -> Value {
             "ready": field("boolean", "Whether it can work. / 是否可以工作。"),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_chinese(c: char) -> bool {
-        ('\u{4e00}'..='\u{9fff}').contains(&c)
-    }
-
-    /// Titles and descriptions without Chinese.
-    fn english_alone(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => {
-                for key in ["title", "description"] {
-                    if let Some(Value::String(said)) = fields.get(key)
-                        && !said.chars().any(is_chinese)
-                    {
-                        found.push(said.clone());
-                    }
-                }
-                let fields = fields.iter().filter(|(key, _)| *key != "examples");
-                fields.for_each(|(_, value)| english_alone(value, found));
-            }
-            Value::Array(items) => items.iter().for_each(|item| english_alone(item, found)),
-            _ => {}
-        }
-    }
-
-    fn documents() -> Vec<(String, Value)> {
-        let templates = Templates::load(None).unwrap();
-        let all = all(&templates, "banshi").into_iter();
-        all.map(|document| (document.path, parsed(&document.text)))
-            .collect()
-    }
-
-    #[test]
-    fn every_schema_has_a_name_of_its_own_and_an_example_and_speaks_both_languages() {
-        let mut ids = std::collections::BTreeSet::new();
-        for (path, schema) in documents() {
-            let mut found = Vec::new();
-            if path.ends_with(ENDING) {
-                let id = schema["$id"].as_str().unwrap().to_owned();
-                assert!(ids.insert(id), "{path}");
-                assert!(!schema["examples"].as_array().unwrap().is_empty(), "{path}");
-                english_alone(&schema, &mut found);
-                assert_eq!(found, [""; 0], "{path}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_stands_in_several_schemas_is_the_same_in_all() {
-        let mut defs: Map<String, Value> = Map::new();
-        for (path, schema) in documents() {
-            let own = schema["$defs"].as_object().cloned().unwrap_or_default();
-            for (name, schema) in own.into_iter().filter(|_| !path.starts_with("job/")) {
-                let first = defs.entry(name.clone()).or_insert_with(|| schema.clone());
-                assert_eq!(*first, schema, "{name} in {path}");
-            }
-        }
-        assert!(defs.len() > 5, "{defs:?}");
-    }
 }

@@ -187,7 +187,7 @@ enum Command {
                             banshi templates annual-report/2021 --sample > report.json")]
     Templates(TemplatesArgs),
     /// Print the contracts in standard formats: JSON Schema of jobs, events, manifests and answers,
-    /// AsyncAPI of the exchanges and queues
+    /// the broker's side as AsyncAPI
     #[command(after_help = "Example:\n  \
                             banshi schema\n  \
                             banshi schema job annual-report/2021 > schema.json\n  \

@@ -29,7 +29,7 @@ pub(super) const ROUTING_KEY: &str = "report_routing_key";
 // Those of an event: attributes of its body, which the CloudEvents AMQP binding allows for structured
 // mode (3.2.3), so that a consumer can filter without reading it.
 
-/// The version of `CloudEvents`.
+/// The version of CloudEvents.
 pub(super) const CE_SPECVERSION: &str = "cloudEvents_specversion";
 /// The event's id.
 pub(super) const CE_ID: &str = "cloudEvents_id";
