@@ -19,7 +19,7 @@ const ENDING: &str = ".schema.json";
 
 /// Those that are texts.
 const TEXTS: [(&str, &str); 5] = [
-    ("job", include_str!("../schemas/job.schema.json")),
+    ("job", JOB),
     ("event", EVENT),
     ("manifest", include_str!("../schemas/manifest.schema.json")),
     (
@@ -29,11 +29,20 @@ const TEXTS: [(&str, &str); 5] = [
     ("check", include_str!("../schemas/check.schema.json")),
 ];
 
+const JOB: &str = include_str!("../schemas/job.schema.json");
 const EVENT: &str = include_str!("../schemas/event.schema.json");
 
-/// What the schema of a job says in English alone, in Chinese. All else in it are the words of the
-/// official forms.
-const IN_CHINESE: [(&str, &str); 12] = [
+/// What the schema of a job says in English, by its first words, in Chinese. All else in it are the
+/// words of the official forms.
+const IN_CHINESE: [(&str, &str); 14] = [
+    (
+        "A count; null, or a mark",
+        "数量；没有此项职权的，填null或符号；可附说明。",
+    ),
+    (
+        "What a broken reconciliation rule",
+        "勾稽关系不成立时如何处理。",
+    ),
     (
         "A cell of a table in the text; it may be empty.",
         "正文中表格的一格，可为空。",
@@ -146,27 +155,17 @@ fn translate(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if let Some(Value::String(said)) = fields.get_mut("description") {
-                let chinese = IN_CHINESE.iter().find(|(english, _)| english == said);
-                match chinese {
-                    Some((_, chinese)) => *said = format!("{said} / {chinese}"),
-                    None => said.push_str(more(said)),
+                let chinese = IN_CHINESE
+                    .iter()
+                    .find(|(begins, _)| said.starts_with(begins));
+                if let Some((_, chinese)) = chinese {
+                    *said = format!("{said} / {chinese}");
                 }
             }
             fields.values_mut().for_each(translate);
         }
         Value::Array(items) => items.iter_mut().for_each(translate),
         _ => {}
-    }
-}
-
-/// The rest of a description that has words of both languages in it, but says it in English.
-fn more(said: &str) -> &'static str {
-    if said.starts_with("A count; null, or a mark") {
-        " / 数量；没有此项职权的，填null或符号；可附说明。"
-    } else if said.starts_with("What a broken reconciliation rule") {
-        " / 勾稽关系不成立时如何处理。"
-    } else {
-        ""
     }
 }
 
@@ -204,8 +203,7 @@ fn collect(schema: &Value, defs: &Value, used: &mut Map<String, Value>) {
 /// Schema 2020-12: they are written as its own schema objects.
 fn asyncapi(event: &Value, prefix: &str) -> Value {
     let mut schemas = Map::new();
-    let (_, job) = TEXTS[0];
-    schemas.insert("job".to_owned(), parsed(job));
+    schemas.insert("job".to_owned(), parsed(JOB));
     schemas.insert("status".to_owned(), status());
     let defs = event["$defs"].as_object().expect("it has definitions");
     for (name, schema) in defs {
