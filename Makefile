@@ -153,6 +153,17 @@ screenshots: ## takes the pictures of docs/console anew: the console in a real b
 	SCREENSHOTS=docs/console PICTURES='$(PICTURES)' $(BROKER) run cargo test --locked --quiet --test it every_page_of_a_fleet_with_faults
 	git -c safe.directory='*' status --short docs/console
 
+.PHONY: schemas
+schemas: ## writes schemas/ anew; look at what changed, docs/contracts.md says what breaks whom
+	UPDATE=1 cargo test --locked --quiet --test it the_schemas_are
+	tests/tools/contract-changes --released
+	git -c safe.directory='*' status --short schemas
+
+.PHONY: schemas-test
+schemas-test: ## schemas/asyncapi.json in the eyes of AsyncAPI's own parser, which finds no fault in it
+	$(INSTALL) schemas
+	tests/tools/asyncapi-check schemas/asyncapi.json
+
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers

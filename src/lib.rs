@@ -51,6 +51,7 @@ pub mod transport;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
+pub mod contract;
 pub mod fleet;
 pub mod verify;
 pub mod worker;

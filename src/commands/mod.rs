@@ -11,6 +11,7 @@ mod output;
 mod package;
 mod queue;
 mod render;
+mod schema;
 mod status;
 mod store;
 mod topology;
@@ -185,6 +186,15 @@ enum Command {
                             banshi templates\n  \
                             banshi templates annual-report/2021 --sample > report.json")]
     Templates(TemplatesArgs),
+    /// Print the contracts in standard formats: JSON Schema of jobs, events, manifests and answers,
+    /// the broker's side as AsyncAPI
+    #[command(after_help = "Example:\n  \
+                            banshi schema\n  \
+                            banshi schema job annual-report/2021 > schema.json\n  \
+                            banshi schema events\n  \
+                            banshi schema --all schemas/\n\n\
+                            Templates and names of queues are those of the settings.")]
+    Schema(SchemaArgs),
     /// List the font roles, their faces and what they cover
     #[command(after_help = "Example:\n  banshi fonts\n  banshi fonts --text 䶮曌祎")]
     Fonts(FontsArgs),
@@ -210,6 +220,7 @@ impl Command {
                 true
             }
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
+            Command::Schema(args) => args.all.is_some(),
             Command::Check(_)
             | Command::Status(_)
             | Command::Console
@@ -588,6 +599,37 @@ enum TemplatesCommand {
 }
 
 #[derive(Debug, Args)]
+struct SchemaArgs {
+    /// Which [default: the list of all]
+    #[arg(value_enum, value_name = "WHICH")]
+    contract: Option<Contract>,
+    /// Of a job the template, as annual-report/2021; of events a type, as report.completed, for its
+    /// data alone
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Write all of them into this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["contract", "name"])]
+    all: Option<PathBuf>,
+}
+
+/// What others rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Contract {
+    /// A job: what all have, or all of a template's
+    Job,
+    /// The events
+    Events,
+    /// What is written beside each PDF
+    Manifest,
+    /// What a PDF says of how it was made
+    Provenance,
+    /// What `check --format json` prints
+    Check,
+    /// Exchanges, queues, messages and headers
+    Asyncapi,
+}
+
+#[derive(Debug, Args)]
 struct FontsArgs {
     /// Say which face draws each of these characters
     #[arg(long, value_name = "TEXT")]
@@ -656,6 +698,7 @@ pub fn run() -> ExitCode {
         Command::Topology(args) => topology::topology(&settings, &args.command),
         Command::Store(args) => store::store(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
+        Command::Schema(args) => schema::schema(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),
         Command::Typesetter => unreachable!("answered above"),

@@ -8,6 +8,7 @@
 //! An [`Intake`] has a supervisor, which keeps a session; a session is two connections,
 //! and its state is what it may do; a lane is a consumer; a handle settles a delivery.
 
+mod asyncapi;
 mod broker;
 mod client;
 mod examine;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::error;
 
+pub use self::asyncapi::asyncapi;
 use self::broker::Broker;
 pub use self::client::Client;
 pub use self::examine::{Permissions, Standing, Use};

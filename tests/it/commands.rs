@@ -47,6 +47,7 @@ fn every_command_has_help_with_an_example() {
         "dead",
         "config",
         "doctor",
+        "schema",
         "templates",
         "fonts",
         "demo",

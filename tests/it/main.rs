@@ -53,6 +53,7 @@ mod the_alarms_ring;
 mod the_broker_is_reached_safely;
 mod the_broker_lets_each_do_its_own;
 mod the_console_shows_it;
+mod the_contracts_are_stated;
 mod the_dashboard_shows_it;
 mod the_dead_queue_is_a_tool;
 mod the_doctor_finds_it;

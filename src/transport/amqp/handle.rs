@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use super::broker::{Broker, PRODUCT, answered, plain};
 use super::properties::{
-    ATTEMPT, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, copy, cut, header,
-    number, persistent, put, short, text,
+    ATTEMPT, CE_ID, CE_SPECVERSION, CE_SUBJECT, CE_TYPE, DEAD_LETTERED_AT, ERROR, ERROR_CODE,
+    EVENT, LANE, POSTPONED, copy, cut, header, number, persistent, put, short, text,
 };
 use super::publisher::PublishError;
 use super::session::Session;
@@ -110,13 +110,11 @@ impl Handle {
         event: &Event,
     ) -> Result<Option<Reply>, Outage> {
         let mut headers = FieldTable::default();
-        // The same attributes as in the body, which the CloudEvents AMQP binding allows for
-        // structured mode (3.2.3), so that a consumer can filter without reading it.
-        put(&mut headers, "cloudEvents_specversion", "1.0");
-        put(&mut headers, "cloudEvents_id", &event.id.to_string());
-        put(&mut headers, "cloudEvents_type", event.kind.as_str());
+        put(&mut headers, CE_SPECVERSION, "1.0");
+        put(&mut headers, CE_ID, &event.id.to_string());
+        put(&mut headers, CE_TYPE, event.kind.as_str());
         if let Some(subject) = event.subject.as_deref().filter(|subject| is_plain(subject)) {
-            put(&mut headers, "cloudEvents_subject", subject);
+            put(&mut headers, CE_SUBJECT, subject);
         }
         for (name, value) in trace::headers(&delivery.trace) {
             put(&mut headers, name, &value);

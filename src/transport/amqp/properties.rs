@@ -26,6 +26,18 @@ pub(super) const LANE: &str = "report_lane";
 /// The key that an unrouted job was sent with, once it was moved.
 pub(super) const ROUTING_KEY: &str = "report_routing_key";
 
+// Those of an event: attributes of its body, which the CloudEvents AMQP binding allows for structured
+// mode (3.2.3), so that a consumer can filter without reading it.
+
+/// The version of CloudEvents.
+pub(super) const CE_SPECVERSION: &str = "cloudEvents_specversion";
+/// The event's id.
+pub(super) const CE_ID: &str = "cloudEvents_id";
+/// Its type.
+pub(super) const CE_TYPE: &str = "cloudEvents_type";
+/// Its subject, where that can stand in a header as it is.
+pub(super) const CE_SUBJECT: &str = "cloudEvents_subject";
+
 /// Whether a header is one of ours.
 pub(super) fn is_ours(header: &str) -> bool {
     header.starts_with("report_")

@@ -20,11 +20,11 @@ use crate::transport::{Lane, RETRY_WAITS};
 
 /// An exchange. All are durable.
 #[derive(Debug)]
-struct Exchange {
-    name: String,
-    kind: ExchangeKind,
+pub(super) struct Exchange {
+    pub(super) name: String,
+    pub(super) kind: ExchangeKind,
     /// Where a message goes that no queue is bound for.
-    alternate: Option<String>,
+    pub(super) alternate: Option<String>,
     /// Whether a worker must be able to publish there.
     workers: bool,
     /// Whether a worker does its work without it: one that only looks has to do without, and what
@@ -36,19 +36,19 @@ struct Exchange {
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) name: String,
-    arguments: Arguments,
+    pub(super) arguments: Arguments,
     /// Those that an earlier version gave it. A queue that stands with them is used as it is until
     /// it is migrated: a new version must be able to work at once.
     earlier: Option<Arguments>,
-    exchange: String,
-    key: String,
+    pub(super) exchange: String,
+    pub(super) key: String,
 }
 
 type Arguments = Vec<(&'static str, Argument)>;
 
 /// The value of a queue's argument.
 #[derive(Debug)]
-enum Argument {
+pub(super) enum Argument {
     Text(String),
     Number(i64),
 }
@@ -57,8 +57,8 @@ enum Argument {
 #[derive(Debug)]
 pub(super) struct Topology {
     prefix: String,
-    exchanges: Vec<Exchange>,
-    queues: Vec<Queue>,
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) queues: Vec<Queue>,
     /// That a queue stands with earlier arguments is logged once.
     warned: Once,
 }
