@@ -16,8 +16,8 @@
 //!
 //! [`worker`] is the only module that knows this order; every other module is a part it calls.
 //! The modules below stand in the order of the pipeline, and a module imports only those above it
-//! ([`config`], [`escape`], [`telemetry`] and [`tls`] are open to all). Read `worker`, `problem`, `report`,
-//! `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
+//! ([`config`], [`escape`], [`telemetry`] and [`tls`] are open to all). Read `worker`, `problem`,
+//! `report`, `typesetter` and `transport`, in that order, and the names of the tests in `tests/it`.
 
 // Open to all.
 pub mod config;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{listed, repository};
+use crate::support::{git, listed, repository};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -31,16 +31,6 @@ fn changes(folder: &Path, text: &str) {
     git(folder, &["add", "."]);
     git(folder, &["commit", "--quiet", "--message", "changes"]);
     git(folder, &["tag", "--force", &format!("v{VERSION}")]);
-}
-
-fn git(folder: &Path, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command
-        .current_dir(folder)
-        .args(["-c", "user.name=a", "-c", "user.email=a@localhost"]);
-    command.args(["-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"]);
-    let output = command.args(arguments).output().expect("git");
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
 /// What `deploy/release --check` says: the notes, or why it refuses.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{CORPUS, bad, case, corpus};
-use crate::support::{BANSHI, editions, repository};
+use crate::support::{BANSHI, editions, git, repository};
 
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
@@ -766,16 +766,6 @@ fn what_takes_less_or_sends_other_things_is_breaking_and_named() {
     );
     let gone = changes(|folder| fs::remove_file(folder.join(JOB)).unwrap());
     assert_eq!(gone, [format!("{JOB}: is no more")]);
-}
-
-fn git(folder: &Path, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command
-        .current_dir(folder)
-        .args(["-c", "user.name=a", "-c", "user.email=a@localhost"]);
-    command.args(["-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"]);
-    let output = command.args(arguments).output().expect("git");
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
 fn since_release(folder: &Path) -> (Option<i32>, String) {

@@ -19,8 +19,7 @@ use uuid::Uuid;
 use super::broker::{Broker, answered, close, outage};
 use super::guard::Findings;
 use super::properties::{header, short};
-use super::questions::{Questions, told};
-use super::topology::is_missing;
+use super::questions::Questions;
 use crate::config;
 use crate::problem::{Outage, Part};
 use crate::transport::{Depths, Entry, From, LARGEST};
@@ -69,14 +68,7 @@ impl Observer {
             let ask = async move {
                 let mut depths = Vec::new();
                 for (kind, queues) in broker.topology.kinds() {
-                    let mut ready = Some(0);
-                    for queue in queues {
-                        let found = match questions.ready(&connection, &queue).await? {
-                            Err(error) if is_missing(&error) => Some(0),
-                            asked => told(&queue, asked)?,
-                        };
-                        ready = ready.zip(found).map(|(ready, found)| ready + found);
-                    }
+                    let ready = questions.count(&connection, queues, true).await?;
                     depths.push((kind, ready));
                 }
                 Ok(depths)

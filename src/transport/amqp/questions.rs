@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::broker::{answered, outage, silence};
 use super::lane::is_forbidden;
 use super::properties::short;
+use super::topology::is_missing;
 use crate::problem::Outage;
 use crate::timing::ANSWER;
 
@@ -21,11 +22,33 @@ use crate::timing::ANSWER;
 pub(super) struct Questions(Mutex<Option<Channel>>);
 
 impl Questions {
-    /// Messages that are ready in a queue, or the broker's refusal.
+    /// Messages that are ready in these queues together; none, where the broker does not tell this
+    /// user of each: from 4.3 on it tells only who has some permission for the queue. Where one may
+    /// be missing, it holds nothing.
     ///
     /// # Errors
-    /// When the broker does not answer.
-    pub(super) async fn ready(
+    /// When the broker does not answer, or a queue is missing that may not be.
+    pub(super) async fn count(
+        &self,
+        connection: &Connection,
+        queues: Vec<String>,
+        may_be_missing: bool,
+    ) -> Result<Option<u64>, Outage> {
+        let mut ready = Some(0);
+        for queue in queues {
+            let found = match self.ready(connection, &queue).await? {
+                Ok(found) => Some(found),
+                Err(error) if is_forbidden(&error) => None,
+                Err(error) if may_be_missing && is_missing(&error) => Some(0),
+                Err(error) => return Err(outage(about(&queue), error)),
+            };
+            ready = ready.zip(found).map(|(ready, found)| ready + found);
+        }
+        Ok(ready)
+    }
+
+    /// Messages that are ready in a queue, or the broker's refusal.
+    async fn ready(
         &self,
         connection: &Connection,
         queue: &str,
@@ -46,16 +69,6 @@ impl Questions {
             *slot = Some(channel);
         }
         Ok(found.map(|found| u64::from(found.message_count())))
-    }
-}
-
-/// What a queue's length is; none, where the broker does not tell this user. From 4.3 on it tells
-/// only who has some permission for the queue.
-pub(super) fn told(queue: &str, asked: lapin::Result<u64>) -> Result<Option<u64>, Outage> {
-    match asked {
-        Ok(ready) => Ok(Some(ready)),
-        Err(error) if is_forbidden(&error) => Ok(None),
-        Err(error) => Err(outage(about(queue), error)),
     }
 }
 

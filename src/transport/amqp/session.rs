@@ -21,7 +21,7 @@ use super::broker::{Broker, Fault, close, cure, outage, plain};
 use super::guard::{Findings, Unfit};
 use super::lane::LaneConsumer;
 use super::publisher::{PublishError, Publisher};
-use super::questions::{Questions, told};
+use super::questions::Questions;
 use super::session_state::SessionState;
 use crate::problem::{Outage, Part};
 use crate::timing::{CLOSE, PREPARE, REPAIR};
@@ -355,13 +355,8 @@ impl Session {
         &self,
         queues: impl Iterator<Item = String>,
     ) -> Result<Option<u64>, Outage> {
-        let mut ready = Some(0);
-        for queue in queues {
-            let asked = self.questions.ready(&self.consume, &queue).await?;
-            let found = told(&queue, asked)?;
-            ready = ready.zip(found).map(|(ready, found)| ready + found);
-        }
-        Ok(ready)
+        let queues = queues.collect();
+        self.questions.count(&self.consume, queues, false).await
     }
 
     /// Says that the broker refuses the copy of a job, for as long as the hold is kept.

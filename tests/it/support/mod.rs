@@ -156,3 +156,14 @@ pub fn places(problems: &[Problem]) -> Vec<(Code, String)> {
         .map(|problem| (problem.code, problem.path.clone()))
         .collect()
 }
+
+/// Does something in a repository of the test's own, whoever runs it.
+pub fn git(folder: &Path, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command
+        .current_dir(folder)
+        .args(["-c", "user.name=a", "-c", "user.email=a@localhost"]);
+    command.args(["-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"]);
+    let output = command.args(arguments).output().expect("git");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
