@@ -63,8 +63,13 @@ pub fn measure(options: &Options, reports: &mut Reports) {
     watch(&disk, &broker, &runtime, options, reports);
 }
 
+/// How often a watched worker's metrics are read a second: far more often than anybody would, so
+/// that what a read costs stands out of the noise.
+const READS: u32 = 50;
+
 /// What it costs to be watched: a worker that says nothing of itself, and one whose metrics are
-/// read every second, that tells how it is and that has a console before it, in turn.
+/// read, that tells how it is and that has a console before it, in turn. Its typesetters know
+/// nothing of who watches and are left out of the difference.
 fn watch(
     disk: &Disk,
     broker: &Broker,
@@ -72,7 +77,8 @@ fn watch(
     options: &Options,
     reports: &mut Reports,
 ) {
-    let (mut plain, mut watched, mut console) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut added, mut console) = (Vec::new(), Vec::new());
+    let mut plain = None;
     let all = |round: &Round| round.typesetters + round.around;
     for _ in 0..options.rounds {
         for eyes in [None, Some(Eyes::open(broker, disk))] {
@@ -84,18 +90,20 @@ fn watch(
                 (Some(before), Some(eyes)) => {
                     let cpu = (eyes.cpu() - before) * 1e3 / options.reports as f64;
                     console.push(100.0 * cpu / all(&round));
-                    watched.push(all(&round));
+                    let plain: Round = plain.take().expect("a round without eyes is before it");
+                    let more = round.around - plain.around;
+                    added.push(100.0 * more / all(&plain) / f64::from(READS));
                 }
-                _ => plain.push(all(&round)),
+                _ => plain = Some(round),
             }
         }
     }
     for (what, unit, rounds, target) in [
         (
-            "CPU a report of a worker that is watched, to one that is not",
-            "ratio",
-            pairs(&watched, &plain, |cpu| *cpu),
-            Target::AtMost(1.01),
+            "CPU that metrics read each second add to a report, of the report's",
+            "%",
+            added,
+            Target::AtMost(1.0),
         ),
         (
             "CPU of its console, of the worker's",
@@ -114,7 +122,7 @@ fn watch(
     }
 }
 
-/// A console, and whoever reads a worker's metrics every second.
+/// A console, and whoever reads a worker's metrics, [`READS`] times a second.
 struct Eyes {
     console: Child,
     /// Where the worker's metrics are.
@@ -141,7 +149,7 @@ impl Eyes {
         std::thread::spawn(move || {
             use std::io::Read as _;
             while !stopping.load(std::sync::atomic::Ordering::Relaxed) {
-                std::thread::sleep(std::time::Duration::from_secs(1));
+                std::thread::sleep(std::time::Duration::from_secs(1) / READS);
                 // Before the worker listens there is nothing to read.
                 if let Ok(mut stream) = std::net::TcpStream::connect(&address) {
                     let asked = write!(stream, "GET /metrics HTTP/1.0\r\n\r\n");
