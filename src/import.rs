@@ -13,11 +13,14 @@ mod page;
 mod pdf;
 mod published;
 mod table;
+mod text;
 mod words;
 
 use crate::digest;
 use crate::job::is_id;
 use crate::report::Editions;
+
+pub use text::text;
 
 /// The largest file that is read, in bytes.
 pub const LARGEST: u64 = 64 << 20;

@@ -43,7 +43,7 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
         let (place, en, zh) = (&remark.place, &remark.en, &remark.zh);
         print_stderr(format_args!("{kind} {place}: {en}\n    {zh}"));
     }
-    let text = format!("{:#}\n", imported.job);
+    let text = import::text(&imported.job, &editions);
     match &args.output {
         Some(path) => {
             write_file(path, text.as_bytes())?;

@@ -9,9 +9,19 @@ use crate::digest::sha256;
 use crate::report::json::Node;
 use crate::typesetter::{DATA, PROVENANCE, Provenance};
 
+/// The largest data that are read, in bytes: what is attached may be deflated from very little.
+const MOST_DATA: usize = 16 << 20;
+
 pub(super) fn read(pdf: &[u8]) -> Result<Imported, Unusable> {
     let provenance = attachment(pdf, PROVENANCE).map_err(unusable)?;
     let data = attachment(pdf, DATA).map_err(unusable)?;
+    if provenance.len().max(data.len()) > MOST_DATA {
+        let most = MOST_DATA >> 20;
+        return Err(Unusable::new(
+            format!("what is attached is larger than {most} MiB: no job is"),
+            format!("附件超过{most} MiB，不会是任务"),
+        ));
+    }
     let provenance: Provenance =
         serde_json::from_slice(&provenance).map_err(|error| other(PROVENANCE, &error))?;
     let report: Json = serde_json::from_slice(&data).map_err(|error| other(DATA, &error))?;

@@ -196,6 +196,7 @@ impl<'a> Walk<'a> {
                 return None;
             }
         };
+        let first = self.above(first);
         self.leftovers(first, last);
         Some(self.tokens[first].line..self.tokens[last].line + 1)
     }
@@ -614,6 +615,17 @@ impl<'a> Walk<'a> {
         });
         let start = name.unwrap_or(last) + 1;
         self.figures(&cells, start, to, &units);
+    }
+
+    /// Where the table begins, of which this is the first cell that was looked for: labels before it
+    /// are of the table, too, as those in its corner.
+    fn above(&self, first: usize) -> usize {
+        let before = (self.range.start..first).rev().take_while(|&at| {
+            let token = &self.tokens[at];
+            token.kind == Kind::Blank || self.is_label(&token.norm)
+        });
+        let labels = before.filter(|&at| self.tokens[at].kind != Kind::Blank);
+        labels.last().unwrap_or(first)
     }
 
     /// Tells what stands inside the table and was not understood.
