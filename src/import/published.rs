@@ -412,6 +412,9 @@ impl Document<'_> {
 
     /// What stands before the sections: title, agency, year, and the text that introduces them.
     fn head(&mut self, title: Option<&Title>, before: Range<usize>, regions: &[Region]) {
+        for at in 0..title.map_or(0, |title| title.lines.start) {
+            self.leave(at);
+        }
         let form = Arc::clone(&self.form);
         let fields = form.fields.iter().enumerate();
         let plain: Vec<(usize, &Field)> = fields
@@ -438,6 +441,9 @@ impl Document<'_> {
                         None => self.year_of_text(before.clone()),
                     };
                     if let Some(year) = year {
+                        if let Some(title) = title {
+                            self.take(title.lines.start, field, &year.to_string());
+                        }
                         self.data.insert(name.clone(), json!(year));
                         self.edition_of(title, year);
                     }
@@ -836,10 +842,14 @@ fn parsed(text: &str, words: &str) -> Option<(String, u16)> {
     if !(after.is_empty() || after.starts_with(['（', '('])) {
         return None;
     }
-    let (range, year) = words::year(before)?;
-    let rest = before[range.end..].strip_prefix('年')?;
-    let rest = rest.strip_prefix('度').unwrap_or(rest);
-    let agency = format!("{}{rest}", &before[..range.start]);
+    let (agency, year) = match (words::year(before), words::year(after)) {
+        (Some((range, year)), _) => {
+            let rest = before[range.end..].strip_prefix('年')?;
+            let rest = rest.strip_prefix('度').unwrap_or(rest);
+            (format!("{}{rest}", &before[..range.start]), year)
+        }
+        (None, after) => (before.to_owned(), after?.1),
+    };
     let agency = agency
         .trim_end_matches(['的', '-', '－', '—', '：', ':'])
         .to_owned();
@@ -896,6 +906,7 @@ mod tests {
                 2023,
             ),
             ("《某局二〇二三年政府信息公开工作年度报告》", "某局", 2023),
+            ("某局政府信息公开工作年度报告（2023年度）", "某局", 2023),
             ("2024年政府信息公开工作年度报告", "", 2024),
         ] {
             assert_eq!(

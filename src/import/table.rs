@@ -422,7 +422,7 @@ impl<'a> Walk<'a> {
         let zero = figures.iter().zip(&kinds).all(|(&token, &cell)| {
             let text = self.text(token..token + 1);
             let read = figure::read(&text, &self.form.cells[cell].kind, None);
-            read.is_some_and(|(value, _)| value == Json::from(0))
+            read.is_some_and(|(value, _)| value == 0)
         });
         let (label, rows, place) = (&group.label, leaves.len(), self.place(at));
         if !zero {
