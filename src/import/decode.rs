@@ -126,30 +126,36 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|found| found == what)
 }
 
+/// How many characters a text has at least for each that was lost in it.
+const SOUND: usize = 200;
+
 /// The text of a file: in the encoding that its mark or its head names, or in UTF-8 or GB 18030,
-/// which those are that fit. A page may have been saved in another encoding than it names.
+/// whichever fits; a page may have been saved in another encoding than it names. Where none fits to
+/// the byte, in the one that loses least, if that is little: a page may have been cut.
 fn text(bytes: &[u8]) -> Result<String, Unusable> {
-    let named = match Encoding::for_bom(bytes) {
-        Some((encoding, _)) => Some(encoding),
-        None => charset(&bytes[..bytes.len().min(HEAD)]),
+    let (named, bytes) = match Encoding::for_bom(bytes) {
+        Some((encoding, mark)) => (Some(encoding), &bytes[mark..]),
+        None => (charset(&bytes[..bytes.len().min(HEAD)]), bytes),
     };
-    let decoded = named
-        .into_iter()
-        .chain([UTF_8, GB18030])
-        .find_map(|encoding| {
-            let bytes = match Encoding::for_bom(bytes) {
-                Some((_, mark)) => &bytes[mark..],
-                None => bytes,
-            };
-            encoding.decode_without_bom_handling_and_without_replacement(bytes)
-        });
-    match decoded {
+    let encodings = || named.into_iter().chain([UTF_8, GB18030]);
+    let whole = encodings()
+        .find_map(|encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes));
+    let text = match whole {
+        Some(text) => Some(text),
+        None => encodings()
+            .map(|encoding| encoding.decode_without_bom_handling(bytes).0)
+            .map(|text| (text.matches(char::REPLACEMENT_CHARACTER).count(), text))
+            .min_by_key(|(lost, _)| *lost)
+            .filter(|(lost, text)| lost * SOUND <= text.chars().count())
+            .map(|(_, text)| text),
+    };
+    match text {
         Some(text) if !text.contains('\0') => Ok(text.into_owned()),
         _ => Err(Unusable::new(
             "it is no text in UTF-8, GB 18030 (GBK, GB 2312) or the encoding that it names, and no \
-             file of a kind that is read: .xlsx, .pdf of banshi, .html, .txt",
+             file of a kind that is read: .pdf of banshi, .html, .txt",
             "既不是UTF-8、GB 18030（GBK、GB 2312）或其自身标明编码的文本，也不是可读取的文件\
-             （.xlsx、banshi的.pdf、.html、.txt）",
+             （banshi的.pdf、.html、.txt）",
         )),
     }
 }
@@ -185,6 +191,14 @@ mod tests {
             .flat_map(u16::to_le_bytes)
             .collect();
         assert_eq!(text(&wide).unwrap(), "年");
+        // A page that was cut within a character has lost that one.
+        let page = "年度报告".repeat(100);
+        let cut = [&page.as_bytes()[..100], &page.as_bytes()[101..]].concat();
+        let lost = text(&cut).unwrap();
+        assert!(
+            lost.contains('\u{FFFD}') && lost.starts_with("年度报告"),
+            "{lost}"
+        );
         assert!(text(b"\x00\x01\x02").is_err());
         assert!(text(b"\xff\xff\xff").is_err());
     }

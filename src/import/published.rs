@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::figure;
 use super::page::{Line, Page};
 use super::table::{self, Found, Token, Walk};
 use super::words::{self, alike, bare, norm, numbered};
@@ -667,7 +668,14 @@ impl Document<'_> {
         let own = walk.read(heading);
         let mut object = Map::new();
         self.fill(&table.entries, &mut object);
-        let own = own.unwrap_or(lines.end..lines.end);
+        // Where the table is not found, its figures are none of the text above it.
+        let own = own.unwrap_or_else(|| {
+            let figure = |&at: &usize| {
+                let mut cells = self.page.lines[at].cells.iter();
+                cells.any(|cell| figure::is_figure(cell))
+            };
+            lines.clone().find(figure).unwrap_or(lines.end)..lines.end
+        });
         let above: Vec<usize> = (lines.start..own.start).collect();
         let blocks = self.blocks(&format!("{}/introduction", field.field), &above);
         if !blocks.is_empty() {
@@ -764,6 +772,14 @@ impl Document<'_> {
             let text = line.text();
             if line.picture || text.is_empty() {
                 continue;
+            }
+            if text.contains(char::REPLACEMENT_CHARACTER) {
+                self.found.remark(
+                    line.whole(),
+                    RemarkKind::Unread,
+                    "a character was lost in this line before it came here".to_owned(),
+                    "本行有文字在导入前已丢失".to_owned(),
+                );
             }
             self.found.taken.push(Taken {
                 place: line.whole().0,

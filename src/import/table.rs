@@ -220,7 +220,8 @@ impl<'a> Walk<'a> {
             let mut said = String::new();
             for next in at..to.min(at + PIECES) {
                 let token = &self.tokens[next];
-                if token.norm.is_empty() {
+                // The figure before a label is no number of it.
+                if token.norm.is_empty() || next == at && token.kind == Kind::Figure {
                     return None;
                 }
                 said.push_str(&token.norm);
@@ -498,10 +499,11 @@ impl<'a> Walk<'a> {
                 let after = next + row.len();
                 return (row, after);
             }
-            // Past the last one there may still be blank cells; a remark may stand among them.
-            let words = token.kind == Kind::Words && (shown == 0 || token.norm.is_empty());
-            let done = shown >= wanted && token.kind != Kind::Blank;
-            if cells > 1 || words || done || self.is_label(&token.norm) {
+            // A remark may stand among them, and not before the first or after the last. A figure
+            // too many is one of them: then it is not plain which.
+            let words = token.kind == Kind::Words
+                && (shown == 0 || shown >= wanted || token.norm.is_empty());
+            if cells > 1 || words || self.is_label(&token.norm) {
                 break;
             }
             shown += usize::from(token.kind != Kind::Blank);

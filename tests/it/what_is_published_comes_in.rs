@@ -448,6 +448,20 @@ fn what_cannot_be_read_is_told_with_its_place_and_is_not_made_up() {
     );
     assert_eq!(missing(&job), ["/data/review_and_litigation"]);
 
+    // A character that was cut.
+    let mut cut = changed("紧密联系当前大数据工作实际", "紧密联系当前大数据工作实际");
+    let at = cut
+        .windows(3)
+        .position(|three| three == "紧".as_bytes())
+        .expect("it is there");
+    cut.remove(at + 1);
+    let (job, remarks) = imported(&cut);
+    assert!(
+        remarks[0].starts_with("unread line 8: a character was lost"),
+        "{remarks:?}"
+    );
+    assert_eq!(missing(&job), ["/data/overview/0"]);
+
     // A row that the form has not.
     let row = "\t规范性文件\n\t0\n\t0\n\t0\n";
     let (job, remarks) = imported(&changed(
