@@ -14,6 +14,7 @@ mod pdf;
 mod published;
 mod table;
 mod text;
+mod title;
 mod words;
 
 use crate::digest;

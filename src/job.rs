@@ -94,7 +94,7 @@ pub fn read(
     read_after(bytes, message_id, None, limits, editions)
 }
 
-/// Reads a job as [`read`] does, and compares it with last year's report.
+/// Reads a job as [`read()`] does, and compares it with last year's report.
 ///
 /// # Errors
 /// Every problem of the job.

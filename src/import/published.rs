@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::figure;
-use super::page::{Line, Page};
+use super::page::Page;
 use super::table::{self, Found, Token, Walk};
+use super::title::{self, Title};
 use super::words::{self, alike, bare, norm, numbered};
 use super::{Imported, Reading, RemarkKind, Taken, Unusable};
 use crate::report::Editions;
@@ -20,52 +21,12 @@ use crate::report::view::level;
 const ENOUGH: f64 = 0.5;
 
 /// What begins a line of a site's own, above the report.
-const ABOVE: [&str; 22] = [
-    "发布时间",
-    "发布日期",
-    "发文日期",
-    "成文日期",
-    "生成日期",
-    "日期:",
-    "时间:",
-    "来源",
-    "信息来源",
-    "作者",
-    "字号",
-    "字体",
-    "浏览",
-    "访问量",
-    "点击",
-    "阅读",
-    "打印",
-    "分享",
-    "索引号",
-    "发布机构",
-    "发文机关",
-    "公开",
-];
+const ABOVE: &str = "发布时间 发布日期 发文日期 成文日期 生成日期 日期: 时间: 来源 信息来源 作者 \
+    字号 字体 浏览 访问量 点击 阅读 打印 分享 索引号 发布机构 公开方式 公开时限 公开范围";
 
 /// What stands in a line of a site's own, below the report.
-const BELOW: [&str; 18] = [
-    "打印本页",
-    "关闭窗口",
-    "关闭本页",
-    "【打印】",
-    "[打印]",
-    "上一篇",
-    "下一篇",
-    "主办单位",
-    "主办:",
-    "承办:",
-    "版权所有",
-    "icp备",
-    "网站标识码",
-    "公网安备",
-    "扫一扫",
-    "分享到",
-    "责任编辑",
-    "网站地图",
-];
+const BELOW: &str = "打印本页 关闭窗口 关闭本页 【打印】 [打印] 上一篇 下一篇 主办单位 主办: \
+    承办: 版权所有 icp备 网站标识码 公网安备 扫一扫 分享到 责任编辑 网站地图";
 
 /// How a note under a table begins.
 const NOTES: [&str; 4] = ["注", "备注", "说明", "附注"];
@@ -87,7 +48,7 @@ pub(super) fn read(page: &Page, editions: &Editions) -> Result<Reading, Unusable
     };
     let regions = document.regions();
     let above = regions.first().map_or(0, |region| region.from);
-    let title = document.title(above);
+    let title = title::find(page, &document.form, above);
     let after_title = title.as_ref().map_or(0, |title| title.lines.end);
     let end = document.end(&regions, title.as_ref());
     document.head(title.as_ref(), after_title..above, &regions);
@@ -174,14 +135,6 @@ struct Region {
     /// Its first line after that.
     first: usize,
     to: usize,
-}
-
-/// A title, on the lines that it stands on.
-struct Title {
-    lines: Range<usize>,
-    text: String,
-    agency: String,
-    year: u16,
 }
 
 /// Where the report ends, and what it is signed with.
@@ -313,41 +266,6 @@ impl Document<'_> {
         chain
     }
 
-    /// The title: the lines above the first section that end with the words of the form's.
-    fn title(&self, above: usize) -> Option<Title> {
-        const MOST_LINES: usize = 4;
-        let words = self.form.title.rsplit('}').next().unwrap_or_default();
-        let words = words.trim_start_matches(['年', '度']);
-        if words.is_empty() {
-            return None;
-        }
-        let mut partial = None;
-        for last in (0..above).rev() {
-            for first in (last.saturating_sub(MOST_LINES - 1)..=last).rev() {
-                let lines = &self.page.lines[first..=last];
-                let short = |line: &Line| line.text().chars().count() <= LONGEST;
-                if !lines.iter().all(short) {
-                    break;
-                }
-                let text: String = lines.iter().map(|line| line.text()).collect();
-                let Some((agency, year)) = parsed(&text, words) else {
-                    continue;
-                };
-                let title = Title {
-                    lines: first..last + 1,
-                    text: text.trim_matches(['《', '》']).to_owned(),
-                    agency,
-                    year,
-                };
-                match title.agency.is_empty() {
-                    true => partial = partial.or(Some(title)),
-                    false => return Some(title),
-                }
-            }
-        }
-        partial
-    }
-
     /// Where the report ends: with its date, or where the site goes on.
     fn end(&mut self, regions: &[Region], title: Option<&Title>) -> End {
         let whole = self.page.lines.len();
@@ -389,7 +307,7 @@ impl Document<'_> {
         }
         let below = lines.clone().find(|&at| {
             let said = norm(&self.page.lines[at].text()).to_lowercase();
-            BELOW.iter().any(|word| said.contains(word))
+            BELOW.split(' ').any(|word| said.contains(word))
         });
         if let Some(at) = below {
             (end.text, end.after) = (at, at);
@@ -567,7 +485,8 @@ impl Document<'_> {
         for at in before {
             let line = &self.page.lines[at];
             let said = norm(&line.text());
-            let own = ABOVE.iter().any(|word| said.starts_with(word)) && said.chars().count() < 100;
+            let own =
+                ABOVE.split(' ').any(|word| said.starts_with(word)) && said.chars().count() < 100;
             let contents = headings.iter().any(|heading| agreement(heading, &said) > 0);
             let dated = words::date(&line.text()).is_some();
             if !titled || own || contents || dated || line.picture {
@@ -848,31 +767,6 @@ fn agreement(heading: &str, said: &str) -> usize {
     }
 }
 
-/// The agency and the year of a title that ends with these words; of one that names no agency, an
-/// empty one.
-fn parsed(text: &str, words: &str) -> Option<(String, u16)> {
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let text = text.rsplit(['>', '＞', '›', '»']).next().unwrap_or(&text);
-    let text = text.trim_matches(['《', '》']);
-    let (before, after) = text.rsplit_once(words)?;
-    if !(after.is_empty() || after.starts_with(['（', '('])) {
-        return None;
-    }
-    let (agency, year) = match (words::year(before), words::year(after)) {
-        (Some((range, year)), _) => {
-            let rest = before[range.end..].strip_prefix('年')?;
-            let rest = rest.strip_prefix('度').unwrap_or(rest);
-            (format!("{}{rest}", &before[..range.start]), year)
-        }
-        (None, after) => (before.to_owned(), after?.1),
-    };
-    let agency = agency
-        .trim_end_matches(['的', '-', '－', '—', '：', ':'])
-        .to_owned();
-    let sentence = agency.contains(['，', '。', '；', '：', '！', '？', '《', '》']);
-    (!sentence).then_some((agency, year))
-}
-
 /// Whether a line may be the name of the agency above a date: it is the title's, or begins as that
 /// does.
 fn signs(line: &str, agency: &str) -> bool {
@@ -896,44 +790,6 @@ fn is_heading(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_title_names_agency_and_year_in_any_order() {
-        const WORDS: &str = "政府信息公开工作年度报告";
-        for (title, agency, year) in [
-            (
-                "淄博市大数据局2020年政府信息公开工作年度报告",
-                "淄博市大数据局",
-                2020,
-            ),
-            (
-                "平潭综合实验区2021年度政府信息公开工作年度报告",
-                "平潭综合实验区",
-                2021,
-            ),
-            (
-                "2024年上海市科委政府信息公开工作年度报告",
-                "上海市科委",
-                2024,
-            ),
-            (
-                "首页 > 公开 > 某局２０２３年政府信息公开工作年度报告",
-                "某局",
-                2023,
-            ),
-            ("《某局二〇二三年政府信息公开工作年度报告》", "某局", 2023),
-            ("某局政府信息公开工作年度报告（2023年度）", "某局", 2023),
-            ("2024年政府信息公开工作年度报告", "", 2024),
-        ] {
-            assert_eq!(
-                parsed(title, WORDS),
-                Some((agency.to_owned(), year)),
-                "{title}"
-            );
-        }
-        let sentence = "根据规定，现将我局2020年政府信息公开工作年度报告向社会公布。";
-        assert_eq!(parsed(sentence, WORDS), None);
-    }
 
     #[test]
     fn a_heading_is_known_without_its_number_and_with_more_words() {
