@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::output::{as_it_is, line, print_stderr};
+use super::output::{as_it_is, line, or_unread, print_stderr};
 use super::render::write_file;
 use super::{Error, Exit, ImportArgs};
 use crate::config::Settings;
@@ -49,7 +49,7 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
             write_file(path, text.as_bytes())?;
             line(format_args!("wrote {}", path.display()))?;
         }
-        None => as_it_is(text.as_bytes())?,
+        None => or_unread(as_it_is(text.as_bytes()))?,
     }
     Ok(match imported.remarks.is_empty() {
         true => Exit::Done,

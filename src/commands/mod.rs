@@ -66,7 +66,7 @@ impl From<Exit> for ExitCode {
 #[command(after_help = "Example:\n  \
                         banshi demo\n\n\
                         Exit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at \
-                        fault.")]
+                        fault, 4 nothing can be made of a file.")]
 struct Cli {
     /// Settings file; can be given more than once, and later ones win [default: banshi.toml, when
     /// it is there]
