@@ -11,7 +11,7 @@ use crate::digest;
 use crate::problem::{Code, Problem, Rejection};
 use crate::report::json::{Fields, Node, Place, Problems, bad, nearest, wrong};
 use crate::report::read;
-use crate::report::{self, Checked, Editions, OnViolation, Prior, Report};
+use crate::report::{self, Checked, Editions, Last, OnViolation, Prior, Report};
 
 /// A job whose report is checked.
 #[derive(Debug, Clone)]
@@ -91,6 +91,20 @@ pub fn read(
     limits: &Limits,
     editions: &Editions,
 ) -> Result<Job, Refusal> {
+    read_after(bytes, message_id, None, limits, editions)
+}
+
+/// Reads a job as [`read()`] does, and compares it with last year's report.
+///
+/// # Errors
+/// Every problem of the job.
+pub fn read_after(
+    bytes: &[u8],
+    message_id: Option<&str>,
+    last: Option<&Last>,
+    limits: &Limits,
+    editions: &Editions,
+) -> Result<Job, Refusal> {
     let node = match parse(bytes, limits) {
         Ok(node) => node,
         Err(rejection) => {
@@ -118,6 +132,12 @@ pub fn read(
         &mut identity,
         &mut problems,
     );
+    let read = read.map(|(template, report, mut prior, on_violation, data)| {
+        if let Some(last) = last {
+            last.compare(&report, &mut prior, &mut problems);
+        }
+        (template, report, prior, on_violation, data)
+    });
     let (Some(id), Some((template, report, prior, on_violation, data))) =
         (identity.job_id.clone(), read)
     else {

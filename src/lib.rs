@@ -53,6 +53,7 @@ pub mod transport;
 pub mod admin;
 pub mod contract;
 pub mod fleet;
+pub mod import;
 pub mod verify;
 pub mod worker;
 

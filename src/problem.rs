@@ -43,9 +43,11 @@ impl Code {
     pub const BLANK: Code = Code::new("W-BLANK");
     /// Characters of a text only look like the ones meant; lists them.
     pub const CHARACTER: Code = Code::new("W-CHARACTER");
+    /// Last year's report is not the one before this, or the job says otherwise of it.
+    pub const PRIOR: Code = Code::new("W-PRIOR");
 
     /// The codes that no form brings, in the order of the documentation.
-    pub const OWN: [Code; 9] = [
+    pub const OWN: [Code; 10] = [
         Code::JSON,
         Code::SCHEMA,
         Code::TEMPLATE,
@@ -55,6 +57,7 @@ impl Code {
         Code::LAYOUT,
         Code::BLANK,
         Code::CHARACTER,
+        Code::PRIOR,
     ];
 
     const fn new(code: &str) -> Code {

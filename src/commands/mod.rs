@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod doctor;
 mod health;
+mod import;
 mod output;
 mod package;
 mod queue;
@@ -41,13 +42,16 @@ pub enum Exit {
     /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
-    /// banshi made; or `doctor --strict` has a warning; or what `health` asks is not ready.
+    /// banshi made; or `doctor --strict` has a warning; or what `health` asks is not ready; or not
+    /// all of a file that was imported could be read as it stands.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
     /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
     /// when it is full, or closed before a command that changes something had printed all of it.
     Environment = 3,
+    /// Nothing can be made of the file that was to be imported.
+    Unusable = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -62,7 +66,7 @@ impl From<Exit> for ExitCode {
 #[command(after_help = "Example:\n  \
                         banshi demo\n\n\
                         Exit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at \
-                        fault.")]
+                        fault, 4 nothing can be made of a file.")]
 struct Cli {
     /// Settings file; can be given more than once, and later ones win [default: banshi.toml, when
     /// it is there]
@@ -86,11 +90,25 @@ enum Command {
     #[command(after_help = "Example:\n  \
                             banshi check reports/*.json\n  \
                             banshi check --layout --format json report.json | jq .problems\n  \
-                            banshi check --proof proofs/ report.json\n\n\
+                            banshi check --proof proofs/ report.json\n  \
+                            banshi check --prior last-year.pdf report.json\n\n\
                             Without --layout everything but E-LAYOUT is told, in a millisecond a \
                             job. Faces, templates and limits\n\
                             are those of the settings.")]
     Check(CheckArgs),
+    /// Make a job of what is published already: a PDF of banshi, a report as text or web page
+    #[command(after_help = "Example:\n  \
+                            banshi import report.pdf -o job.json\n  \
+                            banshi import --explain report.html > job.json\n  \
+                            curl -s https://www.example.gov.cn/report.html | banshi import - | \
+                            banshi check -\n\n\
+                            What a file is, its content says. What could not be read is not in \
+                            the job, and what was assumed\n\
+                            is, each told on standard error with its place.\n\n\
+                            Exit codes: 0 all was read as it stands; 1 something could not be \
+                            read or was assumed; 2 usage; 3 the environment is at fault; 4 \
+                            nothing can be made of the file.")]
+    Import(ImportArgs),
     /// Check that PDFs are what banshi made: each is made again from its attachments and compared
     #[command(after_help = "Example:\n  \
                             banshi verify annual-report/2021/2023/*.pdf\n  \
@@ -221,6 +239,7 @@ impl Command {
             }
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Schema(args) => args.all.is_some(),
+            Command::Import(args) => args.output.is_some(),
             Command::Check(_)
             | Command::Status(_)
             | Command::Console
@@ -297,9 +316,29 @@ struct CheckArgs {
     /// wrong marked; for looking only
     #[arg(long, value_name = "DIR")]
     proof: Option<PathBuf>,
+    /// Compare the job with last year's report: a job, a PDF of banshi, or anything that import
+    /// reads
+    #[arg(long, value_name = "LAST")]
+    prior: Option<PathBuf>,
     /// How the problems are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// A PDF of banshi, a web page or a text, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The file for the job [default: standard output]
+    #[arg(short, long, value_name = "JOB.json")]
+    output: Option<PathBuf>,
+    /// The id of the job [default: the file's own, or else its name]
+    #[arg(long, value_name = "ID")]
+    job_id: Option<String>,
+    /// Print what was read, cell by cell and line by line, on standard error
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -678,6 +717,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
+        Command::Import(args) => import::import(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),
         Command::Config(args) => {
             let all = Settings::in_force(&cli.config, environment());

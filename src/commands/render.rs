@@ -11,9 +11,10 @@ use super::output::{json as print_json, line, or_unread, print_stderr, progress}
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::config::Settings;
 use crate::digest;
+use crate::import;
 use crate::job::{self, Job, Refusal};
 use crate::problem::{Failure, Outage, Part, Rejection};
-use crate::report::Editions;
+use crate::report::{Editions, Last};
 use crate::typesetter::proof::{self, Draft, Proof};
 use crate::typesetter::{Manuscript, Pictures, Pool, Ppi, Program, Typesetter};
 
@@ -125,8 +126,12 @@ fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
     let typesetter = Typesetter::load(settings)?;
     let editions = typesetter.editions();
+    let last = match &args.prior {
+        Some(path) => Some(last(path, args, settings, &editions)?),
+        None => None,
+    };
     let read = |bytes: &[u8]| {
-        let job = job::read(bytes, None, &settings.limits, &editions)?;
+        let job = job::read_after(bytes, None, last.as_ref(), &settings.limits, &editions)?;
         match typesetter.undrawable(&Manuscript::of(&job)) {
             Some(rejection) => Err(refused(job, rejection)),
             None => Ok(job),
@@ -145,6 +150,41 @@ pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
         print_checked(&checked, args.format, &mut exit)?;
     }
     Ok(exit)
+}
+
+/// Last year's report, of a job or of what `import` makes one of.
+fn last(
+    path: &Path,
+    args: &CheckArgs,
+    settings: &Settings,
+    editions: &Editions,
+) -> Result<Last, Error> {
+    let name = path.display();
+    if args.jobs.len() > 1 {
+        return Err(Error::Usage(
+            "--prior: last year's report is one agency's; check the jobs one by one".to_owned(),
+        ));
+    }
+    let mut bytes = super::import::read(path)?;
+    let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if !start.trim_ascii_start().starts_with(b"{") {
+        let reading = import::read(&bytes, Some("last"), None, editions);
+        let imported = match reading {
+            Ok(reading) => reading.imported,
+            Err(why) => return Err(Error::Usage(format!("--prior {name}: {why}"))),
+        };
+        for remark in &imported.remarks {
+            let (place, en, zh) = (&remark.place, &remark.en, &remark.zh);
+            print_stderr(format_args!("{name}: {place}: {en}\n    {zh}"));
+        }
+        bytes = imported.job.to_string().into_bytes();
+    }
+    match job::legible(&bytes, &settings.limits, editions) {
+        Some(legible) => Ok(Last::of(&legible.report)),
+        None => Err(Error::Usage(format!(
+            "--prior {name}: it is no report in a form that there is; `banshi check {name}` says why"
+        ))),
+    }
 }
 
 /// What came of a job.

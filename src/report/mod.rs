@@ -7,6 +7,7 @@ pub mod cell;
 pub mod describe;
 pub mod form;
 pub mod json;
+mod last;
 pub mod read;
 pub mod rules;
 pub mod schema;
@@ -23,6 +24,8 @@ use crate::problem::{Code, Problem, Rejection, Severity};
 
 use form::{CellKind, Form};
 use json::Problems;
+
+pub use last::Last;
 
 /// The templates that there are: `name/edition`, and the form that each sets.
 pub type Editions = BTreeMap<String, Arc<Form>>;

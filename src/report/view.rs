@@ -234,7 +234,7 @@ fn lead(text: &str) -> (u8, &str) {
 }
 
 /// The level of a heading by its number (GB/T 9704-2012, 7.3.3): 一、 is 1, （一） 2, 1. 3, （1） 4.
-fn level(text: &str) -> Option<u8> {
+pub fn level(text: &str) -> Option<u8> {
     const HAN: &str = "一二三四五六七八九十百〇零";
     let number = |digits: &str, text: &str| {
         let end = text.find(|c| !digits.contains(c)).unwrap_or(text.len());

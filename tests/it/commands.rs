@@ -41,6 +41,7 @@ fn every_command_has_help_with_an_example() {
     let commands = [
         "render",
         "check",
+        "import",
         "verify",
         "worker",
         "enqueue",

@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 24] = [
+const LAYERS: [(&str, u8); 25] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -28,6 +28,7 @@ const LAYERS: [(&str, u8); 24] = [
     ("admin", 8),
     ("contract", 8),
     ("fleet", 8),
+    ("import", 8),
     ("worker", 9),
     ("verify", 9),
     ("console", 9),

@@ -69,4 +69,5 @@ mod translations_keep_up;
 mod typesetters_are_confined;
 mod urgent_passes_bulk;
 mod versions_live_together;
+mod what_is_published_comes_in;
 mod what_senders_send;

@@ -1,0 +1,96 @@
+//! `banshi import`: what is published already, back as a job.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::output::{as_it_is, line, or_unread, print_stderr};
+use super::render::write_file;
+use super::{Error, Exit, ImportArgs};
+use crate::config::Settings;
+use crate::import::{self, LARGEST, Reading, RemarkKind, Taken, Unusable};
+use crate::job::is_id;
+use crate::problem::{Outage, Part};
+use crate::typesetter::Templates;
+
+pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
+    if let Some(id) = args.job_id.as_deref().filter(|id| !is_id(id)) {
+        return Err(Error::Usage(format!(
+            "--job-id {id}: want 1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter \
+             or digit"
+        )));
+    }
+    let editions = Templates::load(settings.templates.folder())?.forms();
+    let bytes = read(&args.file)?;
+    let stem = args.file.file_stem().and_then(|stem| stem.to_str());
+    let read = import::read(&bytes, args.job_id.as_deref(), stem, &editions);
+    let Reading { imported, taken } = match read {
+        Ok(reading) => reading,
+        Err(Unusable { en, zh }) => {
+            let name = args.file.display();
+            print_stderr(format_args!("{name}: {en}\n    {zh}"));
+            return Ok(Exit::Unusable);
+        }
+    };
+    if args.explain {
+        explain(&taken);
+    }
+    for remark in &imported.remarks {
+        let kind = match remark.kind {
+            RemarkKind::Unread => "unread",
+            RemarkKind::Assumed => "assumed",
+        };
+        let (place, en, zh) = (&remark.place, &remark.en, &remark.zh);
+        print_stderr(format_args!("{kind} {place}: {en}\n    {zh}"));
+    }
+    let text = import::text(&imported.job, &editions);
+    match &args.output {
+        Some(path) => {
+            write_file(path, text.as_bytes())?;
+            line(format_args!("wrote {}", path.display()))?;
+        }
+        None => or_unread(as_it_is(text.as_bytes()))?,
+    }
+    Ok(match imported.remarks.is_empty() {
+        true => Exit::Done,
+        false => Exit::JobAtFault,
+    })
+}
+
+/// A file up to a byte more than is ever read, or standard input for `-`.
+pub fn read(path: &Path) -> Result<Vec<u8>, Outage> {
+    let read = || {
+        let mut bytes = Vec::new();
+        match path == Path::new("-") {
+            true => io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)?,
+            false => File::open(path)?
+                .take(LARGEST + 1)
+                .read_to_end(&mut bytes)?,
+        };
+        Ok(bytes)
+    };
+    let cannot =
+        |e: io::Error| Outage::because(Part::Disk, format!("cannot read {}", path.display()), e);
+    read().map_err(cannot)
+}
+
+/// Prints what was read, a line each: place, pointer, the form's words, text.
+fn explain(taken: &[Taken]) {
+    const MOST: usize = 60;
+    for Taken {
+        place,
+        pointer,
+        label,
+        text,
+    } in taken
+    {
+        let text = match text.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.clone(),
+        };
+        print_stderr(match pointer.is_empty() {
+            true => format!("left out 未取 {place}: {text}"),
+            false => format!("read 已读 {place}: {pointer} {label} {text}"),
+        });
+    }
+}
