@@ -49,6 +49,9 @@ pub mod event;
 // 7: in and out.
 pub mod transport;
 
+// Beside the road: a job out of a file that is not one.
+pub mod import;
+
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
 pub mod contract;
