@@ -5,6 +5,8 @@
 //! read is not in the job, so that `banshi check` misses it too. If we crash here, nothing has
 //! happened yet.
 
+pub mod workbook;
+
 use serde_json::Value;
 
 /// What was read from a file that is not a job.
@@ -36,4 +38,32 @@ pub enum RemarkKind {
     Unread,
     /// It is in the job as the remark says.
     Assumed,
+}
+
+impl Remark {
+    /// Something that is not in the job.
+    pub fn unread(
+        place: impl Into<String>,
+        en: impl Into<String>,
+        zh: impl Into<String>,
+    ) -> Remark {
+        Remark {
+            place: place.into(),
+            kind: RemarkKind::Unread,
+            en: en.into(),
+            zh: zh.into(),
+        }
+    }
+
+    /// Something that is in the job as it says.
+    pub fn assumed(
+        place: impl Into<String>,
+        en: impl Into<String>,
+        zh: impl Into<String>,
+    ) -> Remark {
+        Remark {
+            kind: RemarkKind::Assumed,
+            ..Remark::unread(place, en, zh)
+        }
+    }
 }

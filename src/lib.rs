@@ -37,6 +37,10 @@ pub mod report;
 
 pub mod job;
 
+// Beside the road: what a clerk fills in, and a job out of it or of another file that is none.
+pub mod import;
+pub mod workbook;
+
 // 4: pages and PDF.
 pub mod typesetter;
 
@@ -48,9 +52,6 @@ pub mod event;
 
 // 7: in and out.
 pub mod transport;
-
-// Beside the road: a job out of a file that is not one.
-pub mod import;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;

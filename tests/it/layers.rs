@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 26] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 25] = [
     ("report", 2),
     ("job", 3),
     ("typesetter", 4),
+    ("workbook", 4),
     ("import", 5),
     ("store", 5),
     ("event", 6),
