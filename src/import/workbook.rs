@@ -275,8 +275,16 @@ struct Reading<'a> {
     epoch_1904: bool,
     job: Value,
     remarks: Vec<Remark>,
-    /// Totals that are formulas, each with the number that stands there.
-    totals: Vec<(&'a Spot, Option<f64>)>,
+    totals: Vec<Total<'a>>,
+}
+
+/// A total that is a formula.
+struct Total<'a> {
+    spot: &'a Spot,
+    /// Its pointer in the job, where rows of a list may have been left out.
+    path: String,
+    /// The number that stands there.
+    number: Option<f64>,
 }
 
 impl<'a> Reading<'a> {
@@ -375,7 +383,8 @@ impl<'a> Reading<'a> {
                             Data::Int(number) => Some(number as f64),
                             _ => None,
                         };
-                        self.totals.push((spot, number));
+                        let path = spot.path.clone();
+                        self.totals.push(Total { spot, path, number });
                     }
                     _ => self.value(spot),
                 },
@@ -699,8 +708,8 @@ impl<'a> Reading<'a> {
                 .map(|(at, row)| (at, row.clone()))
                 .collect();
             if written.is_empty() && field.optional {
-                self.totals
-                    .retain(|(spot, _)| !spot.path.starts_with(&format!("{table}/")));
+                let inside = format!("{table}/");
+                self.totals.retain(|total| !total.path.starts_with(&inside));
                 if let Some(data) = self.job["data"].as_object_mut() {
                     data.remove(&field.field);
                 }
@@ -724,20 +733,36 @@ impl<'a> Reading<'a> {
             }
             for (at, row) in &mut written {
                 for column in columns {
-                    if row.get(&column.field).is_some() {
+                    let path = format!("{table}/rows/{at}/{}", column.field);
+                    let formula = self.totals.iter().any(|total| total.path == path);
+                    if row.get(&column.field).is_some() || formula {
                         continue;
                     }
-                    let path = format!("{table}/rows/{at}/{}", column.field);
                     let spot = self.spots.iter().find(|spot| spot.path == path);
                     let place = spot.map_or_else(|| sheet.clone(), Spot::place);
                     // One that could not be read is told already, and stays out.
-                    let told = self.remarks.iter().any(|remark| remark.place == place);
-                    if !told {
+                    if !self.remarks.iter().any(|remark| remark.place == place) {
                         row[&column.field] = Value::Null;
                         self.assumed(place, why(EMPTY.0, EMPTY.1));
                     }
                 }
             }
+            // Totals of rows that are left out are, too; the others go up with their rows.
+            let inside = format!("{table}/rows/");
+            self.totals.retain_mut(|total| {
+                let Some((row, column)) = total
+                    .path
+                    .strip_prefix(&inside)
+                    .and_then(|rest| rest.split_once('/'))
+                else {
+                    return true;
+                };
+                let now = written.iter().position(|(at, _)| at.to_string() == row);
+                if let Some(now) = now {
+                    total.path = format!("{inside}{now}/{column}");
+                }
+                now.is_some()
+            });
             let rows = written.into_iter().map(|(_, row)| row).collect();
             put(&mut self.job, &format!("{table}/rows"), Value::Array(rows));
         }
@@ -762,7 +787,7 @@ impl<'a> Reading<'a> {
         let cells = form.cells.iter().map(|place| {
             let pointer = format!("/data{}", place.pointer);
             let Some(value) = self.job.pointer(&pointer) else {
-                let total = self.totals.iter().any(|(spot, _)| spot.path == pointer);
+                let total = self.totals.iter().any(|total| total.path == pointer);
                 return if total { Cell::Absent } else { Cell::Unread };
             };
             let node = serde_json::from_value::<Node>(value.clone()).unwrap_or(Node::Null);
@@ -779,11 +804,8 @@ impl<'a> Reading<'a> {
             form: Arc::clone(&form),
         };
         let (_, made) = rules::trace(&report, &Prior::default());
-        for (spot, number) in std::mem::take(&mut self.totals) {
-            let index = spot
-                .path
-                .strip_prefix("/data")
-                .and_then(|path| form.cell(path));
+        for Total { spot, path, number } in std::mem::take(&mut self.totals) {
+            let index = path.strip_prefix("/data").and_then(|path| form.cell(path));
             let Some((kind, Some(total))) =
                 index.map(|index| (&form.cells[index].kind, made[index]))
             else {
@@ -820,43 +842,41 @@ impl<'a> Reading<'a> {
                     ),
                 );
             }
-            put(&mut self.job, &spot.path, value);
+            put(&mut self.job, &path, value);
         }
     }
 
-    /// Gives the job an id, where it has none: one for each agency and year.
+    /// Gives the job an id, where it has none: one for each document, by what each must say of
+    /// itself, so that a corrected one has the same.
     fn identify(&mut self) {
         let fields = self.job.as_object();
         if fields.is_some_and(|fields| fields.contains_key("job_id")) {
             return;
         }
         let data = &self.job["data"];
-        let [author, year] = [self.form.author, self.form.year]
-            .map(|field| data[&self.form.fields[field].field].clone());
-        let number = data
-            .get("number")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let (Some(author), false) = (author.as_str(), year.is_null()) else {
+        let own = self.form.fields.iter().filter(|field| {
+            let text = matches!(field.kind, FieldKind::Blocks(_) | FieldKind::Parts);
+            !field.optional && !text && !matches!(field.kind, FieldKind::Table(_))
+        });
+        let Some(own) = own
+            .map(|field| data.get(&field.field).map(Value::to_string))
+            .collect::<Option<Vec<_>>>()
+        else {
             return;
         };
-        let year = match &year {
-            Value::String(date) => date.get(..4).unwrap_or_default().to_owned(),
-            year => year.to_string(),
-        };
-        let of = digest::sha256(format!("{author}\n{number}").as_bytes());
+        let year = data[&self.form.fields[self.form.year].field].to_string();
+        let year: String = year.chars().filter(char::is_ascii_digit).take(4).collect();
+        let of = digest::sha256(own.join("\n").as_bytes());
         let (name, _) = self.form.name.split_once('/').unwrap_or_default();
         let id = format!("{name}-{year}-{}", &of[..8]);
-        let place = self
-            .spots
-            .iter()
-            .find(|spot| spot.path == "/job_id")
-            .map(Spot::place);
+        let place = self.spots.iter().find(|spot| spot.path == "/job_id");
         self.assumed(
-            place.unwrap_or_default(),
+            place.map(Spot::place).unwrap_or_default(),
             why(
-                format!("no job_id: {id}, made of the form, the year and the agency"),
-                format!("未填job_id，按表式、年度和机关取为{id}"),
+                format!(
+                    "no job_id: {id}, made of the form and of what the document must say of itself"
+                ),
+                format!("未填job_id，按表式和必填的基本信息取为{id}"),
             ),
         );
         self.job["job_id"] = json!(id);

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::long_lists;
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, CORPUS, corpus};
-use crate::support::{editions, listed, render, repository, settings};
+use crate::support::{editions, listed, pdf, render, repository, settings};
 
 /// The forms of this build, and one with a list.
 fn forms() -> Editions {
@@ -147,7 +147,10 @@ fn without_totals(job: &Value) -> Value {
 fn assert_same(name: &str, found: &Value, expected: &Value) {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap();
     let (found, expected) = (pretty(found), pretty(expected));
-    let differs = found.lines().zip(expected.lines()).find(|(one, other)| one != other);
+    let differs = found
+        .lines()
+        .zip(expected.lines())
+        .find(|(one, other)| one != other);
     assert!(found == expected, "{name}: {differs:?}");
 }
 
@@ -192,13 +195,20 @@ fn open(bytes: &[u8]) -> Xlsx<Cursor<&[u8]>> {
 fn part_of(bytes: &[u8], sheet: &str) -> String {
     let names = open(bytes).sheet_names();
     let at = names.iter().position(|name| name == sheet);
-    format!("xl/worksheets/sheet{}.xml", 1 + at.unwrap_or_else(|| panic!("{sheet}")))
+    format!(
+        "xl/worksheets/sheet{}.xml",
+        1 + at.unwrap_or_else(|| panic!("{sheet}"))
+    )
 }
 
 /// What stands where, as the hidden sheet says: place, what, path.
 fn spots(bytes: &[u8]) -> Vec<(String, String, String)> {
     let range = open(bytes).worksheet_range("banshi").unwrap();
-    let text = |row: u32, column| range.get_value((row, column)).map_or_else(String::new, Data::to_string);
+    let text = |row: u32, column| {
+        range
+            .get_value((row, column))
+            .map_or_else(String::new, Data::to_string)
+    };
     let (rows, _) = range.end().unwrap();
     let spots = (4..=rows).map(|row| {
         let place = format!("{}!{}", text(row, 0), text(row, 1));
@@ -219,9 +229,13 @@ fn value(bytes: &[u8], place: &str) -> String {
     let (sheet, cell) = place.split_once('!').unwrap();
     let range = open(bytes).worksheet_range(sheet).unwrap();
     let letters = cell.trim_end_matches(|c: char| c.is_ascii_digit());
-    let column = letters.bytes().fold(0, |column, letter| column * 26 + u32::from(letter - b'A') + 1);
+    let column = letters.bytes().fold(0, |column, letter| {
+        column * 26 + u32::from(letter - b'A') + 1
+    });
     let row: u32 = cell[letters.len()..].parse().unwrap();
-    range.get_value((row - 1, column - 1)).map_or_else(String::new, Data::to_string)
+    range
+        .get_value((row - 1, column - 1))
+        .map_or_else(String::new, Data::to_string)
 }
 
 /// What is typed into a cell.
@@ -235,26 +249,43 @@ enum Typed<'a> {
 fn typed(bytes: &[u8], place: &str, what: &Typed) -> Vec<u8> {
     let (sheet, cell) = place.split_once('!').unwrap();
     edited(bytes, &part_of(bytes, sheet), |xml| {
-        let start = xml.find(&format!("<c r=\"{cell}\"")).unwrap_or_else(|| panic!("{place}"));
+        let start = xml
+            .find(&format!("<c r=\"{cell}\""))
+            .unwrap_or_else(|| panic!("{place}"));
         let tag = start + xml[start..].find('>').unwrap();
         let end = match xml[..tag].ends_with('/') {
             true => tag + 1,
             false => start + xml[start..].find("</c>").unwrap() + "</c>".len(),
         };
-        let style = xml[start..tag].split("s=\"").nth(1).unwrap().split('"').next().unwrap();
+        let style = xml[start..tag]
+            .split("s=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let content = match what {
             Typed::Number(number) => format!("><v>{number}</v>"),
-            Typed::Text(text) => format!(" t=\"inlineStr\"><is><t xml:space=\"preserve\">{text}</t></is>"),
+            Typed::Text(text) => {
+                format!(" t=\"inlineStr\"><is><t xml:space=\"preserve\">{text}</t></is>")
+            }
             Typed::Error(error) => format!(" t=\"e\"><v>{error}</v>"),
         };
-        format!("{}<c r=\"{cell}\" s=\"{style}\"{content}</c>{}", &xml[..start], &xml[end..])
+        format!(
+            "{}<c r=\"{cell}\" s=\"{style}\"{content}</c>{}",
+            &xml[..start],
+            &xml[end..]
+        )
     })
 }
 
 /// The workbook with 0 for what every formula comes to.
 fn uncalculated(bytes: &[u8]) -> Vec<u8> {
     let mut parts = parts(bytes);
-    for (_, content) in parts.iter_mut().filter(|(name, _)| name.starts_with("xl/worksheets/")) {
+    for (_, content) in parts
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with("xl/worksheets/"))
+    {
         let xml = String::from_utf8(content.clone()).unwrap();
         let mut pieces = xml.split("</f><v>");
         let mut new = pieces.next().unwrap().to_owned();
@@ -275,25 +306,57 @@ fn office(files: &BTreeMap<String, Vec<u8>>, ending: &str) -> BTreeMap<String, V
         fs::create_dir_all(folder).unwrap();
     }
     fs::write(profile.join("registrymodifications.xcu"), ALWAYS_CALCULATE).unwrap();
+    let fonts = folder.path().join("fonts.conf");
+    fs::write(
+        &fonts,
+        FONTS.replace("FOLDER", repository("fonts").to_str().unwrap()),
+    )
+    .unwrap();
     let mut command = Command::new("soffice");
+    command.env("FONTCONFIG_FILE", &fonts);
     let url = format!("file://{}", folder.path().join("profile").display());
-    command.args(["--headless", "--norestore", &format!("-env:UserInstallation={url}")]);
+    command.args([
+        "--headless",
+        "--norestore",
+        &format!("-env:UserInstallation={url}"),
+    ]);
     command.args(["--convert-to", ending, "--outdir", to.to_str().unwrap()]);
     for (name, bytes) in files {
         let path = from.join(format!("{name}.xlsx"));
         fs::write(&path, bytes).unwrap();
         command.arg(path);
     }
-    let output = command.output().expect("LibreOffice: tests/tools/install test");
+    let output = command
+        .output()
+        .expect("LibreOffice: tests/tools/install test");
     assert!(output.status.success(), "{output:?}");
     let converted = listed(&to).into_iter().map(|name| {
         let bytes = fs::read(to.join(&name)).unwrap();
-        (Path::new(&name).file_stem().unwrap().to_str().unwrap().to_owned(), bytes)
+        (
+            Path::new(&name)
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+            bytes,
+        )
     });
     let converted: BTreeMap<String, Vec<u8>> = converted.collect();
     assert_eq!(converted.len(), files.len(), "{output:?}");
     converted
 }
+
+/// The faces of the repository for those that a workbook names.
+const FONTS: &str = r#"<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+<dir>FOLDER</dir>
+<alias binding="same"><family>宋体</family><prefer><family>Noto Serif CJK SC</family></prefer></alias>
+<alias binding="same"><family>黑体</family><prefer><family>Noto Sans CJK SC</family></prefer></alias>
+<alias binding="same"><family>楷体</family><prefer><family>LXGW WenKai GB Lite</family></prefer></alias>
+</fontconfig>
+"#;
 
 const ALWAYS_CALCULATE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <oor:items xmlns:oor="http://openoffice.org/2001/registry" xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
@@ -309,7 +372,11 @@ static SAVED: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let jobs = jobs().into_iter();
     let files = jobs.map(|(name, job)| (name, uncalculated(&made(&without_totals(&job)))));
     let mut files: BTreeMap<String, Vec<u8>> = files.collect();
-    files.extend(broken().into_iter().map(|(name, bytes)| (name.to_owned(), uncalculated(&bytes))));
+    files.extend(
+        broken()
+            .into_iter()
+            .map(|(name, bytes)| (name.to_owned(), uncalculated(&bytes))),
+    );
     office(&files, "xlsx")
 });
 
@@ -332,7 +399,10 @@ fn a_job_comes_back_out_of_its_workbook() {
     for (name, job) in jobs() {
         let read = read(&made(&job));
         assert_same(&name, &read.job, &held(&job));
-        let unread = read.remarks.iter().find(|remark| remark.kind == RemarkKind::Unread);
+        let unread = read
+            .remarks
+            .iter()
+            .find(|remark| remark.kind == RemarkKind::Unread);
         assert_eq!(unread, None, "{name}");
     }
 }
@@ -341,7 +411,10 @@ fn a_job_comes_back_out_of_its_workbook() {
 fn the_job_is_the_same_after_libreoffice_saved_its_workbook() {
     for (name, job) in jobs() {
         let read = read(&SAVED[&name]);
-        let unread = read.remarks.iter().find(|remark| remark.kind == RemarkKind::Unread);
+        let unread = read
+            .remarks
+            .iter()
+            .find(|remark| remark.kind == RemarkKind::Unread);
         assert_eq!(unread, None, "{name}");
         assert_same(&name, &read.job, &held(&without_totals(&job)));
     }
@@ -357,7 +430,11 @@ fn libreoffice_calculates_the_totals_of_the_published_reports() {
                 continue;
             };
             let saved = &SAVED[name];
-            assert_eq!(value(saved, &place(saved, &pointer)), published.to_string(), "{name} {pointer}");
+            assert_eq!(
+                value(saved, &place(saved, &pointer)),
+                published.to_string(),
+                "{name} {pointer}"
+            );
             compared += 1;
         }
     }
@@ -377,14 +454,20 @@ fn libreoffice_says_of_every_rule_what_banshi_says() {
             continue;
         }
         let range = open(saved).worksheet_range("勾稽核对").unwrap();
-        let text = |row: u32, column| range.get_value((row, column)).map_or_else(String::new, Data::to_string);
+        let text = |row: u32, column| {
+            range
+                .get_value((row, column))
+                .map_or_else(String::new, Data::to_string)
+        };
         let (rows, _) = range.end().unwrap();
         let told = (4..=rows).filter(|row| ["不符合", "请核对"].contains(&text(*row, 0).as_str()));
         // The length of a text is no rule of figures.
         let told = told.filter(|row| text(*row, 1) != "W-LENGTH");
         let mut told: Vec<[String; 2]> = told.map(|row| [text(row, 3), text(row, 4)]).collect();
-        let mut expected: Vec<[String; 2]> =
-            broken.into_iter().map(|(problem, _)| [problem.message_zh, problem.message]).collect();
+        let mut expected: Vec<[String; 2]> = broken
+            .into_iter()
+            .map(|(problem, _)| [problem.message_zh, problem.message])
+            .collect();
         told.sort();
         expected.sort();
         assert_eq!(told, expected, "{name}");
@@ -396,7 +479,11 @@ fn a_figure_that_breaks_a_rule_is_red_and_the_rule_is_told_in_both_languages() {
     let column = &SAVED["column"];
     let total = place(column, "/data/requests/outcome/total/business");
     let carried = place(column, "/data/requests/carried_in/business");
-    assert_eq!(red_by(&total, column), ["不符合"], "R-COLUMN, in its own place");
+    assert_eq!(
+        red_by(&total, column),
+        ["不符合"],
+        "R-COLUMN, in its own place"
+    );
     let told = value(column, "表三!A2");
     assert!(told.contains("不符合2处"), "R-COLUMN and R-PRIOR: {told}");
     assert!(told.contains("Rules are broken"), "{told}");
@@ -422,16 +509,25 @@ fn red_by(place: &str, saved: &[u8]) -> Vec<String> {
     let (sheet, cell) = place.split_once('!').unwrap();
     let xml = parts(&ours).remove(&part_of(&ours, sheet)).unwrap();
     let xml = String::from_utf8(xml).unwrap();
-    let formats = xml.split(&format!("<conditionalFormatting sqref=\"{cell}\">")).skip(1);
+    let begins = format!("<conditionalFormatting sqref=\"{cell}\">");
+    let formats = xml.split(&begins).skip(1);
     let rules = formats.flat_map(|format| {
         let format = format.split("</conditionalFormatting>").next().unwrap();
-        format.split("<formula>").skip(1).map(|rule| rule.split("</formula>").next().unwrap())
+        format
+            .split("<formula>")
+            .skip(1)
+            .map(|rule| rule.split("</formula>").next().unwrap())
     });
-    let rules: Vec<String> = rules.map(|rule| rule.replace("&quot;", "\"").replace("&apos;", "'")).collect();
+    let rules: Vec<String> = rules
+        .map(|rule| rule.replace("&quot;", "\"").replace("&apos;", "'"))
+        .collect();
     assert!(!rules.is_empty(), "{place} has a rule");
     let mut red = Vec::new();
     for rule in rules {
-        let states = rule.strip_prefix("OR(").and_then(|rest| rest.strip_suffix(')')).unwrap();
+        let states = rule
+            .strip_prefix("OR(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .unwrap();
         for state in states.split(',') {
             let (cell, word) = state.split_once('=').unwrap();
             let word = word.trim_matches('"');
@@ -460,8 +556,11 @@ fn labels_and_totals_are_locked_and_what_is_filled_in_is_not() {
     let styles = text("xl/styles.xml");
     let (_, styles) = styles.split_once("<cellXfs").unwrap();
     let (styles, _) = styles.split_once("</cellXfs>").unwrap();
-    let unlocked: Vec<bool> =
-        styles.split("<xf ").skip(1).map(|style| style.contains("<protection locked=\"0\"")).collect();
+    let unlocked: Vec<bool> = styles
+        .split("<xf ")
+        .skip(1)
+        .map(|style| style.contains("<protection locked=\"0\""))
+        .collect();
     let mut seen = BTreeMap::new();
     for sheet in open(&bytes).sheet_names() {
         let xml = text(&part_of(&bytes, &sheet));
@@ -488,11 +587,31 @@ fn labels_and_totals_are_locked_and_what_is_filled_in_is_not() {
 fn what_is_typed_wrong_is_told_by_its_cell() {
     let mut bytes = made(&corpus("pingtan-2021"));
     let wrong = [
-        ("/data/requests/received/business", Typed::Text("很多"), "整数"),
-        ("/data/requests/received/research", Typed::Number("1.5"), "小数"),
-        ("/data/requests/carried_in/business", Typed::Number("-3"), "整数"),
-        ("/data/requests/carried_in/research", Typed::Error("#REF!"), "#REF!"),
-        ("/data/proactive_disclosure/article_20_8/fees/amount", Typed::Text("3元"), "金额|小数|万元"),
+        (
+            "/data/requests/received/business",
+            Typed::Text("很多"),
+            "整数",
+        ),
+        (
+            "/data/requests/received/research",
+            Typed::Number("1.5"),
+            "小数",
+        ),
+        (
+            "/data/requests/carried_in/business",
+            Typed::Number("-3"),
+            "整数",
+        ),
+        (
+            "/data/requests/carried_in/research",
+            Typed::Error("#REF!"),
+            "#REF!",
+        ),
+        (
+            "/data/proactive_disclosure/article_20_8/fees/amount",
+            Typed::Text("3元"),
+            "金额|小数|万元",
+        ),
         ("/data/year", Typed::Text("去年"), "年份"),
         ("/data/issued_on", Typed::Text("2021-02-30"), "日期"),
         ("/job_id", Typed::Text("县 1"), "字母"),
@@ -509,14 +628,21 @@ fn what_is_typed_wrong_is_told_by_its_cell() {
         let remarks: Vec<_> = remarks.collect();
         assert_eq!(remarks.len(), 1, "{place}: {remarks:?}");
         assert_eq!(remarks[0].kind, RemarkKind::Unread);
-        assert!(zh.split('|').any(|zh| remarks[0].zh.contains(zh)), "{remarks:?}");
+        assert!(
+            zh.split('|').any(|zh| remarks[0].zh.contains(zh)),
+            "{remarks:?}"
+        );
         assert!(remarks[0].en.is_ascii() || !remarks[0].en.is_empty());
         assert_eq!(read.job.pointer(path), None, "{path} is not in the job");
     }
     assert!(places[0].starts_with("表三!"), "{places:?}");
     // What adds them up is not made either, and said so.
     let total = place(&bytes, "/data/requests/received/total");
-    assert!(read.remarks.iter().any(|remark| remark.place == total && remark.zh.contains("合计")));
+    assert!(
+        read.remarks
+            .iter()
+            .any(|remark| remark.place == total && remark.zh.contains("合计"))
+    );
 }
 
 #[test]
@@ -530,16 +656,36 @@ fn what_spreadsheets_and_people_make_of_a_figure_is_the_figure() {
         (count, Typed::Text("3"), json!(3)),
         (count, Typed::Text(" １２ "), json!(12)),
         (count, Typed::Text("1,234"), json!(1234)),
-        (count, Typed::Text("22（其中修订16件）"), json!({ "value": 22, "remark": "其中修订16件" })),
-        (count, Typed::Text("22 (其中修订16件)"), json!({ "value": 22, "remark": "其中修订16件" })),
+        (
+            count,
+            Typed::Text("22（其中修订16件）"),
+            json!({ "value": 22, "remark": "其中修订16件" }),
+        ),
+        (
+            count,
+            Typed::Text("22 (其中修订16件)"),
+            json!({ "value": 22, "remark": "其中修订16件" }),
+        ),
         (count, Typed::Text("－"), json!("－")),
         (count, Typed::Text(" 无 "), json!("无")),
         (money, Typed::Number("24252.311082"), json!("24252.311082")),
         (money, Typed::Number("0.30000000000000004"), json!("0.3")),
         (money, Typed::Text("24,252.31"), json!("24252.31")),
-        ("/data/issued_on", Typed::Number("44222"), json!("2021-01-26")),
-        ("/data/issued_on", Typed::Text("2021年1月26日"), json!("2021-01-26")),
-        ("/data/issued_on", Typed::Text("2021/1/26"), json!("2021-01-26")),
+        (
+            "/data/issued_on",
+            Typed::Number("44222"),
+            json!("2021-01-26"),
+        ),
+        (
+            "/data/issued_on",
+            Typed::Text("2021年1月26日"),
+            json!("2021-01-26"),
+        ),
+        (
+            "/data/issued_on",
+            Typed::Text("2021/1/26"),
+            json!("2021-01-26"),
+        ),
         ("/data/year", Typed::Text("２０２１年"), json!(2021)),
     ] {
         let bytes = typed(&whole, &place(&whole, path), &what);
@@ -555,15 +701,25 @@ fn an_empty_cell_is_a_blank_one_and_an_empty_table_is_told() {
     let bytes = made(&job);
     let place = place(&bytes, "/data/requests/received/business");
     let found = read(&bytes);
-    let remark = found.remarks.iter().find(|remark| remark.place == place).unwrap();
+    let remark = found
+        .remarks
+        .iter()
+        .find(|remark| remark.place == place)
+        .unwrap();
     assert_eq!(remark.kind, RemarkKind::Assumed);
-    assert_eq!(found.job["data"]["requests"]["received"]["business"], json!(null));
+    assert_eq!(
+        found.job["data"]["requests"]["received"]["business"],
+        json!(null)
+    );
 
     let forms = forms();
     let name = "annual-report/2021";
     let empty = make(name, &forms[name], &json!({}), &BTreeMap::new()).unwrap();
     let found = read(&empty.bytes);
-    let unread = found.remarks.iter().filter(|remark| remark.kind == RemarkKind::Unread);
+    let unread = found
+        .remarks
+        .iter()
+        .filter(|remark| remark.kind == RemarkKind::Unread);
     let places: Vec<&str> = unread.map(|remark| remark.place.as_str()).collect();
     let head = ["/data/agency", "/data/year"].map(|path| self::place(&empty.bytes, path));
     assert_eq!(places, [&head[0], &head[1], "表二", "表三", "表四"]);
@@ -576,7 +732,9 @@ fn a_sheet_that_was_changed_is_told_and_not_read() {
     let bytes = made(&job);
     let inserted = edited(&bytes, &part_of(&bytes, "表三"), |xml| moved(&xml, 6, 1));
     let deleted = edited(&bytes, &part_of(&bytes, "表三"), |xml| moved(&xml, 7, -1));
-    let renamed = edited(&bytes, "xl/workbook.xml", |xml| xml.replace("name=\"表三\"", "name=\"申请\""));
+    let renamed = edited(&bytes, "xl/workbook.xml", |xml| {
+        xml.replace("name=\"表三\"", "name=\"申请\"")
+    });
     let relabelled = typed(&bytes, "表三!A4", &Typed::Text("别的"));
     let label = read(&relabelled).remarks.remove(0);
     for (changed, place, en) in [
@@ -594,9 +752,14 @@ fn a_sheet_that_was_changed_is_told_and_not_read() {
         expected["data"].as_object_mut().unwrap().remove("requests");
         assert_same(en, &read.job, &expected);
     }
-    assert!(label.place.starts_with("表三!") || label.kind == RemarkKind::Unread, "{label:?}");
+    assert!(
+        label.place.starts_with("表三!") || label.kind == RemarkKind::Unread,
+        "{label:?}"
+    );
 
-    let foreign = edited(&bytes, "xl/workbook.xml", |xml| xml.replace("name=\"banshi\"", "name=\"b\""));
+    let foreign = edited(&bytes, "xl/workbook.xml", |xml| {
+        xml.replace("name=\"banshi\"", "name=\"b\"")
+    });
     let told = workbook(&foreign, &forms()).unwrap_err();
     assert!(told.en.contains("no workbook of `banshi form`"), "{told:?}");
     let told = workbook(b"PK\x03\x04 and no more", &forms()).unwrap_err();
@@ -656,17 +819,31 @@ fn what_stands_beside_the_form_is_told_and_a_changed_total_is_made_anew() {
     });
     let found = read(&stale);
     assert_same("stale", &found.job, &job);
-    let remark = found.remarks.iter().find(|remark| remark.place == total).unwrap();
+    let remark = found
+        .remarks
+        .iter()
+        .find(|remark| remark.place == total)
+        .unwrap();
     assert!(remark.en.contains("9999"), "{remark:?}");
     // A number instead of the formula is what was typed.
     let over = typed(&bytes, &total, &Typed::Number("7"));
-    assert_eq!(read(&over).job["data"]["requests"]["received"]["total"], json!(7));
+    assert_eq!(
+        read(&over).job["data"]["requests"]["received"]["total"],
+        json!(7)
+    );
 
     let beside = edited(&bytes, &part_of(&bytes, "表三"), |xml| {
-        xml.replacen("</row></sheetData>", "<c r=\"Z99\"><v>5</v></c></row></sheetData>", 1)
+        xml.replacen(
+            "</row></sheetData>",
+            "<c r=\"Z99\"><v>5</v></c></row></sheetData>",
+            1,
+        )
     });
     let remarks = read(&beside).remarks;
-    assert!(remarks.iter().any(|remark| remark.place == "表三!Z99"), "{remarks:?}");
+    assert!(
+        remarks.iter().any(|remark| remark.place == "表三!Z99"),
+        "{remarks:?}"
+    );
 }
 
 #[test]
@@ -684,7 +861,10 @@ fn texts_are_read_as_rows_and_what_is_none_is_told() {
     let orphan = typed(&bytes, &cell("A", 0), &Typed::Text("表行"));
     for wrong in [word, orphan] {
         let remarks = read(&wrong).remarks;
-        assert!(remarks.iter().any(|remark| remark.place == cell("A", 0)), "{remarks:?}");
+        assert!(
+            remarks.iter().any(|remark| remark.place == cell("A", 0)),
+            "{remarks:?}"
+        );
     }
 }
 
@@ -698,7 +878,15 @@ fn last_years_figures_come_from_its_job_or_its_pdf() {
     let mut made = Vec::new();
     for (name, prior) in [("a", "last.json"), ("b", "last.pdf")] {
         let output = format!("{name}.xlsx");
-        let arguments = ["form", "--template", "annual-report/2021", "--prior", prior, "-o", &output];
+        let arguments = [
+            "form",
+            "--template",
+            "annual-report/2021",
+            "--prior",
+            prior,
+            "-o",
+            &output,
+        ];
         let ran = deployment.banshi(&arguments).output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
         assert_eq!(ran.stderr, b"");
@@ -736,16 +924,33 @@ fn the_command_says_what_it_wrote_and_what_it_could_not_hold() {
     let (code, said, told) = run(&["form", "--job", "job.json", "-o", "a.xlsx"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(said.starts_with("wrote a.xlsx: "), "{said}");
-    assert!(told.contains("/data/requests/received/business: "), "{told}");
+    assert!(
+        told.contains("/data/requests/received/business: "),
+        "{told}"
+    );
     assert!(told.contains("/data/surprise: "), "{told}");
     assert_eq!(told.lines().count(), 2, "{told}");
     run(&["form", "--job", "job.json", "-o", "b.xlsx"]);
     let files = ["a.xlsx", "b.xlsx"].map(|name| fs::read(deployment.path(name)).unwrap());
     assert!(files[0] == files[1], "the same input, the same bytes");
     for (arguments, expected) in [
-        (&["form", "--template", "annual-report/1999", "-o", "c.xlsx"][..], 2),
+        (
+            &["form", "--template", "annual-report/1999", "-o", "c.xlsx"][..],
+            2,
+        ),
         (&["form", "-o", "c.xlsx"], 2),
-        (&["form", "--template", "annual-report/2019", "--job", "job.json", "-o", "c.xlsx"], 2),
+        (
+            &[
+                "form",
+                "--template",
+                "annual-report/2019",
+                "--job",
+                "job.json",
+                "-o",
+                "c.xlsx",
+            ],
+            2,
+        ),
         (&["form", "--job", "a.xlsx", "-o", "c.xlsx"], 1),
         (&["form", "--job", "none.json", "-o", "c.xlsx"], 3),
     ] {
@@ -755,15 +960,55 @@ fn the_command_says_what_it_wrote_and_what_it_could_not_hold() {
     }
 }
 
-/// `make workbook-picture` draws the picture of the documentation.
+/// `make workbook-picture` draws the picture of the documentation so: one table of a report.
 #[test]
 fn a_workbook_prints_a_table_a_page() {
-    let Ok(target) = std::env::var("WORKBOOK_PICTURE") else {
-        return;
+    let mut job = without_totals(&corpus(RULED));
+    job["data"]["requests"]["carried_in"]["business"] = json!(2);
+    let files = BTreeMap::from([("report".to_owned(), made(&job))]);
+    let pdf = office(&files, "pdf").remove("report").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.pdf");
+    fs::write(&path, pdf).unwrap();
+    let pages: Vec<String> = pdf::pages(&path)
+        .into_iter()
+        .map(|lines| lines.concat())
+        .collect();
+    let page = |heading: &str| {
+        let found = (0..pages.len())
+            .filter(|at| pages[*at].contains(heading) && pages[*at].contains("勾稽关系："))
+            .collect::<Vec<_>>();
+        assert_eq!(found.len(), 1, "{heading} on {found:?}");
+        found[0]
     };
-    let mut job = corpus(RULED);
-    job["on_violation"] = json!("warn");
-    let bytes = made(&without_totals(&job));
-    let pdf = office(&BTreeMap::from([("report".to_owned(), bytes)]), "pdf").remove("report").unwrap();
-    fs::write(repository(&target).with_extension("pdf"), pdf).unwrap();
+    // Each official table is whole on its page.
+    for (heading, last) in [
+        ("二、主动公开政府信息情况", "行政事业性收费"),
+        (
+            "三、收到和处理政府信息公开申请情况",
+            "四、结转下年度继续办理",
+        ),
+        ("四、政府信息公开行政复议", "复议后起诉"),
+    ] {
+        let text: String = pages[page(heading)].split_whitespace().collect();
+        assert!(text.contains(last), "{heading}: {text}");
+    }
+    if let Ok(target) = std::env::var("WORKBOOK_PICTURE") {
+        let number = (page("三、收到和处理政府信息公开申请情况") + 1).to_string();
+        let stem = repository(&target).with_extension("");
+        let drawn = Command::new("pdftoppm")
+            .args([
+                "-png",
+                "-singlefile",
+                "-r",
+                "72",
+                "-f",
+                &number,
+                "-l",
+                &number,
+            ])
+            .args([&path, &stem])
+            .status();
+        assert!(drawn.unwrap().success());
+    }
 }
