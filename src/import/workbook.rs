@@ -779,11 +779,14 @@ impl<'a> Reading<'a> {
             )
         });
         let lists: Vec<(usize, Vec<Option<String>>)> = lists.collect();
-        let form = Arc::new(
-            self.form
+        let form = match lists.is_empty() {
+            true => self.form.clone(),
+            false => self
+                .form
                 .with_rows(&lists)
                 .unwrap_or_else(|_| self.form.clone()),
-        );
+        };
+        let form = Arc::new(form);
         let cells = form.cells.iter().map(|place| {
             let pointer = format!("/data{}", place.pointer);
             let Some(value) = self.job.pointer(&pointer) else {

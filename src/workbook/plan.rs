@@ -406,6 +406,9 @@ pub fn prior_of(terms: &[Term]) -> Vec<usize> {
 
 /// The form with room in its lists for the rows of the job and more.
 fn with_rows(form: &Form, job: &Value, left: &mut Vec<String>) -> Form {
+    if form.lists().next().is_none() {
+        return form.clone();
+    }
     let rows = |more: bool| -> Vec<(usize, Vec<Option<String>>)> {
         let list = |(field, _): (usize, &Entry)| {
             let pointer = format!("/data/{}/rows", form.fields[field].field);
