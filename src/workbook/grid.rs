@@ -82,6 +82,17 @@ impl Grid {
             Shape::Row => row(table, &mut areas),
             Shape::List => list(form, table, &mut areas),
         };
+        // Four characters in a narrow head stand two by two, as on the page.
+        for area in &mut areas {
+            if let Is::Head(text) = &mut area.is
+                && area.columns == 1
+                && widths[usize::from(area.column)] < 60
+                && text.chars().count() == 4
+                && let Some((second, _)) = text.char_indices().nth(2)
+            {
+                text.insert(second, '\n');
+            }
+        }
         let heights = heights(&areas, &widths, size);
         Grid {
             areas,
