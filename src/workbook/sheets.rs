@@ -192,6 +192,8 @@ impl Writer<'_> {
         let mut sheet = Worksheet::new();
         sheet.set_name(&self.plan.sheets[index])?;
         protect(&mut sheet);
+        // What comes to nothing is shown as nothing by who does not calculate on opening.
+        sheet.set_formula_result_default("");
         Ok(sheet)
     }
 

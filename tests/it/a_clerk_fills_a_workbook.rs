@@ -729,6 +729,9 @@ fn an_empty_cell_is_a_blank_one_and_an_empty_table_is_told() {
     let forms = forms();
     let name = "annual-report/2021";
     let empty = make(name, &forms[name], &json!({}), &BTreeMap::new()).unwrap();
+    // What adds nothing shows nothing, and not 0.
+    let total = self::place(&empty.bytes, "/data/requests/received/total");
+    assert_eq!(value(&empty.bytes, &total), "");
     let found = read(&empty.bytes);
     let unread = found
         .remarks
