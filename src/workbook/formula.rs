@@ -1,5 +1,5 @@
 //! What cells come to, totals and rules as formulas of a workbook, in what Excel, WPS and
-//! LibreOffice share: no array formulas, no names, no function that is younger than `IFERROR`.
+//! `LibreOffice` share: no array formulas, no names, no function that is younger than `IFERROR`.
 
 use std::collections::BTreeMap;
 
@@ -66,10 +66,10 @@ impl Formulas<'_> {
         let mut parts = Vec::new();
         let mut plain = Vec::new();
         for &cell in cells {
-            let several = match self.form.cells[cell].kind {
-                CellKind::Count | CellKind::Change | CellKind::Money(_) => true,
-                _ => false,
-            };
+            let several = matches!(
+                self.form.cells[cell].kind,
+                CellKind::Count | CellKind::Change | CellKind::Money(_)
+            );
             match several && !self.typed.contains_key(&cell) {
                 true => plain.push(cell),
                 false => parts.push(self.value(cell, here)),

@@ -671,7 +671,7 @@ impl Writer<'_> {
         });
         let column = CHOICES + column as u16;
         let ends = [(0, column), (all.len() as u32 - 1, column)];
-        let [first, last] = ends.map(|cell| absolute(cell));
+        let [first, last] = ends.map(absolute);
         let list = Formula::new(format!("='{}'!{first}:{last}", map::SHEET));
         let validation = DataValidation::new()
             .allow_list_formula(list)

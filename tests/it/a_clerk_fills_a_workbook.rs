@@ -1,5 +1,5 @@
 //! `banshi form` and the way back: what a job holds is in its workbook, whoever saves it again;
-//! totals and rules calculate in LibreOffice; what was typed wrong, or moved, is told by its cell.
+//! totals and rules calculate in `LibreOffice`; what was typed wrong, or moved, is told by its cell.
 //!
 //! A workbook does not hold: whether a total was left out or sent (it is always read), whether an
 //! optional text was left out or empty, and empty heads at the end of a table in the text.
@@ -309,7 +309,7 @@ fn uncalculated(bytes: &[u8]) -> Vec<u8> {
     file_of(&parts)
 }
 
-/// Files as LibreOffice makes them of workbooks, every formula calculated anew.
+/// Files as `LibreOffice` makes them of workbooks, every formula calculated anew.
 fn office(files: &BTreeMap<String, Vec<u8>>, ending: &str) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let [profile, from, to] = ["profile/user", "from", "to"].map(|name| folder.path().join(name));
@@ -378,7 +378,7 @@ const ALWAYS_CALCULATE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 /// The report whose workbook a rule is broken in.
 const RULED: &str = "pingtan-2023";
 
-/// Every job's workbook, and those of `broken`, as LibreOffice saves them: it starts once.
+/// Every job's workbook, and those of `broken`, as `LibreOffice` saves them: it starts once.
 static SAVED: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let jobs = jobs().into_iter();
     let files = jobs.map(|(name, job)| (name, uncalculated(&made(&without_totals(&job)))));
@@ -517,7 +517,7 @@ fn a_figure_that_breaks_a_rule_is_red_and_the_rule_is_told_in_both_languages() {
     assert!(value(kept, "表三!A2").contains("未发现不符"));
 }
 
-/// Which words make a cell red, by the formulas of our own workbook and the values of LibreOffice.
+/// Which words make a cell red, by the formulas of our own workbook and the values of `LibreOffice`.
 fn red_by(place: &str, saved: &[u8]) -> Vec<String> {
     let ours = made(&corpus(RULED));
     let (sheet, cell) = place.split_once('!').unwrap();
