@@ -16,7 +16,7 @@ use banshi::report::form::Form;
 use banshi::report::{Cell, Editions};
 use banshi::typesetter::Templates;
 use banshi::workbook::make;
-use calamine::{Data, Reader as _, Xlsx};
+use calamine::{Data, DataType as _, Reader as _, Xlsx};
 use serde_json::{Value, json};
 
 use crate::long_lists;
@@ -556,8 +556,12 @@ fn red_by(place: &str, saved: &[u8]) -> Vec<String> {
 /// What is said of the place of a rule.
 fn messages(saved: &[u8], place: &str) -> [String; 2] {
     let range = open(saved).worksheet_range("勾稽核对").unwrap();
-    let mut rows = range.rows().filter(|row| row[2].to_string() == place);
-    let row = rows.find(|row| row[0].to_string() == "不符合").unwrap();
+    let mut rows = range
+        .rows()
+        .filter(|row| row[2].get_string() == Some(place));
+    let row = rows
+        .find(|row| row[0].get_string() == Some("不符合"))
+        .unwrap();
     [row[3].to_string(), row[4].to_string()]
 }
 
@@ -1010,7 +1014,12 @@ fn a_workbook_prints_a_table_a_page() {
         let text: String = pages[page(heading)].split_whitespace().collect();
         assert!(text.contains(last), "{heading}: {text}");
     }
-    if let Ok(target) = std::env::var("WORKBOOK_PICTURE") {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "`make workbook-picture` says where"
+    )]
+    let target = std::env::var("WORKBOOK_PICTURE");
+    if let Ok(target) = target {
         let number = (page("三、收到和处理政府信息公开申请情况") + 1).to_string();
         let stem = repository(&target).with_extension("");
         let drawn = Command::new("pdftoppm")
