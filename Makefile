@@ -153,6 +153,12 @@ screenshots: ## takes the pictures of docs/console anew: the console in a real b
 	SCREENSHOTS=docs/console PICTURES='$(PICTURES)' $(BROKER) run cargo test --locked --quiet --test it every_page_of_a_fleet_with_faults
 	git -c safe.directory='*' status --short docs/console
 
+.PHONY: workbook-picture
+workbook-picture: ## draws docs/workbook.png anew: a table of a workbook as LibreOffice prints it
+	$(INSTALL) test
+	WORKBOOK_PICTURE=docs/workbook.png cargo test --locked --quiet --test it a_workbook_prints
+	git -c safe.directory='*' status --short docs/workbook.png
+
 .PHONY: schemas
 schemas: ## writes schemas/ anew; look at what changed, docs/contracts.md says what breaks whom
 	UPDATE=1 cargo test --locked --quiet --test it the_schemas_are

@@ -16,6 +16,7 @@ mod table;
 mod text;
 mod title;
 mod words;
+pub mod workbook;
 
 use crate::digest;
 use crate::job::is_id;
@@ -55,6 +56,34 @@ pub enum RemarkKind {
     Unread,
     /// It is in the job, and does not stand in the file like this.
     Assumed,
+}
+
+impl Remark {
+    /// Something that is not in the job.
+    pub fn unread(
+        place: impl Into<String>,
+        en: impl Into<String>,
+        zh: impl Into<String>,
+    ) -> Remark {
+        Remark {
+            place: place.into(),
+            kind: RemarkKind::Unread,
+            en: en.into(),
+            zh: zh.into(),
+        }
+    }
+
+    /// Something that is in the job as it says.
+    pub fn assumed(
+        place: impl Into<String>,
+        en: impl Into<String>,
+        zh: impl Into<String>,
+    ) -> Remark {
+        Remark {
+            kind: RemarkKind::Assumed,
+            ..Remark::unread(place, en, zh)
+        }
+    }
 }
 
 /// Something that was read, and what it was taken for.
@@ -116,19 +145,22 @@ pub fn read(
     }
     let mut reading = match decode::kind(bytes)? {
         decode::Kind::Pdf => alone(pdf::read(bytes)?),
-        decode::Kind::Zip => {
-            return Err(Unusable::new(
-                "it is a ZIP archive, as workbooks (.xlsx) and Word files (.docx) are: this build \
-                 reads neither; save it as a web page (.html) or as text, and import that",
-                "这是ZIP压缩包（.xlsx工作簿和.docx文档即是）：本版本不能读取；请另存为网页（.html）\
-                 或文本后导入",
-            ));
-        }
+        decode::Kind::Zip => alone(of_workbook(bytes, editions)?),
         decode::Kind::Html(text) => published::read(&html::page(&text)?, editions)?,
         decode::Kind::Text(text) => published::read(&page::of_text(&text)?, editions)?,
     };
     identify(&mut reading.imported, job_id, stem);
     Ok(reading)
+}
+
+/// A workbook that `banshi form` made. Its remarks name their cell in both languages.
+fn of_workbook(bytes: &[u8], editions: &Editions) -> Result<Imported, Unusable> {
+    let mut imported =
+        workbook::workbook(bytes, editions).map_err(|remark| Unusable::new(remark.en, remark.zh))?;
+    for remark in &mut imported.remarks {
+        remark.zh = format!("{}：{}", remark.place, remark.zh);
+    }
+    Ok(imported)
 }
 
 /// What was read of a file whose parts have no places.

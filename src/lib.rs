@@ -37,6 +37,10 @@ pub mod report;
 
 pub mod job;
 
+// Beside the road: what a clerk fills in, and a job out of it or of another file that is none.
+pub mod import;
+pub mod workbook;
+
 // 4: pages and PDF.
 pub mod typesetter;
 

@@ -6,6 +6,7 @@ mod console;
 mod dead;
 mod demo;
 mod doctor;
+mod form;
 mod health;
 mod import;
 mod output;
@@ -213,6 +214,16 @@ enum Command {
                             banshi schema --all schemas/\n\n\
                             Templates and names of queues are those of the settings.")]
     Schema(SchemaArgs),
+    /// Make a workbook in the form's layout, for a clerk to fill in; totals and rules calculate
+    #[command(after_help = "Example:\n  \
+                            banshi form --template annual-report/2021 -o form.xlsx\n  \
+                            banshi form --template annual-report/2021 --prior last-year.pdf -o \
+                            form.xlsx\n  \
+                            banshi form --job report.json -o report.xlsx\n\n\
+                            For Excel, WPS and LibreOffice. Its sheets are protected without a \
+                            password; which cell is which figure\n\
+                            stands on a hidden sheet.")]
+    Form(FormArgs),
     /// List the font roles, their faces and what they cover
     #[command(after_help = "Example:\n  banshi fonts\n  banshi fonts --text 䶮曌祎")]
     Fonts(FontsArgs),
@@ -240,6 +251,7 @@ impl Command {
             Command::Topology(args) => matches!(args.command, TopologyCommand::Migrate),
             Command::Schema(args) => args.all.is_some(),
             Command::Import(args) => args.output.is_some(),
+            Command::Form(_) => true,
             Command::Check(_)
             | Command::Status(_)
             | Command::Console
@@ -669,6 +681,22 @@ enum Contract {
 }
 
 #[derive(Debug, Args)]
+struct FormArgs {
+    /// The template [default: the job's]
+    #[arg(long, value_name = "NAME/EDITION", required_unless_present = "job")]
+    template: Option<String>,
+    /// The file
+    #[arg(short, long, value_name = "FILE.xlsx")]
+    output: PathBuf,
+    /// Fill in what this job holds, or - for standard input
+    #[arg(long, value_name = "JOB.json")]
+    job: Option<PathBuf>,
+    /// Fill in last year's figures from its job, or from its PDF by banshi
+    #[arg(long, value_name = "LAST.json|LAST.pdf")]
+    prior: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct FontsArgs {
     /// Say which face draws each of these characters
     #[arg(long, value_name = "TEXT")]
@@ -739,6 +767,7 @@ pub fn run() -> ExitCode {
         Command::Store(args) => store::store(&settings, &args.command),
         Command::Templates(args) => catalog::templates(&settings, &args),
         Command::Schema(args) => schema::schema(&settings, &args),
+        Command::Form(args) => form::form(&settings, &args),
         Command::Fonts(args) => catalog::fonts(&settings, &args),
         Command::Demo => demo::demo(&settings),
         Command::Typesetter => unreachable!("answered above"),

@@ -222,7 +222,7 @@ fn read_money(node: &Node, place: &Place, units: Units<'_>, problems: &mut Probl
 
 /// Digits as other programs write them, as plain ones: full width, with spaces and thousands
 /// separators. A comma that separates no thousands may be a point, and stays.
-fn plain_digits(text: &str) -> String {
+pub fn plain_digits(text: &str) -> String {
     let plain: String = text.nfkc().filter(|c| !c.is_whitespace()).collect();
     let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
     let mut parts = plain.split(',');

@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 26] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -22,13 +22,14 @@ const LAYERS: [(&str, u8); 25] = [
     ("report", 2),
     ("job", 3),
     ("typesetter", 4),
+    ("workbook", 4),
     ("store", 5),
     ("event", 6),
     ("transport", 7),
+    ("import", 8),
     ("admin", 8),
     ("contract", 8),
     ("fleet", 8),
-    ("import", 8),
     ("worker", 9),
     ("verify", 9),
     ("console", 9),
