@@ -51,8 +51,10 @@ pub mod transport;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
+pub mod bulk;
 pub mod contract;
 pub mod fleet;
+pub mod merge;
 pub mod verify;
 pub mod worker;
 

@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 24] = [
+const LAYERS: [(&str, u8); 26] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -26,8 +26,10 @@ const LAYERS: [(&str, u8); 24] = [
     ("event", 6),
     ("transport", 7),
     ("admin", 8),
+    ("bulk", 8),
     ("contract", 8),
     ("fleet", 8),
+    ("merge", 8),
     ("worker", 9),
     ("verify", 9),
     ("console", 9),
