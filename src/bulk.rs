@@ -137,6 +137,7 @@ impl Sending<'_> {
         sent: &mut Sent,
         told: &mut impl FnMut(Told<'_>),
     ) -> Result<Option<Outage>, Outage> {
+        let (settings, input, lane) = (self.settings, self.input, self.lane);
         let mut in_flight = FuturesUnordered::new();
         let mut held_up = None;
         loop {
@@ -144,7 +145,7 @@ impl Sending<'_> {
                 && in_flight.len() < IN_FLIGHT
                 && let Some(at) = self.take(journal)
             {
-                in_flight.push(self.one(client, at));
+                in_flight.push(one(settings, client, input, lane, at));
             }
             let Some((at, done)) = in_flight.next().await else {
                 journal.sync()?;
@@ -153,12 +154,12 @@ impl Sending<'_> {
             match done {
                 Ok(sha256) => {
                     // Before anything else: what is not noted is sent again after a kill.
-                    journal.note(at, &self.input.items()[at].id, &sha256)?;
+                    journal.note(at, &input.items()[at].id, &sha256)?;
                     sent.sent += 1;
                     told(Told::Sent(journal.sent()));
                 }
                 Err(Unsent::Unfit(why)) => sent.unfit.push(Unusable {
-                    place: self.input.place(at),
+                    place: input.place(at),
                     why,
                     unread: false,
                 }),
@@ -183,24 +184,23 @@ impl Sending<'_> {
         }
         None
     }
+}
 
-    /// Sends one, and gives the digest of its content.
-    fn one<'f>(
-        &self,
-        client: &'f Client,
-        at: usize,
-    ) -> impl Future<Output = (usize, Result<String, Unsent>)> + use<'f, '_> {
-        let (settings, input, lane) = (self.settings, self.input, self.lane);
-        async move {
-            let body = match input.body(at) {
-                Ok(body) => body,
-                // It was there a moment ago.
-                Err(why) => return (at, Err(Unsent::Unfit(why))),
-            };
-            let id = &input.items()[at].id;
-            let to = Destination::of(settings, "jobs", lane.as_str(), Some(id));
-            let sent = Span::publish(&to).of(client.send(id, &body, lane)).await;
-            (at, sent.map(|()| job::content_sha256(&body)))
-        }
-    }
+/// Sends a job, and gives the digest of its content.
+async fn one(
+    settings: &config::Queue,
+    client: &Client,
+    input: &Input,
+    lane: Lane,
+    at: usize,
+) -> (usize, Result<String, Unsent>) {
+    let body = match input.body(at) {
+        Ok(body) => body,
+        // It was there a moment ago.
+        Err(why) => return (at, Err(Unsent::Unfit(why))),
+    };
+    let id = &input.items()[at].id;
+    let to = Destination::of(settings, "jobs", lane.as_str(), Some(id));
+    let sent = Span::publish(&to).of(client.send(id, &body, lane)).await;
+    (at, sent.map(|()| job::content_sha256(&body)))
 }

@@ -146,7 +146,9 @@ pub fn merge(parts: &[Part], own: Own<'_>, limits: &Limits, editions: &Editions)
             findings,
         };
     }
-    let warn = findings.iter().any(|finding| finding.code.starts_with("R-"));
+    let warn = findings
+        .iter()
+        .any(|finding| finding.code.starts_with("R-"));
     let made = made_id(&readable, own.agency);
     let job_id = own.job_id.unwrap_or(&made);
     let template = &first.template;
@@ -192,7 +194,11 @@ pub fn compare(county: &County, other: &Part) -> Vec<Finding> {
     if read.template != ours.template || read.report.year() != ours.report().year() {
         let (template, year) = (&ours.template, ours.report().year());
         let (there, then) = (&read.template, read.report.year());
-        let code = if there == template { "year" } else { "template" };
+        let code = if there == template {
+            "year"
+        } else {
+            "template"
+        };
         found.push(other.finding(
             code,
             "",
@@ -229,7 +235,9 @@ pub fn compare(county: &County, other: &Part) -> Vec<Finding> {
                 "differs",
                 &format!("/data{}", place.pointer),
                 (
-                    format!("{name} is {stated}{unit}; the departments add up to {sum}{unit}: {by}"),
+                    format!(
+                        "{name} is {stated}{unit}; the departments add up to {sum}{unit}: {by}"
+                    ),
                     format!("{name}为{stated}{unit}，各部门之和为{sum}{unit}，{zh}"),
                 ),
                 true,

@@ -309,7 +309,12 @@ mod tests {
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path, &begun("a", Lane::Bulk)).expect("a journal");
         let second = Journal::open(&path, &begun("a", Lane::Bulk));
-        assert!(second.expect_err("in use").chain().contains("another enqueue"));
+        assert!(
+            second
+                .expect_err("in use")
+                .chain()
+                .contains("another enqueue")
+        );
         journal.note(0, "one", "1").expect("written");
         drop(journal);
         for (other, said) in [

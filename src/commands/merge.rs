@@ -113,7 +113,8 @@ fn print(
         told += &format!("{place}: {code} {path}: {message}\n    {message_zh}\n");
     }
     let Some(county) = county else {
-        told += "banshi: nothing is added up before this is mended\n    请先改正以上问题，再行汇总\n";
+        told +=
+            "banshi: nothing is added up before this is mended\n    请先改正以上问题，再行汇总\n";
         print_told(&told);
         return Ok(());
     };
@@ -134,7 +135,10 @@ fn print(
         line(format_args!("wrote {name}: {count} reports added up"))?;
     }
     if let Some(path) = &args.parts {
-        line(format_args!("wrote {}: the parts by digest", path.display()))?;
+        line(format_args!(
+            "wrote {}: the parts by digest",
+            path.display()
+        ))?;
     }
     if let Some(path) = &args.agree {
         let (name, differ) = (

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::output::{as_it_is, json as print_json, line, print_stderr, progress};
 use super::queue::list;
@@ -55,15 +56,10 @@ pub fn wait(settings: &Settings, args: &WaitArgs) -> Result<Exit, Error> {
         }
     };
     block_on(async {
-        let following = follow(&settings.queue, &mut ends, told);
-        match args.timeout {
-            None => following.await?,
-            Some(most) => match tokio::time::timeout(most, following).await {
-                Ok(followed) => followed?,
-                Err(_) => {}
-            },
-        }
-        Ok(())
+        let deadline = args
+            .timeout
+            .and_then(|most| Instant::now().checked_add(most));
+        Ok(follow(&settings.queue, &mut ends, deadline, told).await?)
     })?;
     bar.finish_and_clear();
     print(&ends, args.format)?;
@@ -163,7 +159,9 @@ fn text(ends: &Ends) -> Result<(), Error> {
                 Kind::Failed => {
                     failed += 1;
                     let error = end.error.as_ref();
-                    error.map_or(String::new(), |(code, message)| format!("{code}: {message}"))
+                    error.map_or(String::new(), |(code, message)| {
+                        format!("{code}: {message}")
+                    })
                 }
             },
         };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::config;
@@ -233,20 +233,23 @@ fn end(kind: Kind, head: &Head<'_>, entry: &Entry, unread: bool) -> Option<End> 
 }
 
 /// Follows the log until all have ended. It begins when they were sent, and looks at what was
-/// before that when it has caught up with the log. A broker that goes away is waited for; `told` is
-/// called with the reason, and with none when something was read.
+/// before that when it has caught up with the log. A broker that goes away is waited for. `told` is
+/// called with the reason then, and with none when something was read. Once the log was read as far
+/// as it goes, it waits no longer than to the `deadline`.
 ///
 /// # Errors
 /// When the broker, or the spool, can't be reached at first.
 pub async fn follow(
     settings: &config::Queue,
     ends: &mut Ends,
+    deadline: Option<Instant>,
     mut told: impl FnMut(&Ends, Option<&Outage>),
 ) -> Result<(), Outage> {
     let mut observer = Observer::open(settings).await?;
     let mut place = Place {
         newest: observer.newest().await?.map(|entry| entry.offset),
         since: ends.since(),
+        deadline,
         first: None,
         last: None,
         looked_back: false,
@@ -263,6 +266,10 @@ pub async fn follow(
         }
         told(ends, Some(&outage));
         loop {
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                observer.close().await;
+                return Ok(());
+            }
             tokio::time::sleep(backoff(AGAIN, tries)).await;
             tries += 1;
             match Observer::open(settings).await {
@@ -283,6 +290,7 @@ struct Place {
     /// The newest event when it was begun.
     newest: Option<u64>,
     since: u64,
+    deadline: Option<Instant>,
     /// The first and the last that were read.
     first: Option<u64>,
     last: Option<u64>,
@@ -290,7 +298,7 @@ struct Place {
 }
 
 impl Place {
-    /// Reads on until all have ended.
+    /// Reads on until all have ended, or the time is up.
     async fn read(
         &mut self,
         observer: &Observer,
@@ -311,10 +319,15 @@ impl Place {
                 told(ends, None);
                 continue;
             }
-            let entry = match self.looked_back {
-                true => log.next().await?,
-                false => match timeout(SILENCE, log.next()).await {
-                    Ok(entry) => entry?,
+            let limit = match caught_up {
+                true => self.deadline,
+                false => Some(Instant::now() + SILENCE),
+            };
+            let entry = match limit {
+                None => log.next().await,
+                Some(at) => match timeout_at(at, log.next()).await {
+                    Ok(entry) => entry,
+                    Err(_) if caught_up => return Ok(()),
                     Err(_) => {
                         // All that it has is older.
                         self.newest = None;
@@ -322,6 +335,7 @@ impl Place {
                     }
                 },
             };
+            let entry = entry?;
             self.first.get_or_insert(entry.offset);
             self.last = Some(entry.offset);
             ends.note(&entry);

@@ -159,10 +159,9 @@ fn job_of(pdf: &[u8]) -> Result<Vec<u8>, (String, String)> {
         ));
     }
     let [id, template] = [made.job.id, made.template.name].map(|text| json!(text).to_string());
-    let mut job = format!(
-        "{{\"job_id\":{id},\"template\":{template},\"on_violation\":\"warn\",\"data\":"
-    )
-    .into_bytes();
+    let mut job =
+        format!("{{\"job_id\":{id},\"template\":{template},\"on_violation\":\"warn\",\"data\":")
+            .into_bytes();
     job.extend(data);
     job.push(b'}');
     Ok(job)

@@ -82,7 +82,9 @@ impl Sums {
             if sums.in_lists.contains(&at) || sums.computed.contains(&at) {
                 continue;
             }
-            let cells = parts.iter().map(|(part, read)| (*part, &read.report.cells[at]));
+            let cells = parts
+                .iter()
+                .map(|(part, read)| (*part, &read.report.cells[at]));
             for (part, cell) in cells.clone() {
                 if let Cell::Number {
                     remark: Some(remark),
@@ -166,7 +168,9 @@ impl Sums {
     fn add_prior(&mut self, parts: &[(&Part, &Read)]) {
         let cells = self.form.prior.iter().flat_map(Entry::cells);
         for cell in cells.collect::<Vec<_>>() {
-            let figures = parts.iter().filter_map(|(_, read)| read.prior.figures.get(&cell));
+            let figures = parts
+                .iter()
+                .filter_map(|(_, read)| read.prior.figures.get(&cell));
             let (count, sum) = (figures.clone().count(), figures.sum());
             match count {
                 0 => {}
@@ -293,7 +297,10 @@ impl Sums {
                 (json!(date), said)
             }
             FieldKind::Line | FieldKind::Text => {
-                let said = ("has a placeholder: yours to write", "为占位文字，由汇总机关撰写");
+                let said = (
+                    "has a placeholder: yours to write",
+                    "为占位文字，由汇总机关撰写",
+                );
                 (json!(format!("〔待填：{}〕", field.label)), said)
             }
             FieldKind::Lines | FieldKind::Blocks(_) | FieldKind::Parts => (json!([]), empty),
@@ -408,8 +415,16 @@ fn with_units<'a>(
         Cell::Money(money) if !money.amount.is_zero() => Some((part, money)),
         _ => None,
     });
-    let factor = |unit: &str| UNITS.iter().find(|(known, _)| *known == unit).map(|it| it.1);
-    let mut units: Vec<&str> = money.clone().map(|(_, money)| money.unit.as_str()).collect();
+    let factor = |unit: &str| {
+        UNITS
+            .iter()
+            .find(|(known, _)| *known == unit)
+            .map(|it| it.1)
+    };
+    let mut units: Vec<&str> = money
+        .clone()
+        .map(|(_, money)| money.unit.as_str())
+        .collect();
     units.sort_by_key(|unit| factor(unit).unwrap_or(i64::MAX));
     let alike = units.windows(2).all(|pair| pair[0] == pair[1]);
     let unit = units.first().copied().unwrap_or_default().to_owned();
@@ -457,7 +472,9 @@ fn value_of(node: &Node) -> Value {
         Node::String(text) => json!(text),
         Node::Array(items) => items.iter().map(value_of).collect(),
         Node::Object(fields) => {
-            let fields = fields.iter().map(|(name, node)| (name.clone(), value_of(node)));
+            let fields = fields
+                .iter()
+                .map(|(name, node)| (name.clone(), value_of(node)));
             Value::Object(fields.collect())
         }
     }
