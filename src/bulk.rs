@@ -21,7 +21,7 @@ use crate::config;
 use crate::job;
 use crate::problem::Outage;
 use crate::telemetry::trace::{Destination, Span};
-use crate::timing::{AGAIN, backoff};
+use crate::timing::{BACKOFF, backoff};
 use crate::transport::{Client, Lane, Unsent};
 
 /// Jobs on their way at once: as many as the publisher has channels. It is also how many a kill may
@@ -99,7 +99,7 @@ pub async fn send(
             (tries, confirmed_at) = (0, Instant::now());
         }
         told(Told::Waits(&outage));
-        let wait = backoff(AGAIN, tries);
+        let wait = backoff(BACKOFF, tries);
         tries += 1;
         if confirmed_at.elapsed() + wait > patience {
             sent.stopped = Some(outage);

@@ -19,7 +19,7 @@ use crate::config;
 use crate::event::{self, Kind};
 use crate::job::is_id;
 use crate::problem::{Code, Outage, Problem};
-use crate::timing::{AGAIN, backoff};
+use crate::timing::{BACKOFF, backoff};
 use crate::transport::{Entry, From, Log, Observer};
 
 /// The problems that are kept of one job, and of all together. The rest are counted.
@@ -172,35 +172,38 @@ impl Ends {
         let exact = Uuid::parse_str(&head.id).ok();
         let exact = exact.and_then(|id| self.events.get(&id).copied());
         let others = head.subject.as_ref().and_then(|id| self.jobs.get(&**id));
-        let candidates: Vec<usize> = match (exact, others) {
-            (Some(at), _) => vec![at],
-            (None, Some(others)) => others.clone(),
-            (None, None) => return,
-        };
+        // Of a job whose content is known other events count only if the service can't read it as
+        // JSON: then it has another digest there.
+        let others = others.into_iter().flatten().copied().filter_map(|at| {
+            let unread = self.wanted[at].sha256.is_some();
+            (Some(at) != exact && !(unread && exact.is_some())).then_some((at, unread))
+        });
+        let candidates: Vec<_> = exact
+            .map(|at| (at, false))
+            .into_iter()
+            .chain(others)
+            .collect();
         let told = OffsetDateTime::parse(&head.time, &Rfc3339).ok();
         let told = told.and_then(|at| u64::try_from(at.unix_timestamp()).ok());
-        for at in candidates {
-            let job = &self.wanted[at];
-            let lately = told.is_none_or(|told| told + CLOCKS >= job.since);
+        for (at, unread) in candidates {
+            let lately = told.is_none_or(|told| told + CLOCKS >= self.wanted[at].since);
             if kind != Kind::Completed && !lately {
                 continue;
             }
-            // What a service can't read as JSON has another digest there.
-            let unread = exact.is_none() && job.sha256.is_some();
-            let end = || end(kind, &head, entry, unread);
-            let Some(mut end) = end() else { continue };
+            let Some(mut end) = end(kind, &head, entry, unread) else {
+                continue;
+            };
             let known = &mut self.ends[at];
-            if let Some(End {
-                kind: Kind::Completed,
-                ..
-            }) = known
+            // What is stored stays.
+            if known
+                .as_ref()
+                .is_some_and(|end| end.kind == Kind::Completed)
             {
-                // What is stored stays.
                 continue;
             }
-            let room = PROBLEMS.1.saturating_sub(self.problems).min(PROBLEMS.0);
             // One at least, of however many jobs.
-            let kept = room.max(1);
+            let room = PROBLEMS.1.saturating_sub(self.problems);
+            let kept = room.clamp(1, PROBLEMS.0);
             end.more = end.problems.len().saturating_sub(kept);
             end.problems.truncate(kept);
             self.problems += end.problems.len();
@@ -270,7 +273,7 @@ pub async fn follow(
                 observer.close().await;
                 return Ok(());
             }
-            tokio::time::sleep(backoff(AGAIN, tries)).await;
+            tokio::time::sleep(backoff(BACKOFF, tries)).await;
             tries += 1;
             match Observer::open(settings).await {
                 Ok(other) => {
