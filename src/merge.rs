@@ -152,26 +152,33 @@ pub fn merge(parts: &[Part], own: Own<'_>, limits: &Limits, editions: &Editions)
     let made = made_id(&readable, own.agency);
     let job_id = own.job_id.unwrap_or(&made);
     let template = &first.template;
-    let mut left = Vec::new();
-    let draft = sums.job(own.agency, job_id, template, warn, None, &mut left);
-    let checked = match job::read(draft.to_string().as_bytes(), None, limits, editions) {
-        Ok(checked) => checked,
-        Err(refusal) => {
-            let problems = refusal.rejection.into_problems();
-            let told = problems.into_iter().map(|problem| {
+    // First without the totals, which the check computes, and then with them.
+    let (mut totals, mut left) = (None, Vec::new());
+    let (job, checked) = loop {
+        left.clear();
+        let job = sums.job(
+            own.agency,
+            job_id,
+            template,
+            warn,
+            totals.as_deref(),
+            &mut left,
+        );
+        match job::read(job.to_string().as_bytes(), None, limits, editions) {
+            Ok(checked) if totals.is_some() => break (job, checked),
+            Ok(checked) => totals = Some(checked.report().cells.clone()),
+            Err(refusal) => {
                 // The sum keeps what its parts keep, but for limits and inequalities.
-                Finding::of(problem, "", own.agency, true)
-            });
-            findings.extend(told);
-            return Merged {
-                county: None,
-                findings,
-            };
+                let problems = refusal.rejection.into_problems().into_iter();
+                let told = problems.map(|problem| Finding::of(problem, "", own.agency, true));
+                findings.extend(told);
+                return Merged {
+                    county: None,
+                    findings,
+                };
+            }
         }
     };
-    left.clear();
-    let totals = Some(&checked.report().cells[..]);
-    let job = sums.job(own.agency, job_id, template, warn, totals, &mut left);
     Merged {
         county: Some(County {
             job,

@@ -162,7 +162,8 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What a journal says: what it belongs to, and each job that was confirmed.
+    /// What a journal says: what it belongs to, and each job that was confirmed, in the order of the
+    /// input.
     ///
     /// # Errors
     /// When it is none, or damaged in the middle.
@@ -174,6 +175,7 @@ impl Journal {
             jobs.push(noted);
             Ok(())
         })?;
+        jobs.sort_unstable_by_key(|noted: &Noted| noted.sent);
         let begun = begun.filter(|begun| begun.journal == VERSION);
         let begun = begun.ok_or_else(|| {
             let why = format!("{} is no journal of this version", path.display());

@@ -87,10 +87,7 @@ fn many(
     let bar = progress(jobs as u64, "jobs");
     let mut waits = String::new();
     let told = |told: Told<'_>| match told {
-        Told::Sent(sent) => {
-            bar.set_position(sent);
-            waits.clear();
-        }
+        Told::Sent(sent) => bar.set_position(sent),
         Told::Waits(outage) => {
             let why = outage.reason();
             if why != waits {

@@ -522,7 +522,8 @@ impl Client {
         }
     }
 
-    /// Sends a job and waits until it is safe. Many can be on their way at once. `id` becomes the `message_id`, or the file's name.
+    /// Sends a job and waits until it is safe; many can be on their way at once. `id` becomes the
+    /// `message_id`, or the file's name.
     ///
     /// # Errors
     /// When it cannot be sent as it is, or may not be safe: a full queue, a broker that went away.
