@@ -26,6 +26,9 @@ use crate::transport::{Entry, From, Log, Observer};
 const PROBLEMS: (usize, usize) = (20, 20_000);
 /// How much two clocks may differ, in seconds.
 const CLOCKS: u64 = 600;
+/// How often a log may be refused before it is taken for one that can't be read: a broker that just
+/// came up refuses it for a moment.
+const TRIES: u32 = 5;
 /// A log that hands over nothing for so long has nothing more at the moment.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -241,7 +244,7 @@ fn end(kind: Kind, head: &Head<'_>, entry: &Entry, unread: bool) -> Option<End> 
 /// as it goes, it waits no longer than to the `deadline`.
 ///
 /// # Errors
-/// When the broker, or the spool, can't be reached at first.
+/// When the broker, or the spool, can't be reached at first, or has no log to be read.
 pub async fn follow(
     settings: &config::Queue,
     ends: &mut Ends,
@@ -250,14 +253,15 @@ pub async fn follow(
 ) -> Result<(), Outage> {
     let mut observer = Observer::open(settings).await?;
     let mut place = Place {
-        newest: observer.newest().await?.map(|entry| entry.offset),
+        begun: false,
+        newest: None,
         since: ends.since(),
         deadline,
         first: None,
         last: None,
         looked_back: false,
     };
-    let mut tries = 0;
+    let (mut tries, mut refused) = (0, 0);
     while ends.open() > 0 {
         let before = place.last;
         let outage = match place.read(&observer, ends, &mut told).await {
@@ -266,6 +270,10 @@ pub async fn follow(
         };
         if place.last != before {
             tries = 0;
+        }
+        refused += u32::from(!place.begun);
+        if refused >= TRIES {
+            return Err(outage);
         }
         told(ends, Some(&outage));
         loop {
@@ -290,7 +298,9 @@ pub async fn follow(
 
 /// How far the log was read.
 struct Place {
-    /// The newest event when it was begun.
+    /// Whether the log could be read at all.
+    begun: bool,
+    /// The newest event when it was.
     newest: Option<u64>,
     since: u64,
     deadline: Option<Instant>,
@@ -308,6 +318,10 @@ impl Place {
         ends: &mut Ends,
         told: &mut impl FnMut(&Ends, Option<&Outage>),
     ) -> Result<(), Outage> {
+        if !self.begun {
+            self.newest = observer.newest().await?.map(|entry| entry.offset);
+            self.begun = true;
+        }
         let from = match (self.last, self.since) {
             (Some(last), _) => From::Offset(last + 1),
             (None, 0) => From::Offset(0),
