@@ -129,9 +129,7 @@ impl Event {
     }
 
     fn new(kind: Kind, identity: &Identity, source: &str, time: &str, data: Value) -> Event {
-        let job_id = identity.job_id.as_deref().unwrap_or_default();
-        let name = format!("{job_id}:{}:{}", kind.as_str(), identity.sha256);
-        let id = Uuid::new_v5(&NAMESPACE, name.as_bytes());
+        let id = id(kind, identity.job_id.as_deref(), &identity.sha256);
         let mut event = json!({
             "specversion": "1.0",
             "id": id.to_string(),
@@ -153,6 +151,13 @@ impl Event {
             body: event.to_string().into_bytes(),
         }
     }
+}
+
+/// The id of a job's event of this kind; `sha256` is the job's, as in [`Identity`].
+pub fn id(kind: Kind, job_id: Option<&str>, sha256: &str) -> Uuid {
+    let job_id = job_id.unwrap_or_default();
+    let name = format!("{job_id}:{}:{sha256}", kind.as_str());
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 /// The moment, as RFC 3339 in UTC. Events and manifests are the only things with a clock.

@@ -5,6 +5,7 @@
 //! memory and bounded, whatever comes in. If we crash here, it is read again from the log, and
 //! the workers say how they are within seconds.
 
+mod ends;
 mod history;
 mod outcome;
 mod overview;
@@ -12,6 +13,7 @@ mod reader;
 mod status;
 mod workers;
 
+pub use self::ends::{End, Ends, Wanted, follow};
 pub use self::history::{Bucket, Filter, History, Load, MINUTES, Search};
 pub use self::outcome::Outcome;
 pub use self::overview::{Deadline, Fleet, Overview, Queue, Story, Told};

@@ -198,6 +198,21 @@ pub fn legible(bytes: &[u8], limits: &Limits, editions: &Editions) -> Option<Leg
     })
 }
 
+/// The SHA-256 of a job that the service can read, as in [`Identity`]; of bytes that are no JSON,
+/// theirs.
+pub fn content_sha256(bytes: &[u8]) -> String {
+    let job = unmarked(bytes);
+    match serde_json::from_slice::<Node>(job) {
+        Ok(node) => digest::sha256(node.canonical().as_bytes()),
+        Err(_) => digest::sha256(bytes),
+    }
+}
+
+/// A job without the mark that some systems put first, which a reader may ignore (RFC 8259, 8.1).
+pub fn unmarked(job: &[u8]) -> &[u8] {
+    job.strip_prefix(b"\xef\xbb\xbf").unwrap_or(job)
+}
+
 /// Refuses a job whose message is unfit, for these `problems` and for all that are found in its
 /// body. Of a body that is not in hand there is the SHA-256 instead.
 pub fn refuse(

@@ -37,8 +37,7 @@ pub mod report;
 
 pub mod job;
 
-// Beside the road: what a clerk fills in, and a job out of it or of another file that is none.
-pub mod import;
+// Beside the road: what a clerk fills in.
 pub mod workbook;
 
 // 4: pages and PDF.
@@ -55,9 +54,11 @@ pub mod transport;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
+pub mod bulk;
 pub mod contract;
 pub mod fleet;
 pub mod import;
+pub mod merge;
 pub mod verify;
 pub mod worker;
 

@@ -1,6 +1,6 @@
 //! What banshi costs around the engine: the pool of typesetters, the whole worker with a real
-//! broker and a real disk, an urgent job past a backlog, the start of a process, and memory over many reports. Every report is
-//! another one, in its text and in its figures.
+//! broker and a real disk, an urgent job past a backlog, the start of a process, a county added up,
+//! and memory over many reports. Every report is another one, in its text and in its figures.
 //!
 //! `make bench` runs it, and `benches/engine.rs` before it, and prints the machine above the
 //! table. What is compared is measured in turn, A B A B, so that noise meets both.
@@ -12,6 +12,7 @@
 )]
 
 mod memory;
+mod merge;
 mod pool;
 mod process;
 mod start;
@@ -67,6 +68,8 @@ enum Part {
     Urgent,
     /// From nothing to the first PDF
     Start,
+    /// Two hundred departments into a county
+    Merge,
     /// A typesetter's memory
     Memory,
 }
@@ -108,6 +111,7 @@ fn run(options: &Options) {
             Part::Worker => worker::measure(options, &mut reports),
             Part::Urgent => urgent::measure(options, &mut reports),
             Part::Start => start::measure(options, &mut reports),
+            Part::Merge => merge::measure(options, &mut reports),
             Part::Memory => memory::measure(options.memory, &mut reports),
         }
     }

@@ -106,7 +106,7 @@ fn times(runtime: &Runtime, broker: &Broker, reports: &mut Reports, count: u64) 
             .log(From::Offset(next))
             .await
             .expect("the log is there");
-        let mut client = Client::open(&queue).await.expect("the broker is there");
+        let client = Client::open(&queue).await.expect("the broker is there");
         let mut times = Vec::new();
         for number in numbers {
             let job = reports.model.job(number);

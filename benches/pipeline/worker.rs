@@ -396,7 +396,7 @@ impl Broker {
         queue.url.clone_from(&self.url);
         queue.prefix.clone_from(&self.prefix);
         runtime.block_on(async {
-            let mut client = Client::open(&queue).await.expect("the broker is there");
+            let client = Client::open(&queue).await.expect("the broker is there");
             for number in numbers {
                 let job = reports.model.job(number);
                 let id = job["job_id"].as_str().expect("a job has an id");

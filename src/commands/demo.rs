@@ -66,7 +66,7 @@ pub fn demo(settings: &Settings) -> Result<Exit, Error> {
     let (count, spool) = (REPORTS.len(), &settings.queue.url);
     line(format_args!("{count} real reports → {spool}"))?;
     block_on(async {
-        let mut client = Client::open(&settings.queue).await?;
+        let client = Client::open(&settings.queue).await?;
         for (id, job) in REPORTS {
             client.send(id, job.as_bytes(), Lane::Bulk).await?;
         }

@@ -9,6 +9,7 @@ mod doctor;
 mod form;
 mod health;
 mod import;
+mod merge;
 mod output;
 mod package;
 mod queue;
@@ -18,6 +19,7 @@ mod status;
 mod store;
 mod topology;
 mod verify;
+mod wait;
 mod worker;
 
 use std::io::Write as _;
@@ -52,7 +54,9 @@ pub enum Exit {
     /// when it is full, or closed before a command that changes something had printed all of it.
     Environment = 3,
     /// Nothing can be made of the file that was to be imported.
-    Unusable = 4,
+    Unusable = 5,
+    /// The time is up, and not all has ended that was waited for.
+    Unended = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -67,7 +71,8 @@ impl From<Exit> for ExitCode {
 #[command(after_help = "Example:\n  \
                         banshi demo\n\n\
                         Exit codes: 0 done, 1 a job is at fault, 2 usage, 3 the environment is at \
-                        fault, 4 nothing can be made of a file.")]
+                        fault, 4 not all has ended that was waited for, 5 nothing can be made of \
+                        a file.")]
 struct Cli {
     /// Settings file; can be given more than once, and later ones win [default: banshi.toml, when
     /// it is there]
@@ -140,8 +145,36 @@ enum Command {
     /// Send jobs to the queue, each confirmed by the broker
     #[command(after_help = "Example:\n  \
                             banshi enqueue reports/ late.json\n  \
-                            cat jobs.ndjson | banshi enqueue --lane urgent -")]
+                            cat jobs.ndjson | banshi enqueue --lane urgent -\n  \
+                            banshi enqueue --journal january.journal reports/\n\n\
+                            With a journal many jobs are on their way at once, and a broker that goes \
+                            away or a lane that is\n\
+                            full is waited for. Killed at any moment, the same command goes on where it \
+                            was.")]
     Enqueue(EnqueueArgs),
+    /// Wait until jobs have ended, and list what became of each
+    #[command(after_help = "Example:\n  \
+                            banshi wait --journal january.journal\n  \
+                            banshi wait --timeout 2h --format csv reports/ > outcome.csv\n  \
+                            banshi wait --job zibo-bigdata-2020\n\n\
+                            It reads the log of events, takes nothing from a queue, and outlasts a \
+                            restart of the broker.\n\n\
+                            Exit codes: 0 all are completed; 1 some were rejected or have failed; 3 the \
+                            environment is at fault; 4 not all have ended, or not all of the journal's \
+                            were sent.")]
+    Wait(WaitArgs),
+    /// Add departments' reports up into the county's job (逐级汇总)
+    #[command(after_help = "Example:\n  \
+                            banshi merge departments/*.json --agency 某县人民政府 -o county.json\n  \
+                            banshi merge departments/*.pdf --agree county.json\n\n\
+                            Figures are added cell by cell, a mark as 0, rows of lists one after \
+                            another; totals are computed.\n\
+                            Texts are left to the county. Each report is checked as `banshi check` does, \
+                            and all that does not\n\
+                            add up is told with its file and agency.\n\n\
+                            Exit codes: 0 added up, or agreed; 1 a report is at fault, or a cell differs; \
+                            3 the environment is at fault.")]
+    Merge(MergeArgs),
     /// Look after the dead queue: what was rejected, failed, or killed its workers
     #[command(after_help = "Example:\n  \
                             banshi dead list\n  \
@@ -252,8 +285,10 @@ impl Command {
             Command::Schema(args) => args.all.is_some(),
             Command::Import(args) => args.output.is_some(),
             Command::Form(_) => true,
+            Command::Merge(args) => args.output.is_some() || args.parts.is_some(),
             Command::Check(_)
             | Command::Status(_)
+            | Command::Wait(_)
             | Command::Console
             | Command::Health(_)
             | Command::Verify(_)
@@ -390,6 +425,74 @@ struct EnqueueArgs {
     /// The lane; an urgent job passes a full bulk lane
     #[arg(long, value_enum, default_value_t = Lane::Bulk)]
     lane: Lane,
+    /// Note each confirmed job in this file, and send only what it does not have
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// End with 3 when nothing was confirmed for so long: 90s, 30m, 2h, 7d
+    #[arg(
+        long,
+        value_name = "AGE",
+        value_parser = age,
+        default_value = "10m",
+        requires = "journal"
+    )]
+    patience: Duration,
+}
+
+#[derive(Debug, Args)]
+struct WaitArgs {
+    /// Jobs: .json files, .ndjson files with a job a line, folders of either, or - for standard
+    /// input
+    #[arg(value_name = "FILE-or-DIR", required_unless_present_any = ["journal", "job"])]
+    jobs: Vec<PathBuf>,
+    /// The jobs that `enqueue --journal` noted in this file
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// A job's id; can be given more than once
+    #[arg(long, value_name = "JOB-ID")]
+    job: Vec<String>,
+    /// Wait no longer than this, and list what is known then: 90s, 30m, 2h, 7d; 0s does not wait
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    timeout: Option<Duration>,
+    /// How the list is printed
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    format: TableFormat,
+}
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TableFormat {
+    /// For people, in English and Chinese
+    Text,
+    /// A line a job, below a line of names (RFC 4180)
+    Csv,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct MergeArgs {
+    /// The departments' jobs, or the PDFs that banshi made of them
+    #[arg(value_name = "DEPT.json|DEPT.pdf", required = true)]
+    reports: Vec<PathBuf>,
+    /// 发文机关: whose job is made
+    #[arg(long, value_name = "NAME", required_unless_present = "agree")]
+    agency: Option<String>,
+    /// The id of its job [default: merged-YEAR- and a digest of the parts]
+    #[arg(long, value_name = "JOB-ID")]
+    job_id: Option<String>,
+    /// Where its job is written [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write down there which reports it was made of, by digest
+    #[arg(long, value_name = "FILE")]
+    parts: Option<PathBuf>,
+    /// Compare this county's job, or its PDF, with the sum, and name each cell that differs
+    #[arg(long, value_name = "COUNTY.json|COUNTY.pdf")]
+    agree: Option<PathBuf>,
+    /// How what was found is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -762,6 +865,8 @@ pub fn run() -> ExitCode {
         Command::Health(args) => health::health(&settings, &args),
         Command::Worker(args) => worker::worker(&settings, &args),
         Command::Enqueue(args) => queue::enqueue(&settings, &args),
+        Command::Wait(args) => wait::wait(&settings, &args),
+        Command::Merge(args) => merge::merge(&settings, &args),
         Command::Dead(args) => dead::dead(&settings, &args),
         Command::Topology(args) => topology::topology(&settings, &args.command),
         Command::Store(args) => store::store(&settings, &args.command),

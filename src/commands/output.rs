@@ -21,9 +21,10 @@ pub(super) fn line(text: impl Display) -> io::Result<()> {
 }
 
 /// A bar on standard error, when that is a terminal.
-pub(super) fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
-    ProgressBar::new(length).with_style(style.expect("the template is well formed"))
+pub(super) fn progress(length: u64, of: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {eta} left");
+    let style = style.expect("the template is well formed");
+    ProgressBar::new(length).with_style(style).with_message(of)
 }
 
 /// A line of JSON.

@@ -218,7 +218,7 @@ async fn lay_out(
         make_folder(folder)?;
     }
     let pool = Pool::start(settings, Program::this()?).await?;
-    let progress = progress(args.jobs.len() as u64);
+    let progress = progress(args.jobs.len() as u64, "files");
     let mut exit = Exit::Done;
     {
         let pool = &pool;

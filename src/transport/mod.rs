@@ -522,14 +522,24 @@ impl Client {
         }
     }
 
-    /// Sends a job and waits until it is safe. `id` becomes the `message_id`, or the file's name.
+    /// Sends a job and waits until it is safe; many can be on their way at once. `id` becomes the
+    /// `message_id`, or the file's name.
     ///
     /// # Errors
     /// When it cannot be sent as it is, or may not be safe: a full queue, a broker that went away.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
+    pub async fn send(&self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
         match self {
             Client::Amqp(client) => client.send(id, body, lane).await,
             Client::Spool(client) => Ok(client.send(id, body).await?),
+        }
+    }
+
+    /// Whether its connection lives, as far as that is known. What failed on one that does may go
+    /// well later: a full lane, a queue that is missing.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Client::Amqp(client) => client.is_live(),
+            Client::Spool(_) => true,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 26] = [
+const LAYERS: [(&str, u8); 28] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -28,8 +28,10 @@ const LAYERS: [(&str, u8); 26] = [
     ("transport", 7),
     ("import", 8),
     ("admin", 8),
+    ("bulk", 8),
     ("contract", 8),
     ("fleet", 8),
+    ("merge", 8),
     ("worker", 9),
     ("verify", 9),
     ("console", 9),

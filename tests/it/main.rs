@@ -12,6 +12,7 @@ mod support;
 
 mod a_changed_file_is_found;
 mod a_clerk_fills_a_workbook;
+mod a_county_adds_up;
 mod a_form_in_ten_steps;
 mod a_full_disk_loses_nothing;
 mod a_proxy_is_gone_through;
@@ -25,6 +26,7 @@ mod an_operator_sees_it;
 mod an_outage_stops_intake;
 mod an_s3_server_may_fail;
 mod bad_jobs_are_refused;
+mod bulk_is_resumed;
 mod check_says_what_the_service_says;
 mod commands;
 mod consistent_reports_pass;

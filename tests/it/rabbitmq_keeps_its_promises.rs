@@ -359,7 +359,7 @@ async fn a_dead_lettered_job_keeps_its_body_and_properties() {
 async fn a_retry_comes_back_to_its_lane_after_five_seconds() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for lane in Lane::ALL {
         client.send(lane.as_str(), b"{}", lane).await.unwrap();
     }
@@ -442,7 +442,7 @@ async fn a_dropped_job_comes_again_and_is_dead_in_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..12 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Bulk)
@@ -488,7 +488,7 @@ async fn a_stopped_intake_gives_back_what_it_holds_and_finishes_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_intake_gives_back_what_was_not_acknowledged() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..5 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Urgent)
@@ -509,7 +509,7 @@ async fn a_closed_intake_gives_back_what_was_not_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_urgent_job_passes_a_full_bulk_lane() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..50 {
         client
             .send(&format!("bulk-{job}"), b"{}", Lane::Bulk)
@@ -541,7 +541,7 @@ async fn an_urgent_job_passes_a_full_bulk_lane() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_the_prefetch_is_held() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..20 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Bulk)
@@ -566,7 +566,7 @@ async fn no_more_than_the_prefetch_is_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn next_may_be_cancelled_at_any_moment() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..60 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Bulk)
@@ -632,7 +632,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
         topology: config::Topology::Verify,
         ..bench.settings.clone()
     };
-    let mut client = Client::open(&settings).await.unwrap();
+    let client = Client::open(&settings).await.unwrap();
     let mut sent = 0;
     let said = loop {
         match client.send("job", b"{}", Lane::Bulk).await {
@@ -670,7 +670,7 @@ async fn a_full_queue_and_a_missing_exchange_are_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_no_queue_takes_is_an_outage_where_nothing_is_declared() {
     let bench = Bench::new().await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     let settings = config::Queue {
         topology: config::Topology::Verify,
         ..bench.settings.clone()
@@ -702,7 +702,7 @@ async fn an_event_that_no_queue_takes_is_an_outage_where_nothing_is_declared() {
 async fn a_deleted_queue_is_declared_again() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for lane in Lane::ALL {
         let queue = bench.name(&format!("jobs.{lane}"));
         let gone = bench
@@ -1067,7 +1067,7 @@ async fn a_worker_starts_with_the_queues_of_an_earlier_version_and_names_the_mig
     let bench = Bench::new().await;
     bench.as_the_first_version().await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     client.send("job", b"no", Lane::Bulk).await.unwrap();
     let delivery = next(&mut intake).await;
     let confirmed = delivery.publish(&event("x")).await.unwrap();

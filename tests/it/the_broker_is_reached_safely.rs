@@ -156,7 +156,7 @@ async fn over_tls_both_sides_show_a_certificate_and_each_refusal_says_what_to_do
 
     // A job's whole way.
     let mut intake = up(Intake::open(&right, 2).await.unwrap()).await;
-    let mut client = Client::open(&right).await.unwrap();
+    let client = Client::open(&right).await.unwrap();
     client.send("job", b"{}", Lane::Bulk).await.unwrap();
     finish(next(&mut intake).await, "job").await;
     nothing_comes(&mut intake).await;
@@ -263,7 +263,7 @@ async fn a_broker_that_starts_later_crashes_and_comes_back_has_every_job() {
     node.start();
     let mut intake = up(intake).await;
     let bench = Bench::at(&node.url()).await;
-    let mut client = Client::open(&settings).await.unwrap();
+    let client = Client::open(&settings).await.unwrap();
     let sent: BTreeSet<_> = (0..9).map(|job| format!("job-{job}")).collect();
     for job in &sent {
         client.send(job, b"{}", Lane::Bulk).await.unwrap();
@@ -350,7 +350,7 @@ async fn a_lost_right_to_write_stops_intake_over_every_session() {
     node.start();
     let bench = Bench::at(&node.url()).await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..6 {
         let id = format!("job-{job}");
         client.send(&id, b"{}", Lane::Bulk).await.unwrap();
@@ -395,7 +395,7 @@ async fn an_alarm_of_the_broker_stops_intake_and_holds_events_back_but_no_acknow
     node.start();
     let bench = Bench::at(&node.url()).await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..6 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Bulk)
@@ -432,7 +432,7 @@ async fn an_alarm_of_the_broker_stops_intake_and_holds_events_back_but_no_acknow
     .await;
     nothing_comes(&mut intake).await;
     assert!(waiting.await.is_err(), "its session has ended");
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     // Somebody who waits is told, and does not wait for ever.
     let refused = timeout(
         Duration::from_secs(60),
@@ -479,7 +479,7 @@ async fn a_job_held_longer_than_the_broker_allows_comes_again_and_its_end_is_for
     ]);
     let bench = Bench::at(&node.url()).await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     for job in 0..2 {
         client
             .send(&format!("job-{job}"), b"{}", Lane::Bulk)
@@ -534,7 +534,7 @@ async fn a_job_held_longer_than_the_broker_allows_comes_again_and_its_end_is_for
 async fn an_acknowledgement_of_a_lost_channel_is_forgotten() {
     let bench = Bench::new().await;
     let mut intake = bench.intake(2).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     client.send("job", b"{}", Lane::Bulk).await.unwrap();
     let held = next(&mut intake).await;
     let announced = held.publish(&event("job")).await.unwrap();
@@ -659,7 +659,7 @@ async fn a_users_limit_of_channels_is_named_and_kept_to_once_it_is_known() {
     node.start();
     let bench = Bench::at(&node.url()).await;
     let mut intake = bench.intake(16).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     // One is the bench's, two are the consumers', two the command's.
     node.ctl(&["set_user_limits", "guest", r#"{"max-channels": 9}"#]);
     for job in 0..16 {
@@ -742,7 +742,7 @@ async fn a_length_that_a_policy_sets_refuses_and_drops_nothing() {
     node.start();
     let bench = Bench::at(&node.url()).await;
     let mut intake = bench.intake(10).await;
-    let mut client = bench.client().await;
+    let client = bench.client().await;
     let channel = &bench.channel;
     channel.confirm_select(Default::default()).await.unwrap();
     for (set, clear) in [
@@ -841,7 +841,7 @@ async fn any_node_of_several_will_do() {
         gone.set(RESET);
         until(&intake, |state| *state != State::Up).await;
         intake = up(intake).await;
-        let mut client = Client::open(&settings).await.unwrap();
+        let client = Client::open(&settings).await.unwrap();
         client.send("job", b"{}", Lane::Bulk).await.unwrap();
         finish(next(&mut intake).await, "job").await;
         client.close().await;

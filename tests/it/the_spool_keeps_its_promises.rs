@@ -674,7 +674,7 @@ async fn a_large_folder_is_worked_off_in_order() {
 #[tokio::test]
 async fn a_job_sent_is_there_whole_and_never_replaces_another() {
     let spool = Spool::new();
-    let mut client = spool.client().await;
+    let client = spool.client().await;
     client.send("a", b"one", Lane::Bulk).await.unwrap();
     client.send("a", b"one", Lane::Urgent).await.unwrap();
     client.send("a", b"two", Lane::Bulk).await.unwrap();
@@ -693,7 +693,7 @@ async fn a_job_sent_is_there_whole_and_never_replaces_another() {
 #[tokio::test]
 async fn an_id_cannot_lead_out_of_the_folder() {
     let spool = Spool::new();
-    let mut client = spool.client().await;
+    let client = spool.client().await;
     let long = "长".repeat(500);
     let ids = [
         "../../etc/x",

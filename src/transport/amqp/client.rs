@@ -93,7 +93,7 @@ impl Client {
     ///
     /// # Errors
     /// When the broker does not take it as it is, or it may not be safe.
-    pub async fn send(&mut self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
+    pub async fn send(&self, id: &str, body: &[u8], lane: Lane) -> Result<(), Unsent> {
         if id.len() > 255 {
             let why = format!("its id {:?}… is longer than 255 bytes", cut(id));
             return Err(Unsent::Unfit(why));
@@ -116,6 +116,11 @@ impl Client {
             .publish(&exchange, lane.as_str(), body, properties);
         sent.await
             .map_err(|failure| unacceptable(&failure, body.len()).unwrap_or(failure.into()))
+    }
+
+    /// Whether its connection lives, as far as that is known.
+    pub fn is_live(&self) -> bool {
+        self.publisher.connection().status().connected()
     }
 
     /// Walks through a queue of kept jobs once. What is kept stays out of others' sight meanwhile.

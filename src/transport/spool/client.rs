@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     /// When it may not be safe.
-    pub async fn send(&mut self, id: &str, body: &[u8]) -> Result<(), Outage> {
+    pub async fn send(&self, id: &str, body: &[u8]) -> Result<(), Outage> {
         let (home, name, body) = (Arc::clone(&self.home), safe_name(id), body.to_vec());
         let send = move || {
             let (jobs, temp) = (home.folder(JOBS), home.temp());

@@ -3,6 +3,7 @@
 mod admin;
 mod broken;
 mod broker;
+mod bulk;
 mod disk;
 mod ends;
 mod fleet;
@@ -253,6 +254,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "a machine lost, with all that runs there",
         in_small_run: true,
         run: |stage| Box::pin(fleet::machine_lost(stage)),
+    },
+    Experiment {
+        name: "E37",
+        fault: "a sender with a journal killed at random, its broker too, its lane full for a while",
+        in_small_run: true,
+        run: |stage| Box::pin(bulk::resumed(stage)),
     },
 ];
 
