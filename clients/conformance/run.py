@@ -102,7 +102,7 @@ def versions():
     with zipfile.ZipFile("/usr/share/java/amqp-client.jar") as jar:
         jar = jar.read("META-INF/MANIFEST.MF").decode()
     with contextlib.closing(pika.BlockingConnection(pika.URLParameters(BROKER))) as connection:
-        broker = connection._impl.server_properties["version"].decode()
+        broker = connection._impl.server_properties["version"]
     return (
         f"RabbitMQ {broker}, Python {platform.python_version()} with pika {pika.__version__}, "
         f"Node.js {said('node', '--version')[1:].strip()} with amqplib {amqplib}, "
@@ -190,6 +190,7 @@ class Deployment:
             "FONTS__DIR": str(ROOT / "fonts"),
             "ADMIN__LISTEN": "",
             "RENDER__THREADS": "1",
+            "RENDER__URGENT": "0",
             "WORKER__ATTEMPTS": "1",
         }
         self.banshi("worker", "--until-idle").check_returncode()  # which declares the queues

@@ -5,12 +5,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.rabbitmq.client.AMQP;
+import com.rabbitmq.client.Address;
 import com.rabbitmq.client.AuthenticationFailureException;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
 import com.rabbitmq.client.DefaultConsumer;
 import com.rabbitmq.client.Envelope;
+import com.rabbitmq.client.ListAddressResolver;
 import com.rabbitmq.client.ShutdownSignalException;
 import java.io.IOException;
 import java.net.Socket;
@@ -345,11 +347,12 @@ public final class BanshiClient implements AutoCloseable {
      */
     public BanshiClient(String url, String prefix, Duration timeout, SSLContext trusted) {
         try {
-            factory.setUri(url);
-            if (factory.isSSL()) { // by itself it would trust whatever certificate it is shown, for any host
+            if (url.startsWith("amqps:")) { // by itself it would trust whatever certificate it is shown, for any host
+                factory.setPort(ConnectionFactory.DEFAULT_AMQP_OVER_SSL_PORT);
                 factory.useSslProtocol(trusted == null ? SSLContext.getDefault() : trusted);
                 factory.setSocketConfigurator(BanshiClient::configure);
             }
+            factory.setUri(url.replaceFirst("^amqps:", "amqp:"));
         } catch (URISyntaxException | GeneralSecurityException error) {
             throw new IllegalArgumentException("the broker's URL: " + error.getMessage(), error);
         }
@@ -761,7 +764,9 @@ public final class BanshiClient implements AutoCloseable {
         int millis = (int) Math.max(1, Math.min(deadline.left().toMillis(), 10_000));
         limited.setConnectionTimeout(millis);
         limited.setHandshakeTimeout(millis);
-        return limited.newConnection("banshi-client");
+        // By its name, which its certificate has: the library would look up its address, and ask for that.
+        Address broker = new Address(limited.getHost(), limited.getPort());
+        return limited.newConnection(null, new ListAddressResolver(List.of(broker)), "banshi-client");
     }
 
     /** What another try would not change. */
