@@ -44,11 +44,11 @@ test: ## all tests, against a private broker and private S3 servers, or those of
 	cargo test --locked --no-run $(TESTS)
 	$(BROKER) run $(S3) run $(if $(TESTS),cargo test --locked $(TESTS),tests/tools/all)
 
-# those of clients/ that `make clients-test` tries
+# those of clients/ that `make clients-test` tries (docs/clients.md)
 CLIENTS := python node java go
 
 .PHONY: clients-test
-clients-test: ## the clients of clients/, before a real broker and a real worker; `make test` does not: make clients-test CLIENTS=go
+clients-test: ## the clients of clients/, before a real broker and real workers; make test tries the most of it: make clients-test CLIENTS=go
 	$(INSTALL) clients
 	cargo build --locked
 	$(BROKER) run target/tools/clients/bin/python clients/conformance/run.py $(CLIENTS)
@@ -166,9 +166,11 @@ schemas: ## writes schemas/ anew; look at what changed, docs/contracts.md says w
 	git -c safe.directory='*' status --short schemas
 
 .PHONY: schemas-test
-schemas-test: ## schemas/asyncapi.json in the eyes of AsyncAPI's own parser, which finds no fault in it
+schemas-test: ## schemas/ in the eyes of AsyncAPI's own parser, Spectral and Ajv, which find no fault in it
 	$(INSTALL) schemas
 	tests/tools/asyncapi-check schemas/asyncapi.json
+	tests/tools/ajv-check schemas
+	tests/tools/spectral-check schemas/asyncapi.json
 
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'

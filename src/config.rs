@@ -330,12 +330,24 @@ pub struct Worker {
     pub status: u64,
 }
 
-/// What events say of their origin.
+/// What events say of their origin, and how messages carry them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Events {
     /// The CloudEvents `source`.
     pub source: String,
+    /// The content mode of messages.
+    pub mode: Mode,
+}
+
+/// How a message carries an event (CloudEvents, "content modes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// All of it in the body, as JSON.
+    Structured,
+    /// Its data in the body, its attributes in headers.
+    Binary,
 }
 
 /// The console, `banshi console`.

@@ -1,22 +1,30 @@
-//! What banshi publishes: a CloudEvent (1.0, structured JSON) for each of the three
-//! outcomes.
+//! What banshi publishes: a CloudEvent (1.0) for each of the three outcomes.
 //!
-//! Takes a manifest, a refusal or a failure, gives an [`Event`]. Ids are UUIDv5 of job id, type
+//! Takes a manifest, a refusal or a failure, gives an [`Event`], whole in structured JSON or its
+//! data alone. Ids are UUIDv5 of job id, type
 //! and job digest, so that a repeat carries the id of the first. `report.completed` is made from
 //! the manifest alone and is the same to the byte every time. If we crash here, nothing has been
 //! published yet: the job comes back and the event is made again.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::config::Mode;
 use crate::job::Identity;
 use crate::problem::Problem;
 use crate::store::Manifest;
 
-/// The media type of an event.
+/// The media type of an event in structured JSON.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// The CloudEvents `specversion`.
+pub const SPECVERSION: &str = "1.0";
+
+/// The CloudEvents `datacontenttype`: the media type of an event's data.
+pub const DATA_CONTENT_TYPE: &str = "application/json";
 
 /// The namespace of the ids: UUIDv5 of the DNS name `banshi.events`.
 const NAMESPACE: Uuid = Uuid::from_u128(0xb2d3_fdc1_c6ee_5790_9504_ec92_482b_b7a7);
@@ -60,10 +68,31 @@ pub struct Event {
     pub kind: Kind,
     /// The `job_id`, when it could be read.
     pub subject: Option<String>,
+    /// The CloudEvents `source`: which deployment.
+    pub source: String,
+    /// The CloudEvents `time`, RFC 3339 in UTC.
+    pub time: String,
+    /// What its `type` has to tell.
+    pub data: Value,
     /// `TYPE.NAME`, as `report.completed.annual-report`.
     pub routing_key: String,
-    /// The structured JSON.
-    pub body: Vec<u8>,
+    /// How a message carries it.
+    pub mode: Mode,
+}
+
+/// The structured JSON, its fields in the order of their names.
+#[derive(Serialize)]
+struct Structured<'a> {
+    data: &'a Value,
+    datacontenttype: &'a str,
+    id: String,
+    source: &'a str,
+    specversion: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
 }
 
 impl Event {
@@ -130,26 +159,63 @@ impl Event {
 
     fn new(kind: Kind, identity: &Identity, source: &str, time: &str, data: Value) -> Event {
         let id = id(kind, identity.job_id.as_deref(), &identity.sha256);
-        let mut event = json!({
-            "specversion": "1.0",
-            "id": id.to_string(),
-            "source": source,
-            "type": kind.as_str(),
-            "time": time,
-            "datacontenttype": "application/json",
-            "data": data,
-        });
-        if let Some(subject) = &identity.job_id {
-            event["subject"] = json!(subject);
-        }
         let template = identity.template_name().unwrap_or("unknown");
         Event {
             id,
             kind,
             subject: identity.job_id.clone(),
+            source: source.to_owned(),
+            time: time.to_owned(),
+            data,
             routing_key: format!("{}.{template}", kind.as_str()),
-            body: event.to_string().into_bytes(),
+            mode: Mode::Structured,
         }
+    }
+
+    /// The same, for messages that carry it in this mode.
+    pub fn sent_in(self, mode: Mode) -> Event {
+        Event { mode, ..self }
+    }
+
+    /// All of it, as structured JSON.
+    pub fn structured(&self) -> Vec<u8> {
+        let structured = Structured {
+            data: &self.data,
+            datacontenttype: DATA_CONTENT_TYPE,
+            id: self.id.to_string(),
+            source: &self.source,
+            specversion: SPECVERSION,
+            subject: self.subject.as_deref(),
+            time: &self.time,
+            kind: self.kind.as_str(),
+        };
+        serde_json::to_vec(&structured).expect("its keys are text")
+    }
+
+    /// The body of a message, and its media type.
+    pub fn body(&self) -> (Vec<u8>, &'static str) {
+        match self.mode {
+            Mode::Structured => (self.structured(), CONTENT_TYPE),
+            Mode::Binary => (self.data.to_string().into_bytes(), DATA_CONTENT_TYPE),
+        }
+    }
+
+    /// The event of a message in binary mode, from its attributes and its data. `None`, when it is
+    /// none of ours.
+    pub fn from_binary(attribute: impl Fn(&str) -> Option<String>, data: &[u8]) -> Option<Event> {
+        let data: Value = serde_json::from_slice(data).ok()?;
+        // Not every subject can stand in a header.
+        let job_id = || data["job_id"].as_str().map(str::to_owned);
+        Some(Event {
+            id: Uuid::parse_str(&attribute("id")?).ok()?,
+            kind: Kind::named(&attribute("type")?)?,
+            subject: attribute("subject").or_else(job_id),
+            source: attribute("source")?,
+            time: attribute("time")?,
+            data,
+            routing_key: String::new(),
+            mode: Mode::Binary,
+        })
     }
 }
 

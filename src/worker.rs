@@ -732,7 +732,7 @@ impl Pipeline {
             let pages = trace::number("banshi.pages", manifest.artifact.pages);
             codes.into_iter().chain([pages])
         });
-        let event = Event::completed(manifest);
+        let event = Event::completed(manifest).sent_in(self.settings.events.mode);
         let Some((delivery, confirmed)) = self.publish(delivery, &event).await? else {
             return Ok(Outcome::Waiting);
         };
@@ -749,7 +749,9 @@ impl Pipeline {
         count_problems(rejection.problems());
         let codes = rejection.problems().iter();
         trace::describe(|| problem_codes(codes.map(|problem| problem.code.to_string())));
-        let event = Event::rejected(identity, rejection.problems(), &self.settings.events.source);
+        let events = &self.settings.events;
+        let event = Event::rejected(identity, rejection.problems(), &events.source);
+        let event = event.sent_in(events.mode);
         self.dead_letter(delivery, &event, &reason(rejection), Outcome::Rejected)
             .await
     }
@@ -789,13 +791,9 @@ impl Pipeline {
         error!(attempt, attempts, error = %outage.chain(), "the job's attempts are used up");
         // The code says the part already.
         let (code, message) = (outage.part.as_str(), outage.reason());
-        let event = Event::failed(
-            identity,
-            code,
-            &message,
-            attempt,
-            &self.settings.events.source,
-        );
+        let events = &self.settings.events;
+        let event = Event::failed(identity, code, &message, attempt, &events.source);
+        let event = event.sent_in(events.mode);
         let reason = Reason {
             code: code.to_owned(),
             message,

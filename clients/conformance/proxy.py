@@ -41,7 +41,11 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:  # it is closed
                 return
-            broker = socket.create_connection(self.broker)
+            try:
+                broker = socket.create_connection(self.broker)
+            except OSError:  # it is gone
+                client.close()
+                continue
             connection = Connection(self, client, broker)
             self.connections.append(connection)
             for run in (connection.upstream, connection.downstream):

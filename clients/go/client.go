@@ -8,6 +8,8 @@ package banshi
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,6 +17,7 @@ import (
 	"io"
 	"log"
 	"regexp"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -31,7 +34,8 @@ var (
 	// ErrNotConfirmed: no confirmation in time; the job may or may not be there: send it again. It wraps
 	// the context's error, or stands for the client's own time-out.
 	ErrNotConfirmed = errors.New("no confirmation in time")
-	// ErrRefused: the broker says that we may not, or that something is not there.
+	// ErrRefused: the broker says that we may not, or that something is not there, or we do not trust its
+	// certificate.
 	ErrRefused = errors.New("the broker refuses")
 	// ErrUnknownEvent: the log has what this version does not know.
 	ErrUnknownEvent = errors.New("not an event of banshi")
@@ -86,6 +90,8 @@ type Outcome interface{ outcome() }
 type Completed struct {
 	JobID    string   `json:"job_id"`
 	Template string   `json:"template"`
+	Agency   string   `json:"agency"`
+	Year     int      `json:"year"`
 	Title    string   `json:"title"`
 	Artifact Artifact `json:"artifact"`
 	Manifest struct {
@@ -97,14 +103,14 @@ type Completed struct {
 
 // Rejected: the job can never succeed as it is. JobID is empty when it could not be read.
 type Rejected struct {
-	JobID    string    `json:"job_id"`
+	JobID    string    `json:"job_id,omitempty"`
 	Problems []Problem `json:"problems"`
 	Event    Event     `json:"-"`
 }
 
 // Failed: the job might have succeeded; Error.Code is the part that failed. It may be sent again.
 type Failed struct {
-	JobID string `json:"job_id"`
+	JobID string `json:"job_id,omitempty"`
 	Error struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -136,6 +142,11 @@ func (e Event) Outcome() (Outcome, error) {
 	return into, nil
 }
 
+// Logger is what a client logs with.
+type Logger interface {
+	Printf(format string, values ...any)
+}
+
 // Client is a sender and reader, for any number of goroutines; it connects when it first needs to.
 type Client struct {
 	// Prefix of the names at the broker, the operator's to change.
@@ -143,8 +154,10 @@ type Client struct {
 	// Timeout is how long a call may take to send a job and have it confirmed, where the context does not
 	// end before.
 	Timeout time.Duration
-	// Logger is told of lost connections.
-	Logger *log.Logger
+	// Logger is told of lost connections; a *log.Logger is one.
+	Logger Logger
+	// TLS says whom to trust behind amqps://, and who we are; nil trusts the system's authorities.
+	TLS *tls.Config
 
 	url    string
 	turn   chan struct{} // one job is on its way at a time: a return does not say whose it is
@@ -169,13 +182,27 @@ func (c *Client) Close() {
 	c.drop()
 }
 
-// Send sends a job; it returns nil once the broker has it safe. A connection that is lost before that is
-// made anew and the job is sent again.
-func (c *Client) Send(ctx context.Context, job []byte, lane Lane) error {
-	return c.send(ctx, job, lane, "")
+// An Option is of how a job is sent.
+type Option func(*amqp.Publishing)
+
+// CorrelationID is yours, and comes back on the event.
+func CorrelationID(id string) Option {
+	return func(message *amqp.Publishing) { message.CorrelationId = id }
 }
 
-func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID string) error {
+// Header is one of the message, as traceparent and tracestate.
+func Header(name, value string) Option {
+	return func(message *amqp.Publishing) {
+		if message.Headers == nil {
+			message.Headers = amqp.Table{}
+		}
+		message.Headers[name] = value
+	}
+}
+
+// Send sends a job; it returns nil once the broker has it safe. A connection that is lost before that is
+// made anew and the job is sent again.
+func (c *Client) Send(ctx context.Context, job []byte, lane Lane, options ...Option) error {
 	jobID, err := readJob(job)
 	if err != nil {
 		return err
@@ -186,11 +213,13 @@ func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID 
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	message := amqp.Publishing{
-		ContentType:   "application/json",
-		DeliveryMode:  amqp.Persistent,
-		MessageId:     jobID,
-		CorrelationId: correlationID,
-		Body:          job,
+		ContentType:  "application/json",
+		DeliveryMode: amqp.Persistent,
+		MessageId:    jobID,
+		Body:         job,
+	}
+	for _, option := range options {
+		option(&message)
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -201,7 +230,7 @@ func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID 
 	var doubts doubts
 	for pause := firstPause; ; pause = pause.longer() {
 		if c.sender == nil {
-			c.sender, err = dialSender(ctx, c.url)
+			c.sender, err = c.dialSender(ctx)
 		}
 		if c.sender != nil {
 			err = c.sender.publish(ctx, c.Prefix+".jobs", lane, message)
@@ -225,17 +254,25 @@ func (c *Client) send(ctx context.Context, job []byte, lane Lane, correlationID 
 }
 
 // SendAndWait sends a job and waits for its event in the log of events, over lost connections too, until
-// the context ends: then the job was confirmed or its error is ErrNotConfirmed.
-func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane) (Outcome, error) {
+// the context ends: then the job was confirmed or its error is ErrNotConfirmed. The event is known by its
+// correlation id, which must be of this job alone, and is made here where no option gives one.
+func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane, options ...Option) (Outcome, error) {
 	jobID, err := readJob(job)
 	if err != nil {
 		return nil, err
 	}
-	correlationID, err := random(16)
-	if err != nil {
-		return nil, err
+	var given amqp.Publishing
+	for _, option := range options {
+		option(&given)
 	}
-	events := c.Events("last")
+	correlationID := given.CorrelationId
+	if correlationID == "" {
+		if correlationID, err = random(16); err != nil {
+			return nil, err
+		}
+		options = append([]Option{CorrelationID(correlationID)}, options...)
+	}
+	events := c.Events(Last)
 	defer events.Close()
 	if err := events.attach(ctx); err != nil { // before the job is there: its event can't be missed
 		if ctx.Err() != nil {
@@ -243,24 +280,39 @@ func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane) (Outcom
 		}
 		return nil, err
 	}
-	if err := c.send(ctx, job, lane, correlationID); err != nil {
+	if err := c.Send(ctx, job, lane, options...); err != nil {
 		return nil, err
 	}
-	for {
-		event, its, err := events.take(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if event.JobID == jobID && its == correlationID {
-			return event.Outcome()
-		}
-	}
+	return events.find(ctx, jobID, correlationID)
 }
 
-// Events returns the events of thirty days from a place on: "first", "last", "next" (only new ones), an
-// offset (int64), a time.Time, or an age as "1h".
-func (c *Client) Events(start interface{}) *Events {
-	return &Events{url: c.url, queue: c.Prefix + ".events.log", start: start, logger: c.Logger}
+// Wait says what became of a job that was sent before, by whomever: at once, where it has ended. That is
+// the first event of it from a place on, and, where correlationID is not empty, of that sending.
+func (c *Client) Wait(ctx context.Context, jobID string, from Start, correlationID string) (Outcome, error) {
+	events := c.Events(from)
+	defer events.Close()
+	return events.find(ctx, jobID, correlationID)
+}
+
+// Start is where in the log of thirty days to begin.
+type Start struct{ offset any }
+
+// Places in the log.
+var (
+	First = Start{"first"}
+	Last  = Start{"last"}
+	Next  = Start{"next"} // only new ones
+)
+
+// At is the event of this offset.
+func At(offset int64) Start { return Start{offset} }
+
+// Since is a little before this time.
+func Since(moment time.Time) Start { return Start{moment} }
+
+// Events returns the events of thirty days from a place on.
+func (c *Client) Events(from Start) *Events {
+	return &Events{client: c, queue: c.Prefix + ".events.log", start: from}
 }
 
 func (c *Client) drop() {
@@ -279,9 +331,9 @@ const clocks = 5 * time.Minute
 // Events is the stream of events, read on where it was when a connection is lost; repeats are dropped.
 // It is for one goroutine.
 type Events struct {
-	url, queue string
-	start      interface{}
-	logger     *log.Logger
+	client     *Client
+	queue      string
+	start      Start
 	connection *amqp.Connection
 	arrived    <-chan amqp.Delivery
 	seen       map[string]struct{}
@@ -327,10 +379,10 @@ func (e *Events) attach(ctx context.Context) error {
 		err := e.consume(ctx)
 		if err == nil {
 			switch e.start { // where to go on if the connection is lost before anything arrived
-			case "last": // then nothing was there
-				e.start = "first"
-			case "next": // rather some events from before than to miss one
-				e.start = time.Now().Add(-clocks)
+			case Last: // then nothing was there
+				e.start = First
+			case Next: // rather some events from before than to miss one
+				e.start = Since(time.Now().Add(-clocks))
 			}
 			return nil
 		}
@@ -341,7 +393,7 @@ func (e *Events) attach(ctx context.Context) error {
 		if doubts.refused(err) {
 			return fmt.Errorf("%s: %w: %v", e.queue, ErrRefused, err)
 		}
-		e.logger.Printf("banshi: no events from the broker, trying again: %v", err)
+		e.client.Logger.Printf("banshi: no events from the broker, trying again: %v", err)
 		if !pause.rest(ctx) {
 			return fmt.Errorf("no events from the broker: %w (%v)", ctx.Err(), err)
 		}
@@ -349,7 +401,7 @@ func (e *Events) attach(ctx context.Context) error {
 }
 
 func (e *Events) consume(ctx context.Context) (err error) {
-	if e.connection, err = dial(ctx, e.url); err != nil {
+	if e.connection, err = e.client.dial(ctx); err != nil {
 		return err
 	}
 	channel, err := e.connection.Channel()
@@ -359,7 +411,7 @@ func (e *Events) consume(ctx context.Context) (err error) {
 	if err := channel.Qos(100, 0, false); err != nil {
 		return err
 	}
-	e.arrived, err = channel.Consume(e.queue, "", false, false, false, false, amqp.Table{"x-stream-offset": e.start})
+	e.arrived, err = channel.Consume(e.queue, "", false, false, false, false, amqp.Table{"x-stream-offset": e.start.offset})
 	return err
 }
 
@@ -375,7 +427,7 @@ func (e *Events) take(ctx context.Context) (Event, string, error) {
 			return Event{}, "", fmt.Errorf("no event in time: %w", ctx.Err())
 		case message, is := <-e.arrived:
 			if !is {
-				e.logger.Printf("banshi: the connection is lost, reading events on from %v", e.start)
+				e.client.Logger.Printf("banshi: the connection is lost, reading events on from %v", e.start.offset)
 				e.Close()
 				continue
 			}
@@ -383,17 +435,60 @@ func (e *Events) take(ctx context.Context) (Event, string, error) {
 			if !is {
 				return Event{}, "", fmt.Errorf("%s is no stream: %w", e.queue, ErrUnknownEvent)
 			}
-			e.start = offset + 1
-			if err := message.Ack(false); err != nil {
-				e.logger.Printf("banshi: the connection is lost: %v", err) // the channel of messages ends, too
+			e.start = At(offset + 1)
+			err := message.Ack(false)
+			if err != nil {
+				e.client.Logger.Printf("banshi: the connection is lost: %v", err) // the channel of messages ends, too
 			}
-			event := Event{Offset: offset, Body: message.Body}
-			if err := json.Unmarshal(message.Body, &event); err != nil {
+			event := Event{Offset: offset}
+			if event.Body, err = structured(message); err == nil {
+				err = json.Unmarshal(event.Body, &event)
+			}
+			if err == nil && (event.ID == "" || event.Type == "") {
+				err = errors.New("it has no id or no type")
+			}
+			if err != nil {
 				return Event{}, "", fmt.Errorf("%s at offset %d: %w: %v", e.queue, offset, ErrUnknownEvent, err)
 			}
 			return event, message.CorrelationId, nil
 		}
 	}
+}
+
+// find returns what became of a job.
+func (e *Events) find(ctx context.Context, jobID, correlationID string) (Outcome, error) {
+	for {
+		event, its, err := e.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if event.JobID == jobID && (correlationID == "" || its == correlationID) {
+			return event.Outcome()
+		}
+	}
+}
+
+// structured returns an event whole, in whichever of CloudEvents' two modes its message has it.
+func structured(message amqp.Delivery) ([]byte, error) {
+	if strings.HasPrefix(message.ContentType, "application/cloudevents") {
+		return message.Body, nil
+	}
+	event := map[string]any{"datacontenttype": message.ContentType, "data": json.RawMessage(message.Body)}
+	var data struct {
+		JobID *string `json:"job_id"`
+	}
+	if err := json.Unmarshal(message.Body, &data); err != nil {
+		return nil, err
+	}
+	if data.JobID != nil { // not every subject can stand in a header
+		event["subject"] = *data.JobID
+	}
+	for name, value := range message.Headers {
+		if strings.HasPrefix(name, "ce-") {
+			event[name[len("ce-"):]] = value
+		}
+	}
+	return json.Marshal(event)
 }
 
 // sender is a connection with confirms.
@@ -405,8 +500,8 @@ type sender struct {
 	closed     <-chan *amqp.Error
 }
 
-func dialSender(ctx context.Context, url string) (*sender, error) {
-	connection, err := dial(ctx, url)
+func (c *Client) dialSender(ctx context.Context) (*sender, error) {
+	connection, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -454,7 +549,7 @@ func (s *sender) publish(ctx context.Context, exchange string, lane Lane, messag
 }
 
 // dial connects, and gives up when the context ends.
-func dial(ctx context.Context, url string) (*amqp.Connection, error) {
+func (c *Client) dial(ctx context.Context) (*amqp.Connection, error) {
 	timeout := 10 * time.Second
 	if deadline, is := ctx.Deadline(); is && time.Until(deadline) < timeout {
 		timeout = time.Until(deadline)
@@ -462,7 +557,11 @@ func dial(ctx context.Context, url string) (*amqp.Connection, error) {
 	if timeout <= 0 || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return amqp.DialConfig(url, amqp.Config{Heartbeat: 10 * time.Second, Locale: "en_US", Dial: amqp.DefaultDial(timeout)})
+	config := amqp.Config{Heartbeat: 10 * time.Second, Locale: "en_US", Dial: amqp.DefaultDial(timeout)}
+	if c.TLS != nil {
+		config.TLSClientConfig = c.TLS.Clone() // into which it writes the host's name
+	}
+	return amqp.DialConfig(c.url, config)
 }
 
 // closeInTime ends a connection with nothing on its way, without waiting for a broker that is silent.
@@ -489,6 +588,12 @@ func (d *doubts) refused(err error) bool {
 		return *d == 3
 	}
 	*d = 0
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var host x509.HostnameError
+	if errors.As(err, &unknown) || errors.As(err, &invalid) || errors.As(err, &host) {
+		return true
+	}
 	var its *amqp.Error
 	if !errors.As(err, &its) {
 		return false

@@ -8,6 +8,7 @@ import banshi.client.BanshiClient.Lane;
 import banshi.client.BanshiClient.Outcome;
 import banshi.client.BanshiClient.Problem;
 import banshi.client.BanshiClient.Rejected;
+import banshi.client.BanshiClient.SendOptions;
 import banshi.client.BanshiClient.Start;
 import banshi.client.Outbox;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -18,13 +19,20 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Timer;
 import java.util.TimerTask;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 
 /**
  * What the conformance suite speaks to: a request a line on standard input, an answer a line on standard
@@ -39,13 +47,13 @@ public final class Driver {
                     BanshiClient.QueueFull.class, "queue-full",
                     BanshiClient.NotConfirmed.class, "not-confirmed",
                     BanshiClient.BrokerRefused.class, "refused",
-                    BanshiClient.TimedOut.class, "timed-out");
+                    BanshiClient.TimedOut.class, "timed-out",
+                    BanshiClient.UnknownEvent.class, "unknown-event");
 
     public static void main(String[] arguments) throws Exception {
         PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-        String url = System.getenv("BANSHI_URL");
-        try (BanshiClient client = new BanshiClient(url, System.getenv("BANSHI_PREFIX"), Duration.ofSeconds(30))) {
+        try (BanshiClient client = client(System.getenv("BANSHI_URL"), System.getenv("BANSHI_CA"))) {
             for (String line = in.readLine(); line != null; line = in.readLine()) {
                 ObjectNode said = JSON.createObjectNode();
                 try {
@@ -60,26 +68,61 @@ public final class Driver {
         }
     }
 
+    private static BanshiClient client(String url, String authority) throws Exception {
+        SSLContext trusted = authority == null ? null : trusting(Path.of(authority));
+        return new BanshiClient(url, System.getenv("BANSHI_PREFIX"), Duration.ofSeconds(30), trusted);
+    }
+
+    private static SSLContext trusting(Path pem) throws Exception {
+        KeyStore trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+        trusted.load(null, null);
+        try (var in = Files.newInputStream(pem)) {
+            Certificate certificate = CertificateFactory.getInstance("X.509").generateCertificate(in);
+            trusted.setCertificateEntry("authority", certificate);
+        }
+        TrustManagerFactory managers = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        managers.init(trusted);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(null, managers.getTrustManagers(), null);
+        return context;
+    }
+
+    /** Interrupts this thread, after the seconds that are asked for. */
+    private static void cancelled(JsonNode asked) {
+        if (asked.has("cancel_after")) {
+            Thread waiting = Thread.currentThread();
+            TimerTask cancel =
+                    new TimerTask() {
+                        @Override
+                        public void run() {
+                            waiting.interrupt();
+                        }
+                    };
+            new Timer(true).schedule(cancel, (long) (asked.path("cancel_after").asDouble() * 1000));
+        }
+    }
+
     private static JsonNode answer(BanshiClient client, JsonNode asked) throws Exception {
+        cancelled(asked);
         Duration timeout = Duration.ofMillis((long) (asked.path("timeout").asDouble(30) * 1000));
         String job = asked.path("job").asText();
         switch (asked.path("op").asText()) {
             case "send":
-                client.send(job, Lane.named(asked.path("lane").asText()), null, timeout);
+                Map<String, String> headers = new HashMap<>();
+                asked.path("headers").fields().forEachRemaining(it -> headers.put(it.getKey(), it.getValue().asText()));
+                client.send(
+                        job,
+                        SendOptions.DEFAULT
+                                .lane(Lane.named(asked.path("lane").asText()))
+                                .correlationId(asked.path("correlation_id").textValue())
+                                .headers(headers)
+                                .timeout(timeout));
                 return JSON.valueToTree("confirmed");
             case "send_and_wait":
-                if (asked.has("cancel_after")) {
-                    Thread waiting = Thread.currentThread();
-                    TimerTask cancel =
-                            new TimerTask() {
-                                @Override
-                                public void run() {
-                                    waiting.interrupt();
-                                }
-                            };
-                    new Timer(true).schedule(cancel, asked.path("cancel_after").asLong() * 1000);
-                }
                 return told(client.sendAndWait(job, timeout));
+            case "wait":
+                String correlationId = asked.path("correlation_id").textValue();
+                return told(client.await(asked.path("job_id").asText(), start(asked.path("from")), correlationId, timeout));
             case "events":
                 ArrayNode found = JSON.createArrayNode();
                 try (Events events = client.events(start(asked.path("from")))) {
@@ -89,11 +132,13 @@ public final class Driver {
                             break;
                         }
                         Event event = next.get();
-                        found.addObject()
-                                .put("offset", event.offset())
-                                .put("id", event.id())
-                                .put("type", event.type())
-                                .put("job_id", event.jobId());
+                        found.add(
+                                told(event.outcome())
+                                        .put("offset", event.offset())
+                                        .put("id", event.id())
+                                        .put("source", event.source())
+                                        .put("type", event.type())
+                                        .put("job_id", event.jobId()));
                     }
                 }
                 return found;
@@ -111,24 +156,32 @@ public final class Driver {
         return from.isNumber() ? Start.at(from.asLong()) : new Start(from.asText());
     }
 
+    /** An outcome, in the names of its event's data. */
     private static ObjectNode told(Outcome outcome) {
         ObjectNode told = JSON.createObjectNode().put("event", outcome.event().id());
+        ObjectNode data = told.putObject("data");
+        if (outcome.event().jobId() != null) {
+            data.put("job_id", outcome.event().jobId());
+        }
         if (outcome instanceof Completed it) {
-            told.put("outcome", "completed").put("job_id", it.jobId());
-            told.put("template", it.template()).put("title", it.title()).put("manifest", it.manifestUri());
-            told.putObject("artifact")
+            told.put("outcome", "completed");
+            data.put("template", it.template()).put("agency", it.agency()).put("year", it.year());
+            data.put("title", it.title()).putObject("manifest").put("uri", it.manifestUri());
+            data.putObject("artifact")
                     .put("uri", it.artifact().uri())
                     .put("media_type", it.artifact().mediaType())
                     .put("bytes", it.artifact().bytes())
                     .put("sha256", it.artifact().sha256())
                     .put("pages", it.artifact().pages())
                     .put("standard", it.artifact().standard());
-            told.set("warnings", problems(it.warnings()));
+            data.set("warnings", problems(it.warnings()));
         } else if (outcome instanceof Rejected it) {
-            told.put("outcome", "rejected").put("job_id", it.jobId()).set("problems", problems(it.problems()));
+            told.put("outcome", "rejected");
+            data.set("problems", problems(it.problems()));
         } else if (outcome instanceof Failed it) {
-            told.put("outcome", "failed").put("job_id", it.jobId());
-            told.put("code", it.code()).put("message", it.message()).put("attempts", it.attempts());
+            told.put("outcome", "failed");
+            data.put("attempts", it.attempts());
+            data.putObject("error").put("code", it.code()).put("message", it.message());
         }
         return told;
     }

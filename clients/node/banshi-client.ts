@@ -11,6 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConnectionOptions } from 'node:tls';
 import { debuglog } from 'node:util';
 import { connect, type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage } from 'amqplib';
 
@@ -56,6 +57,8 @@ export interface Completed {
   outcome: 'completed';
   jobId: string;
   template: string;
+  agency: string;
+  year: number;
   title: string;
   artifact: Artifact;
   manifestUri: string;
@@ -88,7 +91,8 @@ export type Outcome = Completed | Rejected | Failed;
  * - `no-such-lane`: no queue takes this lane: it is misspelt, or banshi's queues are not there.
  * - `queue-full`: the broker refused the job, for its lane is full: wait, and send it again.
  * - `not-confirmed`: no confirmation in time; the job may or may not be there: send it again.
- * - `refused`: the broker says that we may not, or that something is not there.
+ * - `refused`: the broker says that we may not, or that something is not there, or we do not trust its
+ *   certificate.
  * - `timed-out`: the job was confirmed, and what became of it was not known in time.
  * - `cancelled`: the caller's signal; a job that was confirmed is still worked on.
  * - `unknown-event`: the log has what this version does not know.
@@ -121,6 +125,16 @@ export interface Logger {
   warn(message: string): void;
 }
 
+export interface ClientOptions {
+  /** Of the names at the broker, the operator's to change; default `banshi`. */
+  prefix?: string;
+  /** The milliseconds that a call may take to send and have it confirmed; default 30,000. */
+  timeout?: number;
+  logger?: Logger;
+  /** Whom to trust behind `amqps://` (`ca`), and who we are (`cert`, `key`). */
+  tls?: ConnectionOptions;
+}
+
 export interface SendOptions {
   /** Default `bulk`. */
   lane?: Lane;
@@ -129,6 +143,16 @@ export interface SendOptions {
   /** Such as `traceparent` and `tracestate`. */
   headers?: Record<string, string>;
   /** In milliseconds. */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
+export interface WaitOptions {
+  /** Where in the log to begin; default `first`. */
+  start?: Start;
+  /** Of which sending. */
+  correlationId?: string;
+  /** In milliseconds; default five minutes. */
   timeout?: number;
   signal?: AbortSignal;
 }
@@ -146,7 +170,7 @@ const SILENT: Logger = { debug: (it) => debug('%s', it), warn: (it) => debug('%s
 
 /** A sender and reader; it connects when it first needs to. */
 export class Client {
-  readonly #url: string;
+  readonly #broker: Broker;
   readonly #prefix: string;
   readonly #timeout: number;
   readonly #log: Logger;
@@ -154,9 +178,8 @@ export class Client {
   /** One job is on its way at a time: a return has nothing that says whose it is. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** `timeout`: the milliseconds that a call may take to send and have it confirmed. */
-  constructor(url: string, options: { prefix?: string; timeout?: number; logger?: Logger } = {}) {
-    this.#url = url;
+  constructor(url: string, options: ClientOptions = {}) {
+    this.#broker = { url, tls: options.tls };
     this.#prefix = options.prefix ?? 'banshi';
     this.#timeout = options.timeout ?? 30_000;
     this.#log = options.logger ?? SILENT;
@@ -168,6 +191,11 @@ export class Client {
     await this.#drop();
   }
 
+  /** For `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
   /**
    * Sends a job; it resolves once the broker has it safe. A connection that is lost before that is
    * made anew and the job is sent again.
@@ -176,22 +204,30 @@ export class Client {
     const [body, jobId] = read(job);
     const lane = known(options.lane ?? 'bulk');
     const limit = new Limit(options.timeout ?? this.#timeout, options.signal);
-    const sent = this.#turn.then(() => this.#send(body, jobId, lane, options, limit));
+    const late = () => limit.error('not-confirmed', `job ${jobId}: no confirmation in time; send it again`);
+    const sent = this.#turn.then(() => this.#send(body, jobId, lane, options, limit, late));
     this.#turn = sent.catch(() => {}); // it is the sender's, and told there
     try {
-      await sent;
+      await limit.hold(sent, late);
     } finally {
       limit.end();
     }
   }
 
-  async #send(body: Buffer, jobId: string, lane: Lane, options: SendOptions, limit: Limit): Promise<void> {
+  async #send(
+    body: Buffer,
+    jobId: string,
+    lane: Lane,
+    options: SendOptions,
+    limit: Limit,
+    late: () => BanshiError,
+  ): Promise<void> {
     const doubts = new Doubts();
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
+      if (limit.over) throw late();
       try {
         const { correlationId, headers } = options;
-        const late = () => limit.error('not-confirmed', `job ${jobId}: no confirmation in time; send it again`);
-        this.#sender ??= await Sender.open(this.#url, limit, late);
+        this.#sender ??= await Sender.open(this.#broker, limit, late);
         const message = { messageId: jobId, correlationId, headers };
         await this.#sender.publish(`${this.#prefix}.jobs`, lane, body, message, limit, late);
         this.#log.debug(`job ${jobId} is confirmed in lane ${lane}`);
@@ -220,16 +256,30 @@ export class Client {
     const correlationId = options.correlationId ?? randomUUID();
     const timeout = options.timeout ?? 300_000;
     const limit = new Limit(timeout, options.signal);
-    const events = new Log(this.#url, this.#prefix, 'last', this.#log);
+    const events = new Log(this.#broker, this.#prefix, 'last', this.#log);
     const late = () => limit.error('timed-out', `job ${jobId}: there was no event in ${timeout} ms`);
     try {
       const unsent = () => limit.error('not-confirmed', `job ${jobId} was not sent: the broker was not reached in time`);
       await events.attach(limit, unsent); // before the job is there: its event can't be missed
       await this.send(job, { ...options, correlationId, timeout: Math.min(timeout, this.#timeout) });
-      for (;;) {
-        const [event, its] = await events.next(limit, late);
-        if (event.jobId === jobId && its === correlationId) return outcome(event);
-      }
+      return await events.find(jobId, correlationId, limit, late);
+    } finally {
+      limit.end();
+      await events.close();
+    }
+  }
+
+  /**
+   * What became of a job that was sent before, by whomever: at once, where it has ended. That is the
+   * first event of it from `start` on, and, where `correlationId` is given, of that sending.
+   */
+  async wait(jobId: string, options: WaitOptions = {}): Promise<Outcome> {
+    const timeout = options.timeout ?? 300_000;
+    const limit = new Limit(timeout, options.signal);
+    const events = new Log(this.#broker, this.#prefix, options.start ?? 'first', this.#log);
+    const late = () => limit.error('timed-out', `job ${jobId}: there was no event in ${timeout} ms`);
+    try {
+      return await events.find(jobId, options.correlationId, limit, late);
     } finally {
       limit.end();
       await events.close();
@@ -246,7 +296,7 @@ export class Client {
     options: { idle?: number; signal?: AbortSignal } = {},
   ): AsyncGenerator<Event, void, undefined> {
     const seen = new Set<string>();
-    const events = new Log(this.#url, this.#prefix, start, this.#log);
+    const events = new Log(this.#broker, this.#prefix, start, this.#log);
     try {
       for (;;) {
         const limit = new Limit(options.idle, options.signal);
@@ -350,6 +400,8 @@ export function outcome(event: Event): Outcome {
         outcome: 'completed',
         jobId: data.job_id,
         template: data.template,
+        agency: data.agency,
+        year: data.year,
         title: data.title,
         artifact: data.artifact,
         manifestUri: data.manifest.uri,
@@ -379,6 +431,10 @@ class Limit {
   }
 
   readonly #abort = () => this.#stop.abort();
+
+  get over(): boolean {
+    return this.#stop.signal.aborted;
+  }
 
   end(): void {
     clearTimeout(this.#timer);
@@ -410,11 +466,20 @@ class Limit {
   }
 }
 
-async function dial(url: string, limit: Limit, late: () => Error): Promise<ChannelModel> {
-  const connection = await limit.hold(connect(url), late, (it) => void it.close().catch(() => {}));
+/** Where the broker is, and how it is trusted. */
+interface Broker {
+  readonly url: string;
+  readonly tls?: ConnectionOptions;
+}
+
+async function dial({ url, tls }: Broker, limit: Limit, late: () => Error): Promise<ChannelModel> {
+  const connection = await limit.hold(connect(url, tls), late, (it) => void it.close().catch(() => {}));
   connection.on('error', () => {}); // `close` follows, and is heard
   return connection;
 }
+
+/** How Node calls what is wrong with a certificate. */
+const CERTIFICATES = /CERT|UNABLE_TO_(GET_ISSUER|VERIFY)/;
 
 /** Knows an error of `connect` that another try would not change. */
 class Doubts {
@@ -422,6 +487,9 @@ class Doubts {
 
   check(error: unknown): void {
     const words = String(error);
+    if (CERTIFICATES.test(String((error as { code?: unknown } | undefined)?.code))) {
+      throw new BanshiError('refused', `the broker's certificate is not trusted: ${words}`, { cause: error });
+    }
     // amqplib does not say why the broker closes a connection as it opens the virtual host: that there is
     // none, most often, or that it goes away just now.
     this.#closed = words.includes('Expected ConnectionOpenOk; got <ConnectionClose') ? this.#closed + 1 : 0;
@@ -456,8 +524,8 @@ class Sender {
     channel.prependListener('nack', () => (this.#nacked = true)); // before the callback of the message
   }
 
-  static async open(url: string, limit: Limit, late: () => Error): Promise<Sender> {
-    const connection = await dial(url, limit, late);
+  static async open(broker: Broker, limit: Limit, late: () => Error): Promise<Sender> {
+    const connection = await dial(broker, limit, late);
     try {
       return new Sender(connection, await limit.hold(connection.createConfirmChannel(), late));
     } catch (error) {
@@ -511,7 +579,7 @@ class Log {
   #wake: () => void = () => {};
 
   constructor(
-    readonly url: string,
+    readonly broker: Broker,
     prefix: string,
     private start: Start,
     readonly log: Logger,
@@ -524,7 +592,7 @@ class Log {
     const doubts = new Doubts();
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
       try {
-        const connection = await dial(this.url, limit, late);
+        const connection = await dial(this.broker, limit, late);
         this.#connection = connection;
         const channel = await limit.hold(connection.createChannel(), late);
         this.#error = undefined;
@@ -579,17 +647,28 @@ class Log {
     }
   }
 
+  /** What became of a job. */
+  async find(jobId: string, correlationId: string | undefined, limit: Limit, late: () => Error): Promise<Outcome> {
+    for (;;) {
+      const [event, its] = await this.next(limit, late);
+      if (event.jobId === jobId && (correlationId === undefined || its === correlationId)) return outcome(event);
+    }
+  }
+
   #take(message: ConsumeMessage): [Event, string | undefined] {
     const offset = Number(message.properties.headers?.['x-stream-offset']);
     this.#channel?.ack(message);
     this.start = offset + 1;
     let body: any;
     try {
-      body = JSON.parse(message.content.toString());
+      body = structured(message);
     } catch (error) {
       throw new BanshiError('unknown-event', `${this.#queue} has no event at offset ${offset}`, { cause: error });
     }
     const { id, source, type, time, subject: jobId } = body;
+    if ([id, source, type, time].some((it) => typeof it !== 'string')) {
+      throw new BanshiError('unknown-event', `${this.#queue} has no event at offset ${offset}`);
+    }
     return [{ id, source, type, time, jobId, offset, body }, message.properties.correlationId];
   }
 
@@ -599,6 +678,20 @@ class Log {
     this.#arrived = [];
     await Promise.race([connection?.close().catch(() => {}), sleep(1_000, undefined, { ref: false })]); // we only read
   }
+}
+
+/** An event whole, in whichever of CloudEvents' two modes its message has it. */
+function structured({ content, properties }: ConsumeMessage): Record<string, unknown> {
+  const body = JSON.parse(content.toString());
+  const { contentType = '', headers = {} } = properties;
+  if (contentType.startsWith('application/cloudevents')) return body;
+  const attributes = Object.entries(headers).filter(([name]) => name.startsWith('ce-'));
+  return {
+    subject: body.job_id, // not every subject can stand in a header
+    ...Object.fromEntries(attributes.map(([name, value]) => [name.slice(3), value])),
+    datacontenttype: contentType,
+    data: body,
+  };
 }
 
 /** A job's bytes and its id. */

@@ -4,6 +4,7 @@ standard output (clients/conformance/README.md)."""
 import json
 import logging
 import os
+import ssl
 import sys
 import threading
 
@@ -17,6 +18,7 @@ CODES = {
     banshi.BrokerRefused: "refused",
     banshi.TimedOut: "timed-out",
     banshi.Cancelled: "cancelled",
+    banshi.BanshiError: "unknown-event",
 }
 
 
@@ -24,33 +26,44 @@ def problem(it):
     return {key: value for key, value in vars(it).items() if value is not None}
 
 
-def outcome(it):
+def told(it):
+    """An outcome, in the names of its event's data."""
+    own = {} if it.job_id is None else {"job_id": it.job_id}
     if isinstance(it, banshi.Completed):
-        artifact = vars(it.artifact)
         warnings = [problem(warning) for warning in it.warnings]
-        return {"outcome": "completed", "job_id": it.job_id, "event": it.event.id, "template": it.template,
-                "title": it.title, "artifact": artifact, "manifest": it.manifest_uri, "warnings": warnings}
-    if isinstance(it, banshi.Rejected):
-        problems = [problem(one) for one in it.problems]
-        return {"outcome": "rejected", "job_id": it.job_id, "event": it.event.id, "problems": problems}
-    return {"outcome": "failed", "job_id": it.job_id, "event": it.event.id, "code": it.code,
-            "message": it.message, "attempts": it.attempts}
+        own |= {"template": it.template, "agency": it.agency, "year": it.year, "title": it.title,
+                "artifact": vars(it.artifact), "manifest": {"uri": it.manifest_uri}, "warnings": warnings}
+    elif isinstance(it, banshi.Rejected):
+        own |= {"problems": [problem(one) for one in it.problems]}
+    else:
+        own |= {"error": {"code": it.code, "message": it.message}, "attempts": it.attempts}
+    return {"outcome": type(it).__name__.lower(), "event": it.event.id, "data": own}
+
+
+def cancelled(asked):
+    """What ends a call, after the seconds that are asked for."""
+    cancel = threading.Event()
+    if "cancel_after" in asked:
+        threading.Timer(asked["cancel_after"], cancel.set).start()
+    return cancel
 
 
 def answer(client, asked):
     match asked["op"]:
         case "send":
-            client.send(asked["job"], lane=asked["lane"], timeout=asked["timeout"])
+            client.send(asked["job"], lane=asked["lane"], timeout=asked["timeout"], cancel=cancelled(asked),
+                        correlation_id=asked.get("correlation_id"), headers=asked.get("headers"))
             return "confirmed"
         case "send_and_wait":
-            cancel = threading.Event()
-            if "cancel_after" in asked:
-                threading.Timer(asked["cancel_after"], cancel.set).start()
-            return outcome(client.send_and_wait(asked["job"], timeout=asked["timeout"], cancel=cancel))
+            return told(client.send_and_wait(asked["job"], timeout=asked["timeout"], cancel=cancelled(asked)))
+        case "wait":
+            return told(client.wait(asked["job_id"], start=asked["from"], timeout=asked["timeout"],
+                                    correlation_id=asked.get("correlation_id"), cancel=cancelled(asked)))
         case "events":
             found = []
-            for event in client.events(asked["from"], timeout=asked["timeout"]):
-                found.append({"offset": event.offset, "id": event.id, "type": event.type, "job_id": event.job_id})
+            for event in client.events(asked["from"], timeout=asked["timeout"], cancel=cancelled(asked)):
+                found.append({"offset": event.offset, "id": event.id, "source": event.source,
+                              "type": event.type, "job_id": event.job_id, **told(event.outcome)})
                 if len(found) == asked["count"]:
                     break
             return found
@@ -64,7 +77,10 @@ def answer(client, asked):
 def main():
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    with banshi.Client(os.environ["BANSHI_URL"], prefix=os.environ["BANSHI_PREFIX"]) as client:
+    authority = os.environ.get("BANSHI_CA")
+    trusted = ssl.create_default_context(cafile=authority) if authority else None
+    url, prefix = os.environ["BANSHI_URL"], os.environ["BANSHI_PREFIX"]
+    with banshi.Client(url, prefix=prefix, ssl_context=trusted) as client:
         for line in sys.stdin:
             try:
                 said = {"ok": answer(client, json.loads(line))}

@@ -79,7 +79,7 @@ impl Handle {
     /// # Errors
     /// When it may not be safe.
     pub async fn publish(&self, event: &Event) -> Result<(), Outage> {
-        let (id, body) = (event.id, event.body.clone());
+        let (id, body) = (event.id, event.structured());
         self.run("publish the event of", move |claim| {
             let file = claim.home.folder(EVENTS).join(format!("{id}.json"));
             // The same id is the same event: the first one stays, whoever read it need not again.

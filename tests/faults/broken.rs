@@ -111,7 +111,7 @@ async fn publish(channel: &Channel, exchange: &str, event: &Event, wait: bool) {
         exchange.into(),
         key.into(),
         options,
-        &event.body,
+        &event.structured(),
         properties,
     );
     let confirm = sent.await.expect("a connection");

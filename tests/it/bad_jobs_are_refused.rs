@@ -126,7 +126,8 @@ fn of_a_hundred_thousand_problems_the_first_thousand_are_told_and_the_rest_count
         assert!(message.contains(&more.to_string()), "{message}");
     }
     let event = Event::rejected(&refusal.identity, problems, "banshi");
-    assert!(event.body.len() < 1 << 20, "{} bytes", event.body.len());
+    let bytes = event.structured().len();
+    assert!(bytes < 1 << 20, "{bytes} bytes");
 }
 
 #[test]

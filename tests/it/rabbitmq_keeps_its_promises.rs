@@ -214,7 +214,7 @@ async fn a_job_comes_in_and_its_event_goes_out() {
     for (queue, exchange) in [(&events, "events"), (&replies, "replies")] {
         let got = bench.take(queue).await;
         assert_eq!(got.exchange.as_str(), bench.name(exchange));
-        assert_eq!(got.data, event("job-1").body);
+        assert_eq!(got.data, event("job-1").structured());
         let properties = &got.properties;
         let id = Uuid::from_u128(0x5bd2).to_string();
         assert_eq!(
@@ -240,13 +240,19 @@ async fn a_job_comes_in_and_its_event_goes_out() {
                 .starts_with("banshi/")
         );
         assert_eq!(text(properties, "traceparent"), Some(traceparent));
-        assert_eq!(text(properties, "cloudEvents_specversion"), Some("1.0"));
-        assert_eq!(text(properties, "cloudEvents_id"), Some(id.as_str()));
-        assert_eq!(
-            text(properties, "cloudEvents_type"),
-            Some("report.completed")
-        );
-        assert_eq!(text(properties, "cloudEvents_subject"), Some("job-1"));
+        for (attribute, value) in [
+            ("specversion", "1.0"),
+            ("id", id.as_str()),
+            ("source", "bench"),
+            ("type", "report.completed"),
+            ("time", "2026-01-31T10:00:00Z"),
+            ("subject", "job-1"),
+        ] {
+            for prefix in ["ce-", "cloudEvents_"] {
+                let name = format!("{prefix}{attribute}");
+                assert_eq!(text(properties, &name), Some(value), "{name}");
+            }
+        }
     }
     bench.ready_is("events.log", 1).await;
     intake.close().await;

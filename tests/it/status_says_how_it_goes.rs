@@ -289,6 +289,30 @@ async fn a_jobs_story_is_told_wherever_the_job_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_binary_mode_tells_the_same() {
+    let deployment = Deployment::amqp().await;
+    deployment.send("good", &named("good")).await;
+    deployment.work_until_idle();
+    let deployment = deployment.with("EVENTS__MODE", "binary");
+    deployment.send("good", &named("good")).await;
+    deployment.send("wrong", &wrong("wrong")).await;
+    deployment.work_until_idle();
+
+    let told = story(&deployment, "good");
+    let [structured, binary] = &told.events[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(structured.event, binary.event);
+    let (said, code) = says(&deployment, &["wrong"]);
+    assert_eq!(code, Some(1));
+    has_rows(&said, &["wrong: rejected"]);
+    assert!(said.contains("R-COLUMN /data/requests/outcome/total/total: "));
+    let hour = overview(&deployment).hour;
+    assert_eq!((hour.completed, hour.rejected), (1, 1));
+    deployment.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spool_is_told_of_the_same_way() {
     let deployment = Deployment::spool().with("RENDER__DEADLINE", "600");
     let worker = deployment.worker();

@@ -328,11 +328,11 @@ fn as_message(name: &str, properties: &BasicProperties) -> [(String, Value, bool
     ]
 }
 
-/// What the SDKs of CloudEvents for Python and for Node read of these messages is what the body says.
-fn assert_cloud_events(messages: &[(Vec<u8>, BasicProperties)]) {
+/// What the SDKs of CloudEvents for Python and for Node read of these messages is their event.
+fn assert_cloud_events(messages: &[(&[u8], &BasicProperties, Value)]) {
     let lines: Vec<Value> = messages
         .iter()
-        .map(|(body, properties)| {
+        .map(|(body, properties, _)| {
             let (headers, own) = described(properties);
             let body = std::str::from_utf8(body).unwrap();
             json!({ "headers": headers, "content_type": own["content_type"], "body": body })
@@ -349,9 +349,8 @@ fn assert_cloud_events(messages: &[(Vec<u8>, BasicProperties)]) {
         let tool = repository("tests/tools").join(tool);
         let read = asked(command.arg(tool), &lines);
         assert_eq!(read.lines().count(), messages.len());
-        for (line, (body, _)) in read.lines().zip(messages) {
-            let (read, event): (Value, Value) =
-                (parsed(line), serde_json::from_slice(body).unwrap());
+        for (line, (_, _, event)) in read.lines().zip(messages) {
+            let read = parsed(line);
             assert_eq!(read["data"], event["data"]);
             let plain = [
                 "id",
@@ -461,7 +460,8 @@ async fn whatever_a_worker_writes_follows_the_schemas_and_they_ask_for_nothing_e
 
     let heard = deployment.drain("heard").await;
     assert_eq!(heard.len(), bodies.len() + 2);
-    let mut kinds = BTreeSet::new();
+    let mut events = BTreeMap::new();
+    let mut messages = Vec::new();
     for (body, properties) in &heard {
         let event: Value = serde_json::from_slice(body).unwrap();
         let kind = event["type"].as_str().unwrap().to_owned();
@@ -472,11 +472,82 @@ async fn whatever_a_worker_writes_follows_the_schemas_and_they_ask_for_nothing_e
         );
         documents.push(data);
         documents.extend(as_message(&kind, properties));
-        documents.push(("event.schema.json".to_owned(), event, true));
-        kinds.insert(kind);
+        documents.push(("event.schema.json".to_owned(), event.clone(), true));
+        messages.push((&body[..], properties, event.clone()));
+        events.insert(event["id"].as_str().unwrap().to_owned(), event);
     }
+    let kinds: BTreeSet<_> = events
+        .values()
+        .map(|event| event["type"].as_str())
+        .collect();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
-    assert_cloud_events(&heard);
+    assert_cloud_events(&messages);
+
+    // The same jobs, their events in binary mode: the failing one first, while the store is out.
+    let deployment = deployment.with("EVENTS__MODE", "binary");
+    let body = failing.to_string().into_bytes();
+    deployment.listen_for_replies("me").await;
+    let properties = BasicProperties::default().with_reply_to("me".into());
+    deployment.send_as("failing", &body, properties).await;
+    deployment.work_until_idle();
+    fs::remove_file(deployment.path("store/annual-report")).unwrap();
+    fs::rename(
+        deployment.path("elsewhere"),
+        deployment.path("store/annual-report"),
+    )
+    .unwrap();
+    for (number, body) in bodies.iter().enumerate() {
+        deployment.send(&format!("{number:03}"), body).await;
+    }
+    deployment.work_until_idle();
+    let heard = deployment.drain("heard").await;
+    let replied = deployment.drain("replied").await;
+    assert_eq!((heard.len(), replied.len()), (bodies.len() + 1, 1));
+    let mut messages = Vec::new();
+    for (body, properties) in heard.iter().chain(&replied) {
+        let (headers, own) = described(properties);
+        let kind = own["type"].as_str().unwrap();
+        let mut event = events[headers["ce-id"].as_str().unwrap()].clone();
+        // Completed, it is the same to the byte; otherwise it happened once more.
+        assert!(kind != "report.completed" || event["time"] == headers["ce-time"]);
+        event["time"] = headers["ce-time"].clone();
+        let data = serde_json::from_slice(body).unwrap();
+        documents.push((format!("event/{kind}.schema.json"), data, false));
+        documents.extend(as_message(&format!("{kind}.binary"), properties));
+        if headers.get("ce-subject").is_none() {
+            event.as_object_mut().unwrap().remove("subject");
+        }
+        messages.push((&body[..], properties, event));
+    }
+    assert_cloud_events(&messages);
+
+    // A job that waits between two attempts, and what its worker says of itself.
+    fs::rename(
+        deployment.path("store/annual-report"),
+        deployment.path("elsewhere"),
+    )
+    .unwrap();
+    deployment.break_store();
+    deployment.listen_for_statuses().await;
+    let worker = deployment.worker_with("BANSHI__WORKER__ATTEMPTS", "2");
+    deployment.send("failing", &body).await;
+    let waits =
+        async |it: &Deployment| it.ready("retry.5s").await == 1 && it.ready("statuses").await > 0;
+    deployment.until("the job waits", waits).await;
+    worker.kill();
+    for (_, properties) in deployment.drain("retry.5s").await {
+        documents.extend(as_message("waitingJob", &properties));
+    }
+    let stated = committed("asyncapi.json");
+    let stated = stated["components"]["schemas"]["status"]["properties"].as_object();
+    for (body, properties) in deployment.drain("statuses").await {
+        documents.extend(as_message("status", &properties));
+        // What else is in it may change.
+        let mut status: Map<String, Value> = serde_json::from_slice(&body).unwrap();
+        status.retain(|name, _| stated.is_some_and(|stated| stated.contains_key(name)));
+        let schema = "asyncapi.json#/components/schemas/status".to_owned();
+        documents.push((schema, Value::Object(status), false));
+    }
     for (body, properties) in deployment.drain("dead").await {
         assert!(bodies.contains(&body) || body == failing.to_string().as_bytes());
         documents.extend(as_message("deadJob", &properties));

@@ -412,10 +412,10 @@ async fn a_later_versions_manifest_is_recalled_and_told_as_it_was(place: Place) 
     let event = Event::completed(recalled.manifest());
     let first = Event::completed(ours.manifest());
     assert_eq!(event.id, first.id);
-    let mut told: Value = serde_json::from_slice(&event.body).unwrap();
+    let mut told: Value = serde_json::from_slice(&event.structured()).unwrap();
     assert_eq!(told["data"]["warnings"], warnings);
     told["data"]["warnings"] = json!([]);
-    assert_eq!(told.to_string().into_bytes(), first.body);
+    assert_eq!(told.to_string().into_bytes(), first.structured());
     assert_conflict(put(&store, "a", "two", "us").await, "a");
     let kept = place.read(&manifest_of("a")).await.unwrap();
     assert_eq!(kept, theirs.to_string().into_bytes());

@@ -7,8 +7,8 @@ const { join } = require("node:path");
 const { HTTP } = require(join(__dirname, "../../target/tools/cloudevents-node/node_modules/cloudevents"));
 
 for (const line of readFileSync(0, "utf8").split("\n").filter(Boolean)) {
-  const { content_type, body } = JSON.parse(line);
-  const event = HTTP.toEvent({ headers: { "content-type": content_type }, body });
+  const { headers, content_type, body } = JSON.parse(line);
+  const event = HTTP.toEvent({ headers: { ...headers, "content-type": content_type }, body });
   event.validate();
   const { data, ...attributes } = event.toJSON();
   console.log(JSON.stringify({ attributes, data }));

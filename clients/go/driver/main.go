@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log"
@@ -15,22 +17,33 @@ import (
 )
 
 type asked struct {
-	Op          string      `json:"op"`
-	Job         string      `json:"job"`
-	Lane        banshi.Lane `json:"lane"`
-	Timeout     float64     `json:"timeout"`
-	CancelAfter float64     `json:"cancel_after"`
-	From        interface{} `json:"from"`
-	Count       int         `json:"count"`
-	Folder      string      `json:"folder"`
+	Op            string            `json:"op"`
+	Job           string            `json:"job"`
+	JobID         string            `json:"job_id"`
+	Lane          banshi.Lane       `json:"lane"`
+	CorrelationID string            `json:"correlation_id"`
+	Headers       map[string]string `json:"headers"`
+	Timeout       float64           `json:"timeout"`
+	CancelAfter   float64           `json:"cancel_after"`
+	From          any               `json:"from"`
+	Count         int               `json:"count"`
+	Folder        string            `json:"folder"`
 }
 
-type object map[string]interface{}
+type object map[string]any
 
 func main() {
 	client := banshi.New(os.Getenv("BANSHI_URL"))
 	client.Prefix = os.Getenv("BANSHI_PREFIX")
 	client.Logger = log.New(os.Stderr, "", 0)
+	if path := os.Getenv("BANSHI_CA"); path != "" {
+		authority, err := os.ReadFile(path)
+		if err != nil {
+			log.Panic(err)
+		}
+		client.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		client.TLS.RootCAs.AppendCertsFromPEM(authority)
+	}
 	defer client.Close()
 	lines := bufio.NewReader(os.Stdin)
 	out := json.NewEncoder(os.Stdout)
@@ -65,6 +78,7 @@ func code(err error) string {
 		{banshi.ErrQueueFull, "queue-full"},
 		{banshi.ErrNotConfirmed, "not-confirmed"},
 		{banshi.ErrRefused, "refused"},
+		{banshi.ErrUnknownEvent, "unknown-event"},
 		{context.DeadlineExceeded, "timed-out"},
 		{context.Canceled, "cancelled"},
 	} {
@@ -75,7 +89,18 @@ func code(err error) string {
 	return "other"
 }
 
-func answer(client *banshi.Client, it asked) (interface{}, error) {
+// start is a place in the log, as it is asked for.
+func start(from any) banshi.Start {
+	switch it := from.(type) {
+	case float64:
+		return banshi.At(int64(it))
+	case string:
+		return map[string]banshi.Start{"first": banshi.First, "last": banshi.Last, "next": banshi.Next}[it]
+	}
+	return banshi.First
+}
+
+func answer(client *banshi.Client, it asked) (any, error) {
 	within := func() (context.Context, context.CancelFunc) {
 		if it.Timeout == 0 {
 			return context.WithCancel(context.Background())
@@ -84,24 +109,24 @@ func answer(client *banshi.Client, it asked) (interface{}, error) {
 	}
 	ctx, cancel := within()
 	defer cancel()
+	if it.CancelAfter > 0 {
+		time.AfterFunc(time.Duration(it.CancelAfter*float64(time.Second)), cancel)
+	}
 	switch it.Op {
 	case "send":
-		return "confirmed", client.Send(ctx, []byte(it.Job), it.Lane)
+		options := []banshi.Option{banshi.CorrelationID(it.CorrelationID)}
+		for name, value := range it.Headers {
+			options = append(options, banshi.Header(name, value))
+		}
+		return "confirmed", client.Send(ctx, []byte(it.Job), it.Lane, options...)
 	case "send_and_wait":
-		if it.CancelAfter > 0 {
-			time.AfterFunc(time.Duration(it.CancelAfter*float64(time.Second)), cancel)
-		}
 		outcome, err := client.SendAndWait(ctx, []byte(it.Job), banshi.Bulk)
-		if err != nil {
-			return nil, err
-		}
-		return told(outcome), nil
+		return told(outcome), err
+	case "wait":
+		outcome, err := client.Wait(ctx, it.JobID, start(it.From), it.CorrelationID)
+		return told(outcome), err
 	case "events":
-		start := it.From
-		if offset, is := start.(float64); is {
-			start = int64(offset)
-		}
-		events := client.Events(start)
+		events := client.Events(start(it.From))
 		defer events.Close()
 		found := []object{}
 		for len(found) < it.Count {
@@ -114,7 +139,16 @@ func answer(client *banshi.Client, it asked) (interface{}, error) {
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, object{"offset": event.Offset, "id": event.ID, "type": event.Type, "job_id": event.JobID})
+			outcome, err := event.Outcome()
+			if err != nil {
+				return nil, err
+			}
+			said := told(outcome)
+			said["offset"], said["id"], said["source"], said["type"] = event.Offset, event.ID, event.Source, event.Type
+			if said["job_id"] = nil; event.JobID != "" {
+				said["job_id"] = event.JobID
+			}
+			found = append(found, said)
 		}
 		return found, nil
 	case "outbox_put", "outbox_flush":
@@ -130,16 +164,15 @@ func answer(client *banshi.Client, it asked) (interface{}, error) {
 	return nil, errors.New("no operation " + it.Op)
 }
 
+// told is an outcome, in the names of its event's data.
 func told(outcome banshi.Outcome) object {
 	switch it := outcome.(type) {
 	case *banshi.Completed:
-		return object{"outcome": "completed", "job_id": it.JobID, "event": it.Event.ID, "template": it.Template,
-			"title": it.Title, "artifact": it.Artifact, "manifest": it.Manifest.URI, "warnings": it.Warnings}
+		return object{"outcome": "completed", "event": it.Event.ID, "data": it}
 	case *banshi.Rejected:
-		return object{"outcome": "rejected", "job_id": it.JobID, "event": it.Event.ID, "problems": it.Problems}
+		return object{"outcome": "rejected", "event": it.Event.ID, "data": it}
 	case *banshi.Failed:
-		return object{"outcome": "failed", "job_id": it.JobID, "event": it.Event.ID, "code": it.Error.Code,
-			"message": it.Error.Message, "attempts": it.Attempts}
+		return object{"outcome": "failed", "event": it.Event.ID, "data": it}
 	}
 	return nil
 }

@@ -9,11 +9,11 @@ use lapin::ExchangeKind;
 use serde_json::{Map, Value, json};
 
 use super::properties::{
-    ATTEMPT, CE_ID, CE_SPECVERSION, CE_SUBJECT, CE_TYPE, DEAD_LETTERED_AT, ERROR, ERROR_CODE,
-    EVENT, LANE, POSTPONED, ROUTING_KEY,
+    ATTEMPT, ATTRIBUTES, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, ROUTING_KEY,
+    SUBJECT,
 };
 use super::topology::{Argument, Exchange, Queue, Topology};
-use crate::event::{CONTENT_TYPE, Kind};
+use crate::event::{CONTENT_TYPE, DATA_CONTENT_TYPE, Kind};
 use crate::telemetry::trace::{TRACEPARENT, TRACESTATE};
 use crate::transport::Lane;
 
@@ -28,7 +28,14 @@ struct About {
 }
 
 const JOB: &[&str] = &["job"];
-const EVENTS: &[&str] = &["report.completed", "report.rejected", "report.failed"];
+const EVENTS: &[&str] = &[
+    "report.completed",
+    "report.completed.binary",
+    "report.rejected",
+    "report.rejected.binary",
+    "report.failed",
+    "report.failed.binary",
+];
 
 /// What is said of each. Of the queues the key is their binding's.
 fn about(name: &str) -> Option<About> {
@@ -131,6 +138,7 @@ pub fn asyncapi(prefix: &str) -> Value {
                             queue.prefix, here as in the settings. / 报送报告任务，生成归档PDF，每个任务有一个事件。\
                             名称以queue.prefix开头，此处与设置一致。",
             "license": { "name": "Apache-2.0" },
+            "tags": [{ "name": "reports" }, { "name": "cloudevents" }],
         },
         "defaultContentType": "application/json",
         "channels": channels,
@@ -242,7 +250,7 @@ fn operations(topology: &Topology, id: &impl Fn(&str, &str) -> String) -> Map<St
     let operation = |action: &str, said: &str, channel: String, bindings: Value| {
         json!({
             "action": action,
-            "summary": said,
+            "description": said,
             "channel": { "$ref": format!("#/channels/{channel}") },
             "bindings": { "amqp": bindings },
         })
@@ -360,23 +368,6 @@ const OF_UNROUTED: [Field; 1] = [(
     false,
 )];
 
-const OF_EVENTS: [Field; 4] = [
-    (
-        CE_SPECVERSION,
-        "string",
-        "As in the body. / 与正文相同。",
-        true,
-    ),
-    (CE_ID, "string", "As in the body. / 与正文相同。", true),
-    (CE_TYPE, "string", "As in the body. / 与正文相同。", true),
-    (
-        CE_SUBJECT,
-        "string",
-        "As in the body, where a header can hold it. / 与正文相同；消息头放不下时没有。",
-        false,
-    ),
-];
-
 const OF_JOB_PROPERTIES: [Field; 7] = [
     ("content_type", "string", "application/json", false),
     (
@@ -417,8 +408,7 @@ const OF_JOB_PROPERTIES: [Field; 7] = [
     ),
 ];
 
-const OF_EVENT_PROPERTIES: [Field; 6] = [
-    ("content_type", "string", CONTENT_TYPE, true),
+const OF_EVENT_PROPERTIES: [Field; 5] = [
     (
         "delivery_mode",
         "integer",
@@ -496,6 +486,7 @@ fn messages() -> Value {
         "status": {
             "title": "Status of a worker / 工作进程的状态",
             "contentType": "application/json",
+            "headers": fields(&[]),
             "payload": { "$ref": "#/components/schemas/status" },
             "x-amqp-properties": fields(&[&OF_STATUS_PROPERTIES]),
         },
@@ -503,17 +494,43 @@ fn messages() -> Value {
     // They may be anything: what is no job is one of these.
     messages["deadJob"]["payload"] = json!({ "description": "What was sent. / 发送的内容。" });
     messages["unroutedJob"]["payload"] = messages["deadJob"]["payload"].clone();
+    let attributes: Vec<Field> = ATTRIBUTES
+        .iter()
+        .flat_map(|[attribute, names @ ..]| names.iter().map(move |name| (attribute, name)))
+        .map(|(attribute, name)| match *attribute {
+            SUBJECT => (
+                *name,
+                "string",
+                "The subject, where a header can hold it. / 事件的subject；消息头放不下时没有。",
+                false,
+            ),
+            _ => (
+                *name,
+                "string",
+                "The event's attribute. / 事件的同名属性。",
+                true,
+            ),
+        })
+        .collect();
     for kind in Kind::ALL {
         let name = kind.as_str();
-        messages[name] = json!({
-            "name": name,
-            "title": name,
-            "contentType": CONTENT_TYPE,
-            "headers": fields(&[&OF_EVENTS, &TRACE]),
-            "payload": { "$ref": format!("#/components/schemas/{name}") },
-            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
-            "x-amqp-properties": fields(&[&OF_EVENT_PROPERTIES]),
-        });
+        let message = |title: String, content_type: &'static str, payload: String| {
+            let content_type_property = ("content_type", "string", content_type, true);
+            json!({
+                "name": name,
+                "title": title,
+                "contentType": content_type,
+                "headers": fields(&[&attributes, &TRACE]),
+                "payload": { "$ref": format!("#/components/schemas/{payload}") },
+                "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
+                "x-amqp-properties": fields(&[&[content_type_property], &OF_EVENT_PROPERTIES]),
+            })
+        };
+        messages[name] = message(name.to_owned(), CONTENT_TYPE, name.to_owned());
+        let binary =
+            format!("{name}, with events.mode = \"binary\" / {name}，events.mode为\"binary\"时");
+        messages[format!("{name}.binary")] =
+            message(binary, DATA_CONTENT_TYPE, format!("{name}.data"));
     }
     messages
 }

@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use super::broker::{Broker, PRODUCT, answered, plain};
 use super::properties::{
-    ATTEMPT, CE_ID, CE_SPECVERSION, CE_SUBJECT, CE_TYPE, DEAD_LETTERED_AT, ERROR, ERROR_CODE,
-    EVENT, LANE, POSTPONED, copy, cut, header, number, persistent, put, short, text,
+    ATTEMPT, ATTRIBUTES, DEAD_LETTERED_AT, ERROR, ERROR_CODE, EVENT, LANE, POSTPONED, copy, cut,
+    header, number, persistent, put, short, text,
 };
 use super::publisher::PublishError;
 use super::session::Session;
@@ -110,19 +110,31 @@ impl Handle {
         event: &Event,
     ) -> Result<Option<Reply>, Outage> {
         let mut headers = FieldTable::default();
-        put(&mut headers, CE_SPECVERSION, "1.0");
-        put(&mut headers, CE_ID, &event.id.to_string());
-        put(&mut headers, CE_TYPE, event.kind.as_str());
-        if let Some(subject) = event.subject.as_deref().filter(|subject| is_plain(subject)) {
-            put(&mut headers, CE_SUBJECT, subject);
+        let (id, kind) = (event.id.to_string(), event.kind.as_str());
+        let subject = event.subject.as_deref().filter(|subject| is_plain(subject));
+        let values = [
+            Some(event::SPECVERSION),
+            Some(id.as_str()),
+            Some(event.source.as_str()),
+            Some(kind),
+            Some(event.time.as_str()),
+            subject,
+        ];
+        for ([_, names @ ..], value) in ATTRIBUTES.iter().zip(values) {
+            for name in names {
+                if let Some(value) = value {
+                    put(&mut headers, name, value);
+                }
+            }
         }
         for (name, value) in trace::headers(&delivery.trace) {
             put(&mut headers, name, &value);
         }
+        let (body, content_type) = event.body();
         let mut properties = persistent()
-            .with_content_type(short(event::CONTENT_TYPE))
-            .with_message_id(short(&event.id.to_string()))
-            .with_type(short(event.kind.as_str()))
+            .with_content_type(short(content_type))
+            .with_message_id(short(&id))
+            .with_type(short(kind))
             .with_app_id(short(PRODUCT))
             .with_headers(headers);
         if let Some(correlation_id) = &delivery.correlation_id {
@@ -130,13 +142,13 @@ impl Handle {
         }
 
         let exchange = self.name("events");
-        let (key, body) = (&event.routing_key, &event.body);
+        let key = &event.routing_key;
         if self.unfit.is_some() {
             // It cannot be sent to wait outside: no copy can be made of it.
-            self.publish_until_taken(&exchange, key, body, properties.clone())
+            self.publish_until_taken(&exchange, key, &body, properties.clone())
                 .await?;
         } else {
-            self.publish_or_repair(&exchange, key, body, properties.clone())
+            self.publish_or_repair(&exchange, key, &body, properties.clone())
                 .await?;
         }
         let reply = |reply_to: &String| Reply {
@@ -146,7 +158,7 @@ impl Handle {
             exchange: self.name("replies"),
             key: reply_to.clone(),
             event: event.id,
-            body: event.body.clone(),
+            body,
             properties,
         };
         Ok(delivery.reply_to.as_ref().map(reply))

@@ -12,15 +12,16 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Acker, Channel, Connection, Consumer};
+use lapin::{Acker, BasicProperties, Channel, Connection, Consumer};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::broker::{Broker, answered, close, outage};
 use super::guard::Findings;
-use super::properties::{header, short};
+use super::properties::{header, short, text};
 use super::questions::Questions;
 use crate::config;
+use crate::event::Event;
 use crate::problem::{Outage, Part};
 use crate::transport::{Depths, Entry, From, LARGEST};
 
@@ -262,9 +263,23 @@ impl Log {
             return Ok(Entry {
                 offset,
                 routing_key: message.routing_key.as_str().to_owned(),
-                event: message.data,
+                event: structured(&message.properties, message.data),
             });
         }
+    }
+}
+
+/// An event as structured JSON, in whichever mode its message has it. What is no event of ours stays
+/// as it is.
+fn structured(properties: &BasicProperties, body: Vec<u8>) -> Vec<u8> {
+    let kind = properties.content_type().as_ref();
+    if kind.is_some_and(|kind| kind.as_str().starts_with("application/cloudevents")) {
+        return body;
+    }
+    let attribute = |name: &str| header(properties, &format!("ce-{name}")).and_then(text);
+    match Event::from_binary(attribute, &body) {
+        Some(event) => event.structured(),
+        None => body,
     }
 }
 

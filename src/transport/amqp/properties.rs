@@ -26,17 +26,20 @@ pub(super) const LANE: &str = "report_lane";
 /// The key that an unrouted job was sent with, once it was moved.
 pub(super) const ROUTING_KEY: &str = "report_routing_key";
 
-// Those of an event: attributes of its body, which the CloudEvents AMQP binding allows for structured
-// mode (3.2.3), so that a consumer can filter without reading it.
+/// The attributes of an event, each as the binding for RabbitMQ names its header and as the one for
+/// AMQP 1.0 does. Both bindings allow them in structured mode, too, so that a consumer can filter
+/// without reading the body. The subject is there where it can stand in a header as it is.
+pub(super) const ATTRIBUTES: [[&str; 3]; 6] = [
+    ["specversion", "ce-specversion", "cloudEvents_specversion"],
+    ["id", "ce-id", "cloudEvents_id"],
+    ["source", "ce-source", "cloudEvents_source"],
+    ["type", "ce-type", "cloudEvents_type"],
+    ["time", "ce-time", "cloudEvents_time"],
+    [SUBJECT, "ce-subject", "cloudEvents_subject"],
+];
 
-/// The version of CloudEvents.
-pub(super) const CE_SPECVERSION: &str = "cloudEvents_specversion";
-/// The event's id.
-pub(super) const CE_ID: &str = "cloudEvents_id";
-/// Its type.
-pub(super) const CE_TYPE: &str = "cloudEvents_type";
-/// Its subject, where that can stand in a header as it is.
-pub(super) const CE_SUBJECT: &str = "cloudEvents_subject";
+/// The attribute that not every event's headers have.
+pub(super) const SUBJECT: &str = "subject";
 
 /// Whether a header is one of ours.
 pub(super) fn is_ours(header: &str) -> bool {

@@ -13,6 +13,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -229,8 +230,11 @@ pub fn event(job_id: &str) -> Event {
         id: Uuid::from_u128(0x5bd2),
         kind: Kind::Completed,
         subject: Some(job_id.to_owned()),
+        source: "bench".to_owned(),
+        time: "2026-01-31T10:00:00Z".to_owned(),
+        data: json!({ "job_id": job_id }),
         routing_key: "report.completed.annual-report".to_owned(),
-        body: format!(r#"{{"specversion":"1.0","subject":"{job_id}"}}"#).into_bytes(),
+        mode: config::Mode::Structured,
     }
 }
 

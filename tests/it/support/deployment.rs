@@ -266,13 +266,20 @@ impl Deployment {
 
     /// A queue that hears the replies of one routing key.
     pub async fn listen_for_replies(&self, key: &str) {
+        self.listen("replied", "replies", key).await;
+    }
+
+    /// A queue, `statuses`, that hears what workers say of themselves.
+    pub async fn listen_for_statuses(&self) {
+        self.listen("statuses", "status", "#").await;
+    }
+
+    async fn listen(&self, queue: &str, exchange: &str, key: &str) {
         let Queue::Amqp(broker) = &self.queue else {
-            panic!("a spool has no replies")
+            panic!("a spool has no exchange")
         };
-        let Broker {
-            prefix, channel, ..
-        } = broker.as_ref();
-        let (queue, exchange) = (format!("{prefix}.replied"), format!("{prefix}.replies"));
+        let (queue, exchange) = (self.name(queue), self.name(exchange));
+        let channel = &broker.channel;
         // Exclusive: it goes with the test's connection.
         let options = QueueDeclareOptions {
             exclusive: true,

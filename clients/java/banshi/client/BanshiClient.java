@@ -3,18 +3,23 @@ package banshi.client;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.rabbitmq.client.AMQP;
+import com.rabbitmq.client.Address;
 import com.rabbitmq.client.AuthenticationFailureException;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
 import com.rabbitmq.client.DefaultConsumer;
 import com.rabbitmq.client.Envelope;
+import com.rabbitmq.client.ListAddressResolver;
 import com.rabbitmq.client.ShutdownSignalException;
 import java.io.IOException;
+import java.net.Socket;
 import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -31,7 +36,11 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLSocket;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -69,6 +78,39 @@ public final class BanshiClient implements AutoCloseable {
     }
 
     /**
+     * How a job is sent. Begin with {@link #DEFAULT}: {@code SendOptions.DEFAULT.lane(Lane.URGENT)}.
+     *
+     * @param correlationId yours; it comes back on the event. Null: none
+     * @param headers of the message, as {@code traceparent} and {@code tracestate}
+     * @param timeout to send it and have it confirmed. Null: the client's
+     */
+    public record SendOptions(Lane lane, String correlationId, Map<String, String> headers, Duration timeout) {
+        /** By the lane {@code bulk}, and nothing more. */
+        public static final SendOptions DEFAULT = new SendOptions(Lane.BULK, null, Map.of(), null);
+
+        public SendOptions {
+            Objects.requireNonNull(lane);
+            headers = Map.copyOf(headers);
+        }
+
+        public SendOptions lane(Lane lane) {
+            return new SendOptions(lane, correlationId, headers, timeout);
+        }
+
+        public SendOptions correlationId(String correlationId) {
+            return new SendOptions(lane, correlationId, headers, timeout);
+        }
+
+        public SendOptions headers(Map<String, String> headers) {
+            return new SendOptions(lane, correlationId, headers, timeout);
+        }
+
+        public SendOptions timeout(Duration timeout) {
+            return new SendOptions(lane, correlationId, headers, timeout);
+        }
+    }
+
+    /**
      * What is wrong (docs/problems.md).
      *
      * @param path a JSON Pointer (RFC 6901) into the job
@@ -95,6 +137,8 @@ public final class BanshiClient implements AutoCloseable {
     public record Completed(
             String jobId,
             String template,
+            String agency,
+            int year,
             String title,
             Artifact artifact,
             String manifestUri,
@@ -134,6 +178,8 @@ public final class BanshiClient implements AutoCloseable {
                     return new Completed(
                             jobId,
                             data.path("template").asText(),
+                            data.path("agency").asText(),
+                            data.path("year").asInt(),
                             data.path("title").asText(),
                             artifact,
                             data.path("manifest").path("uri").asText(),
@@ -215,7 +261,10 @@ public final class BanshiClient implements AutoCloseable {
         }
     }
 
-    /** The broker says that we may not, or that something is not there; trying again won't help. */
+    /**
+     * The broker says that we may not, or that something is not there, or we do not trust its certificate;
+     * trying again won't help.
+     */
     public static final class BrokerRefused extends BanshiException {
         private static final long serialVersionUID = 1;
 
@@ -271,6 +320,9 @@ public final class BanshiClient implements AutoCloseable {
     private final ConnectionFactory factory = new ConnectionFactory();
     private final String prefix;
     private final Duration timeout;
+    /** One job is on its way at a time: a return does not say whose it is. */
+    private final ReentrantLock turn = new ReentrantLock(true);
+
     private Sender sender;
 
     /** To the broker's URL, with the prefix {@code banshi} and thirty seconds for a job's confirmation. */
@@ -279,12 +331,28 @@ public final class BanshiClient implements AutoCloseable {
     }
 
     /**
+     * To the broker's URL; behind {@code amqps://}, the JVM's authorities are trusted.
+     *
      * @param prefix of the names at the broker, the operator's to change
      * @param timeout how long a call may take to send a job and have it confirmed
      */
     public BanshiClient(String url, String prefix, Duration timeout) {
+        this(url, prefix, timeout, null);
+    }
+
+    /**
+     * The same.
+     *
+     * @param trusted whom to trust behind {@code amqps://}, and who we are; null: the JVM's authorities
+     */
+    public BanshiClient(String url, String prefix, Duration timeout, SSLContext trusted) {
         try {
-            factory.setUri(url);
+            if (url.startsWith("amqps:")) { // by itself it would trust whatever certificate it is shown, for any host
+                factory.setPort(ConnectionFactory.DEFAULT_AMQP_OVER_SSL_PORT);
+                factory.useSslProtocol(trusted == null ? SSLContext.getDefault() : trusted);
+                factory.setSocketConfigurator(BanshiClient::configure);
+            }
+            factory.setUri(url.replaceFirst("^amqps:", "amqp:"));
         } catch (URISyntaxException | GeneralSecurityException error) {
             throw new IllegalArgumentException("the broker's URL: " + error.getMessage(), error);
         }
@@ -293,42 +361,66 @@ public final class BanshiClient implements AutoCloseable {
         this.timeout = timeout;
     }
 
+    private static void configure(Socket socket) throws IOException {
+        socket.setTcpNoDelay(true);
+        if (socket instanceof SSLSocket secure) {
+            SSLParameters parameters = secure.getSSLParameters();
+            parameters.setEndpointIdentificationAlgorithm("HTTPS");
+            secure.setSSLParameters(parameters);
+        }
+    }
+
     /** Ends the connection. All that was sent is confirmed already. */
     @Override
-    public synchronized void close() {
-        drop();
+    public void close() {
+        turn.lock();
+        try {
+            drop();
+        } finally {
+            turn.unlock();
+        }
     }
 
     /** Sends a job by the lane {@code bulk}. */
     public void send(String job) throws BanshiException, InterruptedException {
-        send(job, Lane.BULK, null, timeout);
+        send(job, SendOptions.DEFAULT);
     }
 
     /**
      * Sends a job; it returns once the broker has it safe. A connection that is lost before that is made
      * anew and the job is sent again.
-     *
-     * @param correlationId yours; it comes back on the event. May be null
      */
-    public synchronized void send(String job, Lane lane, String correlationId, Duration timeout)
-            throws BanshiException, InterruptedException {
+    public void send(String job, SendOptions options) throws BanshiException, InterruptedException {
         String jobId = jobId(job);
+        Deadline deadline = new Deadline(options.timeout() == null ? timeout : options.timeout());
+        if (!turn.tryLock(deadline.left().toNanos(), TimeUnit.NANOSECONDS)) {
+            throw new NotConfirmed("job " + jobId + " was not sent: other threads' jobs took all the time", null);
+        }
+        try {
+            send(jobId, job.getBytes(StandardCharsets.UTF_8), options, deadline);
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    private void send(String jobId, byte[] body, SendOptions options, Deadline deadline)
+            throws BanshiException, InterruptedException {
         AMQP.BasicProperties properties =
                 new AMQP.BasicProperties.Builder()
                         .contentType("application/json")
                         .deliveryMode(2)
                         .messageId(jobId)
-                        .correlationId(correlationId)
+                        .correlationId(options.correlationId())
+                        .headers(Map.copyOf(options.headers()))
                         .build();
-        Deadline deadline = new Deadline(timeout);
         for (Pause pause = new Pause(); ; ) {
             Exception last;
             try {
                 if (sender == null) {
                     sender = new Sender(connect(factory, deadline));
                 }
-                sender.publish(prefix + ".jobs", lane, job.getBytes(StandardCharsets.UTF_8), properties, deadline);
-                LOG.debug("job {} is confirmed in lane {}", jobId, lane.key());
+                sender.publish(prefix + ".jobs", options.lane(), body, properties, deadline);
+                LOG.debug("job {} is confirmed in lane {}", jobId, options.lane().key());
                 return;
             } catch (QueueFull | NoSuchLane error) { // the connection is as good as before
                 throw error;
@@ -356,36 +448,43 @@ public final class BanshiClient implements AutoCloseable {
 
     /** Sends a job by the lane {@code bulk} and waits for what becomes of it. */
     public Outcome sendAndWait(String job, Duration timeout) throws BanshiException, InterruptedException {
-        return sendAndWait(job, Lane.BULK, null, timeout);
+        return sendAndWait(job, SendOptions.DEFAULT, timeout);
     }
 
     /**
      * Sends a job and waits for its event in the log of events, over lost connections too.
      *
-     * @param correlationId by which the event is known, which must be of this job alone; null: made here
+     * @param options whose correlation id, by which the event is known, must be of this job alone; it is made
+     *     here where there is none
      * @param timeout for all of it
      */
-    public Outcome sendAndWait(String job, Lane lane, String correlationId, Duration timeout)
+    public Outcome sendAndWait(String job, SendOptions options, Duration timeout)
             throws BanshiException, InterruptedException {
         String jobId = jobId(job);
-        String correlation = correlationId == null ? UUID.randomUUID().toString() : correlationId;
+        String correlationId =
+                options.correlationId() == null ? UUID.randomUUID().toString() : options.correlationId();
+        Duration sending = options.timeout() == null ? this.timeout : options.timeout();
         Deadline deadline = new Deadline(timeout);
-        TimedOut late = new TimedOut("job " + jobId + ": there was no event in " + timeout);
         try (Events events = events(Start.LAST)) {
             if (!events.attach(deadline)) { // before the job is there: its event can't be missed
                 throw new NotConfirmed("job " + jobId + " was not sent: the broker was not reached in time", null);
             }
-            send(job, lane, correlation, timeout.compareTo(this.timeout) < 0 ? timeout : this.timeout);
-            while (true) {
-                Delivery found = events.take(deadline);
-                if (found == null) {
-                    throw late;
-                }
-                Event event = events.read(found);
-                if (jobId.equals(event.jobId()) && correlation.equals(found.properties.getCorrelationId())) {
-                    return event.outcome();
-                }
-            }
+            sending = sending.compareTo(timeout) < 0 ? sending : timeout;
+            send(job, options.correlationId(correlationId).timeout(sending));
+            return events.find(jobId, correlationId, deadline);
+        }
+    }
+
+    /**
+     * What became of a job that was sent before, by whomever: at once, where it has ended.
+     *
+     * @param start where in the log to begin: the first event of the job from there on is taken
+     * @param correlationId of which sending; null: of any
+     */
+    public Outcome await(String jobId, Start start, String correlationId, Duration timeout)
+            throws BanshiException, InterruptedException {
+        try (Events events = events(start)) {
+            return events.find(jobId, correlationId, new Deadline(timeout));
         }
     }
 
@@ -507,10 +606,26 @@ public final class BanshiClient implements AutoCloseable {
             }
         }
 
+        /** What became of a job. */
+        private Outcome find(String jobId, String correlationId, Deadline deadline)
+                throws BanshiException, InterruptedException {
+            while (true) {
+                Delivery found = take(deadline);
+                if (found == null) {
+                    throw new TimedOut("job " + jobId + ": there was no event of it in time");
+                }
+                Event event = read(found);
+                boolean its = correlationId == null || correlationId.equals(found.properties.getCorrelationId());
+                if (its && jobId.equals(event.jobId())) {
+                    return event.outcome();
+                }
+            }
+        }
+
         private Event read(Delivery found) throws UnknownEvent {
             long offset = ((Number) found.properties.getHeaders().get("x-stream-offset")).longValue();
             try {
-                JsonNode body = JSON.readTree(found.body);
+                JsonNode body = found.structured();
                 return new Event(
                         body.required("id").textValue(),
                         body.required("source").textValue(),
@@ -535,7 +650,27 @@ public final class BanshiClient implements AutoCloseable {
     }
 
     /** A message; without a body, the end of them. */
-    private record Delivery(long tag, AMQP.BasicProperties properties, byte[] body) {}
+    private record Delivery(long tag, AMQP.BasicProperties properties, byte[] body) {
+        /** An event whole, in whichever of CloudEvents' two modes its message has it. */
+        JsonNode structured() throws IOException {
+            JsonNode read = JSON.readTree(body);
+            String contentType = properties.getContentType();
+            if (contentType != null && contentType.startsWith("application/cloudevents")) {
+                return read;
+            }
+            ObjectNode event = JSON.createObjectNode().put("datacontenttype", contentType);
+            event.set("data", read);
+            if (read.path("job_id").isTextual()) { // not every subject can stand in a header
+                event.set("subject", read.get("job_id"));
+            }
+            for (Map.Entry<String, Object> header : properties.getHeaders().entrySet()) {
+                if (header.getKey().startsWith("ce-")) {
+                    event.put(header.getKey().substring(3), header.getValue().toString());
+                }
+            }
+            return event;
+        }
+    }
 
     private static final class Listener extends DefaultConsumer {
         private final BlockingQueue<Delivery> arrived;
@@ -629,13 +764,20 @@ public final class BanshiClient implements AutoCloseable {
         int millis = (int) Math.max(1, Math.min(deadline.left().toMillis(), 10_000));
         limited.setConnectionTimeout(millis);
         limited.setHandshakeTimeout(millis);
-        return limited.newConnection("banshi-client");
+        // By its name, which its certificate has: the library would look up its address, and ask for that.
+        Address broker = new Address(limited.getHost(), limited.getPort());
+        return limited.newConnection(null, new ListAddressResolver(List.of(broker)), "banshi-client");
     }
 
     /** What another try would not change. */
     private static void throwIfRefused(Exception error) throws BrokerRefused {
         if (error instanceof AuthenticationFailureException) { // a "possible" one may be a lost connection
             throw new BrokerRefused(error);
+        }
+        for (Throwable why = error; why != null; why = why.getCause()) {
+            if (why instanceof CertificateException) {
+                throw new BrokerRefused(why);
+            }
         }
         Throwable cause = error instanceof ShutdownSignalException ? error : error.getCause();
         if (!(cause instanceof ShutdownSignalException signal)) {

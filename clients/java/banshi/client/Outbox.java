@@ -2,6 +2,7 @@ package banshi.client;
 
 import banshi.client.BanshiClient.BanshiException;
 import banshi.client.BanshiClient.Lane;
+import banshi.client.BanshiClient.SendOptions;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -70,7 +71,7 @@ public final class Outbox {
                 continue;
             }
             String[] name = path.getFileName().toString().split("\\.");
-            client.send(job, Lane.named(name[name.length - 2]), null, timeout);
+            client.send(job, SendOptions.DEFAULT.lane(Lane.named(name[name.length - 2])).timeout(timeout));
             Files.deleteIfExists(path);
             sent += 1;
         }

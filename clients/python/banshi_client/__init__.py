@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import ssl
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Any, Deque, Iterator, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Iterator, Mapping, Optional, Tuple, Union
 
 import pika
 from pika import exceptions
@@ -44,6 +45,8 @@ _REMEMBERED = 100_000
 _CLOCKS = timedelta(minutes=5)
 #: Seconds between two tries to reach the broker, doubled up to the last.
 _PAUSES = (0.1, 5.0)
+#: Seconds between two looks at whether the caller has cancelled.
+_LOOK = 0.2
 
 
 class BanshiError(Exception):
@@ -67,7 +70,8 @@ class NotConfirmed(BanshiError):
 
 
 class BrokerRefused(BanshiError):
-    """The broker says that we may not, or that something is not there; trying again won't help."""
+    """The broker says that we may not, or that something is not there, or we do not trust its
+    certificate; trying again won't help."""
 
 
 class TimedOut(BanshiError):
@@ -138,7 +142,15 @@ class Event:
             )
             warnings = tuple(Problem._of(it) for it in data["warnings"])
             return Completed(
-                data["job_id"], data["template"], data["title"], artifact, data["manifest"]["uri"], warnings, self
+                data["job_id"],
+                data["template"],
+                data["agency"],
+                data["year"],
+                data["title"],
+                artifact,
+                data["manifest"]["uri"],
+                warnings,
+                self,
             )
         if self.type == "report.rejected":
             return Rejected(self.job_id, tuple(Problem._of(it) for it in data["problems"]), self)
@@ -153,6 +165,8 @@ class Completed:
 
     job_id: str
     template: str
+    agency: str
+    year: int
     title: str
     artifact: Artifact
     manifest_uri: str
@@ -186,12 +200,23 @@ Outcome = Union[Completed, Rejected, Failed]
 class Client:
     """A sender and reader, for any number of threads; it connects when it first needs to.
 
-    ``timeout`` is the seconds that a call may take to send and have it confirmed. An idle sender
-    is disconnected by the broker after the heartbeats that it missed; the next call connects anew.
+    ``timeout`` is the seconds that a call may take to send and have it confirmed. ``ssl_context``
+    says whom to trust behind ``amqps://``, and who we are; without it, the system's authorities are
+    trusted. An idle sender is disconnected by the broker after the heartbeats that it missed; the
+    next call connects anew.
     """
 
-    def __init__(self, url: str, *, prefix: str = "banshi", timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "banshi",
+        timeout: float = 30.0,
+        ssl_context: Optional[ssl.SSLContext] = None,
+    ) -> None:
         self._parameters = pika.URLParameters(url)
+        if ssl_context is not None:
+            self._parameters.ssl_options = pika.SSLOptions(ssl_context, self._parameters.host)
         self._prefix = prefix
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -216,11 +241,13 @@ class Client:
         correlation_id: Optional[str] = None,
         headers: Optional[Mapping[str, str]] = None,
         timeout: Optional[float] = None,
+        cancel: Optional[threading.Event] = None,
     ) -> None:
         """Sends a job; it returns once the broker has it safe.
 
         A connection that is lost before that is made anew and the job is sent again. ``headers``
-        may have ``traceparent`` and ``tracestate``.
+        may have ``traceparent`` and ``tracestate``. ``cancel`` ends it from another thread: the job
+        may or may not be there then.
         """
         body, job_id = _read(job)
         lane = _lane(lane)
@@ -233,12 +260,17 @@ class Client:
         )
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         last: Exception = exceptions.AMQPError("no connection was made")
-        with self._lock:
+        while not self._lock.acquire(timeout=max(0.0, min(_LOOK, deadline - time.monotonic()))):
+            _check(cancel)
+            if time.monotonic() >= deadline:
+                raise NotConfirmed(f"job {job_id} was not sent: other threads' jobs took all the time")
+        try:
             for pause in _pauses():
+                _check(cancel)
                 try:
                     if self._sender is None:
-                        self._sender = _Sender(self._parameters, deadline)
-                    self._sender.publish(f"{self._prefix}.jobs", lane, body, properties, deadline)
+                        self._sender = _Sender(self._parameters, deadline, cancel)
+                    self._sender.publish(f"{self._prefix}.jobs", lane, body, properties, deadline, cancel)
                     log.debug("job %s is confirmed in lane %s", job_id, lane.value)
                     return
                 except exceptions.AMQPError as error:
@@ -252,7 +284,9 @@ class Client:
                     raise
                 if time.monotonic() + pause >= deadline:
                     raise NotConfirmed(f"job {job_id}: no confirmation in time; send it again ({last!r})")
-                time.sleep(pause)
+                _rest(pause, cancel)
+        finally:
+            self._lock.release()
 
     def send_and_wait(
         self,
@@ -277,14 +311,34 @@ class Client:
             if not events.attach(deadline):  # before the job is there: its event can't be missed
                 raise NotConfirmed(f"job {job_id} was not sent: the broker was not reached in time")
             sending = self._timeout if timeout is None else min(self._timeout, timeout)
-            self.send(job, lane=lane, correlation_id=correlation_id, headers=headers, timeout=sending)
-            while True:
-                found = events.next(deadline)
-                if found is None:
-                    raise TimedOut(f"job {job_id} is confirmed, and there was no event in {timeout} s")
-                event, its_correlation = found
-                if event.job_id == job_id and its_correlation == correlation_id:
-                    return event.outcome
+            self.send(
+                job, lane=lane, correlation_id=correlation_id, headers=headers, timeout=sending, cancel=cancel
+            )
+            found = events.find(job_id, correlation_id, deadline)
+        if found is None:
+            raise TimedOut(f"job {job_id} is confirmed, and there was no event in {timeout} s")
+        return found
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        start: Offset = "first",
+        correlation_id: Optional[str] = None,
+        timeout: Optional[float] = 300.0,
+        cancel: Optional[threading.Event] = None,
+    ) -> Outcome:
+        """What became of a job that was sent before, by whomever: at once, where it has ended.
+
+        That is the first event of it from ``start`` on (as of :meth:`events`), and, where
+        ``correlation_id`` is given, of that sending.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with _Log(self._parameters, self._prefix, start, cancel) as events:
+            found = events.find(job_id, correlation_id, deadline)
+        if found is None:
+            raise TimedOut(f"job {job_id}: there was no event in {timeout} s")
+        return found
 
     def events(
         self,
@@ -352,7 +406,7 @@ class Outbox:
         """The jobs that are kept, the first first."""
         return sorted(path for path in self.folder.glob("*.json") if not path.name.startswith("."))
 
-    def flush(self, client: Client) -> int:
+    def flush(self, client: Client, *, cancel: Optional[threading.Event] = None) -> int:
         """Sends all, and returns how many; what it raises leaves the job and those after it kept."""
         sent = 0
         for path in self.waiting():
@@ -360,7 +414,7 @@ class Outbox:
                 body = path.read_bytes()
             except FileNotFoundError:  # another process sent it meanwhile
                 continue
-            client.send(body, lane=path.name.split(".")[-2])
+            client.send(body, lane=path.name.split(".")[-2], cancel=cancel)
             path.unlink(missing_ok=True)
             sent += 1
         return sent
@@ -370,7 +424,9 @@ class _Sender:
     """A connection with confirms, and one job on its way at a time. pika's ``BlockingConnection``
     waits for a confirmation without end; this one is driven until a deadline."""
 
-    def __init__(self, parameters: pika.URLParameters, deadline: float) -> None:
+    def __init__(
+        self, parameters: pika.URLParameters, deadline: float, cancel: Optional[threading.Event]
+    ) -> None:
         self._lost: Optional[BaseException] = None
         self._channel: Any = None
         self._ready = False
@@ -383,19 +439,25 @@ class _Sender:
             on_close_callback=self._on_lost,
         )
         try:
-            self._run(lambda: self._ready, deadline)
+            self._run(lambda: self._ready, deadline, cancel)
         except BaseException:
             self.close()
             raise
 
     def publish(
-        self, exchange: str, lane: Lane, body: bytes, properties: pika.BasicProperties, deadline: float
+        self,
+        exchange: str,
+        lane: Lane,
+        body: bytes,
+        properties: pika.BasicProperties,
+        deadline: float,
+        cancel: Optional[threading.Event],
     ) -> None:
         self._answer = self._returned = None
         if self._lost is not None or not self._channel.is_open:
             raise exceptions.AMQPConnectionError(self._lost)
         self._channel.basic_publish(exchange, lane.value, body, properties, mandatory=True)
-        self._run(lambda: self._answer is not None, deadline)
+        self._run(lambda: self._answer is not None, deadline, cancel)
         if self._returned is not None:
             raise NoSuchLane(f"no queue takes lane {lane.value} of {exchange}: {self._returned}")
         if not self._answer:
@@ -405,7 +467,7 @@ class _Sender:
         if not self._connection.is_closed and not self._connection.is_closing:
             try:
                 self._connection.close()
-                self._run(lambda: self._connection.is_closed, time.monotonic() + 1)
+                self._run(lambda: bool(self._connection.is_closed), time.monotonic() + 1)
             except (exceptions.AMQPError, BanshiError) as error:  # nothing is on its way any more
                 log.debug("the connection did not close in order: %r", error)
         self._connection.ioloop.close()
@@ -435,19 +497,23 @@ class _Sender:
             self._lost = reason if isinstance(reason, BaseException) else exceptions.AMQPError(reason)
         self._connection.ioloop.stop()
 
-    def _run(self, until: Any, deadline: float) -> None:
+    def _run(
+        self, until: Callable[[], bool], deadline: float, cancel: Optional[threading.Event] = None
+    ) -> None:
         loop = self._connection.ioloop
-        late = loop.call_later(max(0.0, deadline - time.monotonic()), loop.stop)
-        try:
-            loop.start()
-        finally:
-            loop.remove_timeout(late)
-        if until():
-            return
-        if self._lost is None:
-            raise NotConfirmed("no confirmation in time: the job may or may not be there; send it again")
-        _raise_if_refused(self._lost)
-        raise exceptions.AMQPConnectionError(self._lost)
+        while not until():
+            _check(cancel)
+            left = deadline - time.monotonic()
+            if self._lost is not None:
+                _raise_if_refused(self._lost)
+                raise exceptions.AMQPConnectionError(self._lost)
+            if left <= 0:
+                raise NotConfirmed("no confirmation in time: the job may or may not be there; send it again")
+            turn = loop.call_later(left if cancel is None else min(left, _LOOK), loop.stop)
+            try:
+                loop.start()
+            finally:
+                loop.remove_timeout(turn)
 
 
 class _Log:
@@ -473,7 +539,7 @@ class _Log:
     def attach(self, deadline: Optional[float]) -> bool:
         """Begins to listen; ``False`` when that was not possible in time."""
         for pause in _pauses():
-            self._check()
+            _check(self._cancel)
             try:
                 parameters = copy.copy(self._parameters)
                 left = 10.0 if deadline is None else min(10.0, max(0.1, deadline - time.monotonic()))
@@ -499,13 +565,13 @@ class _Log:
                 log.warning("no events from the broker, trying again: %r", error)
             if deadline is not None and time.monotonic() + pause >= deadline:
                 return False
-            time.sleep(pause)
+            _rest(pause, self._cancel)
         raise AssertionError("there is always another pause")
 
     def next(self, deadline: Optional[float]) -> Optional[Tuple[Event, Optional[str]]]:
         """The next event and its message's correlation id; ``None`` when there was none in time."""
         while True:
-            self._check()
+            _check(self._cancel)
             try:
                 if self._connection is None or not self._channel.is_open:
                     self._drop()
@@ -513,7 +579,7 @@ class _Log:
                         return None
                 if self._arrived:
                     return self._take(*self._arrived.popleft())
-                left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
                 assert self._connection is not None
                 self._connection.process_data_events(time_limit=max(0.0, left))
             except exceptions.AMQPError as error:
@@ -528,15 +594,23 @@ class _Log:
         self._channel.basic_ack(method.delivery_tag)
         self._start = offset + 1
         try:
-            it = json.loads(body)
+            it = _structured(properties, body)
             event = Event(it["id"], it["source"], it["type"], it["time"], it.get("subject"), offset, it)
         except (ValueError, KeyError, TypeError) as error:
             raise BanshiError(f"{self._queue} has no event at offset {offset}: {error!r}") from error
         return event, properties.correlation_id
 
-    def _check(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("the wait was cancelled")
+    def find(
+        self, job_id: str, correlation_id: Optional[str], deadline: Optional[float]
+    ) -> Optional[Outcome]:
+        """What became of a job; ``None`` when no event said so in time."""
+        while True:
+            found = self.next(deadline)
+            if found is None:
+                return None
+            event, its_correlation = found
+            if event.job_id == job_id and correlation_id in (None, its_correlation):
+                return event.outcome
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -546,6 +620,30 @@ class _Log:
                 connection.close()
             except exceptions.AMQPError as error:  # we only read
                 log.debug("the connection did not close in order: %r", error)
+
+
+def _structured(properties: Any, body: bytes) -> Mapping[str, Any]:
+    """An event whole, in whichever of CloudEvents' two modes its message has it."""
+    if (properties.content_type or "").startswith("application/cloudevents"):
+        it: Mapping[str, Any] = json.loads(body)
+        return it
+    data = json.loads(body)
+    attributes = {name[3:]: value for name, value in properties.headers.items() if name.startswith("ce-")}
+    if "job_id" in data:  # not every subject can stand in a header
+        attributes.setdefault("subject", data["job_id"])
+    return {**attributes, "datacontenttype": properties.content_type, "data": data}
+
+
+def _check(cancel: Optional[threading.Event]) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the call was cancelled")
+
+
+def _rest(pause: float, cancel: Optional[threading.Event]) -> None:
+    if cancel is None:
+        time.sleep(pause)
+    elif cancel.wait(pause):
+        _check(cancel)
 
 
 def _read(job: Job) -> Tuple[bytes, str]:
@@ -585,3 +683,5 @@ def _raise_if_refused(error: BaseException) -> None:
     # pika says "probable" of every connection that ends in its handshake; this is the broker's word.
     if closed or re.search(r"ConnectionClosedByBroker: \((403|530)\)", repr(error)):
         raise BrokerRefused(f"the broker refuses: {error!r}") from error
+    if "CertVerificationError" in repr(error):
+        raise BrokerRefused(f"the broker's certificate is not trusted: {error!r}") from error
