@@ -28,7 +28,8 @@ pub enum Verdict {
     /// 真实. This build makes the same file of its data, byte for byte.
     Authentic,
     /// 等同. Made by another version or with other templates or faces, and this build makes the
-    /// same file of its data but for what the file says of versions.
+    /// same file of its data but for what the file says of versions, or for the line end at its
+    /// end.
     Equivalent,
     /// 未能核实. Made by another version or with wider limits, and this build makes another file of
     /// its data, or none: it cannot tell. Its data are those that its provenance names.
@@ -271,9 +272,25 @@ impl Verifier {
 
 /// The file against what this build made.
 fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
+    // Earlier builds ended a file with `%%EOF`, without the line end.
+    let bare = again.strip_suffix(b"\n");
+    let bare = bare.filter(|_| !pdf.starts_with(again));
+    let again = bare.unwrap_or(again);
     let same = pdf == again;
     let (theirs, ours) = versions(others);
     match (same, others.is_empty()) {
+        (true, true) if bare.is_some() => Verdicts {
+            verdict: Verdict::Equivalent,
+            en: format!(
+                "the same bytes as {} makes of its data, but for the line end after %%EOF, which \
+                 earlier builds did not write",
+                crate::PRODUCT
+            ),
+            zh: format!(
+                "除%%EOF之后的换行外，与{}由其数据重新生成的文件逐字节相同；早期构建不写该换行",
+                crate::PRODUCT
+            ),
+        },
         (true, true) => Verdicts {
             verdict: Verdict::Authentic,
             en: format!("the same bytes as {} makes of its data", crate::PRODUCT),

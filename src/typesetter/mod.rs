@@ -296,7 +296,10 @@ impl Typesetter {
                 pretty: false,
             };
             let layout = began.elapsed();
-            let bytes = typst_pdf::pdf(document, &options)?;
+            let mut bytes = typst_pdf::pdf(document, &options)?;
+            // The line end after `%%EOF` that ISO 19005-3, 6.1.3 allows. Without it the first object
+            // that a signature adds begins in this line, which 6.1.9 forbids.
+            bytes.push(b'\n');
             let export = began.elapsed() - layout;
             Ok(Pdf {
                 bytes,

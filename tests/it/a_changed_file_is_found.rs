@@ -212,10 +212,32 @@ fn no_byte_can_be_changed_cut_off_or_added() {
     for finding in &findings {
         assert_eq!(finding["verdict"], "altered", "{finding}");
     }
-    files.add("cut.pdf", &pdf[..pdf.len() - 1]);
+    files.add("cut.pdf", &pdf[..pdf.len() - 2]);
     files.altered("cut.pdf", "");
     files.add("added.pdf", &[&pdf, &b"\n"[..]].concat());
     files.altered("added.pdf", "1 bytes were added after it");
+}
+
+/// What builds before the line end after `%%EOF` have stored is still theirs, and so is what was
+/// signed of it.
+#[test]
+fn a_file_without_the_last_line_end_is_equivalent() {
+    let (files, pdf) = (Files::new(), seed());
+    assert!(pdf.ends_with(b"%%EOF\n"));
+    let bare = &pdf[..pdf.len() - 1];
+    files.add("earlier.pdf", bare);
+    let (verdict, message) = files.verdict("earlier.pdf");
+    assert_eq!(verdict, "equivalent", "{message}");
+    assert!(
+        message.contains("but for the line end after %%EOF"),
+        "{message}"
+    );
+    files.add("signed.pdf", &[bare, b"\r\n1 0 obj"].concat());
+    let begins = format!(
+        "begins with the authentic file of {} bytes, and 9 bytes",
+        bare.len()
+    );
+    files.altered("signed.pdf", &begins);
 }
 
 #[test]
