@@ -39,13 +39,16 @@ impl Code {
     pub const GLYPH: Code = Code::new("E-GLYPH");
     /// The document could not be laid out within the limits of pages and time.
     pub const LAYOUT: Code = Code::new("E-LAYOUT");
+    /// The document can't be written as OFD: a face, a paint or a picture that OFD-A has no place
+    /// for.
+    pub const OFD: Code = Code::new("E-OFD");
     /// Cells of the tables are blank, or hold a mark.
     pub const BLANK: Code = Code::new("W-BLANK");
     /// Characters of a text only look like the ones meant; lists them.
     pub const CHARACTER: Code = Code::new("W-CHARACTER");
 
     /// The codes that no form brings, in the order of the documentation.
-    pub const OWN: [Code; 9] = [
+    pub const OWN: [Code; 10] = [
         Code::JSON,
         Code::SCHEMA,
         Code::TEMPLATE,
@@ -53,6 +56,7 @@ impl Code {
         Code::CONFLICT,
         Code::GLYPH,
         Code::LAYOUT,
+        Code::OFD,
         Code::BLANK,
         Code::CHARACTER,
     ];

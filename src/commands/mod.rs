@@ -262,10 +262,12 @@ enum Medium {
     Png,
     /// A drawing of each page, its text as outlines
     Svg,
+    /// The same document as OFD (GB/T 33190, OFD-A)
+    Ofd,
 }
 
 impl Medium {
-    const ALL: [Medium; 3] = [Medium::Pdf, Medium::Png, Medium::Svg];
+    const ALL: [Medium; 4] = [Medium::Pdf, Medium::Png, Medium::Svg, Medium::Ofd];
 
     /// The ending of its files.
     fn ending(self) -> &'static str {
@@ -273,6 +275,7 @@ impl Medium {
             Medium::Pdf => "pdf",
             Medium::Png => "png",
             Medium::Svg => "svg",
+            Medium::Ofd => "ofd",
         }
     }
 }

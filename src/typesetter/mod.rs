@@ -1,7 +1,7 @@
 //! The report set in type: from finished values to the archival PDF, or to pictures of its pages.
 //!
-//! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
-//! look: both are made of one layout, which has passed every check. (What can be shown of a job that
+//! Takes a [`Manuscript`], gives a [`Pdf`], an [`ofd`], or the [`Pictures`] of its pages for who only
+//! wants to look: all are made of one layout, which has passed every check. (What can be shown of a job that
 //! has not is a [`proof`], and never a document.) Never reads a clock, the
 //! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
 //! crash here, nothing has been stored or published: the child is gone, and the job is set again in
@@ -11,6 +11,7 @@ mod fit;
 mod fonts;
 mod joiner;
 mod manuscript;
+pub mod ofd;
 mod pictures;
 mod pool;
 pub mod proof;
@@ -218,6 +219,43 @@ impl Typesetter {
         result
     }
 
+    /// Sets one report as OFD.
+    ///
+    /// # Errors
+    /// As [`Typesetter::typeset`]; `E-OFD` for what can't be written so.
+    pub fn ofd(&self, manuscript: &Manuscript) -> Result<Vec<u8>, Failure> {
+        let mut remarks = Vec::new();
+        let result = self.lay_out(manuscript, &mut remarks, |document, _| {
+            Ok(self.as_ofd(document, manuscript))
+        });
+        remarks.iter().for_each(|remark| remark.log(manuscript));
+        result?
+    }
+
+    /// The pages as OFD.
+    fn as_ofd(
+        &self,
+        document: &PagedDocument,
+        manuscript: &Manuscript,
+    ) -> Result<Vec<u8>, Failure> {
+        let edition = self.templates.edition(&manuscript.template);
+        let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
+        let mut made = self.made(manuscript, edition);
+        // Who checks an OFD has its own.
+        if made.standard == STANDARD {
+            ofd::STANDARD.clone_into(&mut made.standard);
+        }
+        Ok(ofd::of(document, manuscript, &made, &self.fonts)?)
+    }
+
+    /// What a file says of how it was made.
+    fn made(&self, manuscript: &Manuscript, edition: &Edition) -> Provenance {
+        match &manuscript.made {
+            Some(made) => Provenance::clone(made),
+            None => Provenance::of(manuscript, edition, self.fonts.sha256(), self.bands),
+        }
+    }
+
     /// Sets one report as pictures of its pages, a file a page. They show what the PDF shows; only
     /// what the export to PDF itself refuses, as characters of a template that PDF/A can't hold,
     /// is not seen here.
@@ -325,10 +363,7 @@ impl Typesetter {
             return Err(undrawable.into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
-        let made = match &manuscript.made {
-            Some(made) => Provenance::clone(made),
-            None => Provenance::of(manuscript, edition, self.fonts.sha256(), self.bands),
-        };
+        let made = self.made(manuscript, edition);
         let desk = Desk::new(
             &self.shelf,
             &self.fonts,

@@ -38,6 +38,7 @@ mod lines_end_well;
 mod long_lists;
 mod nothing_is_lost;
 mod nothing_leaks;
+mod ofd_from_the_same_pages;
 mod other_documents;
 mod pictures;
 mod punctuation_is_squeezed;
