@@ -184,9 +184,6 @@ fn attached_as(name: &str) -> String {
 /// # Errors
 /// When it can't be had, and why.
 pub fn attachment(ofd: &[u8], name: &str) -> Result<Vec<u8>, Unreadable> {
-    if !ofd.starts_with(b"PK\x03\x04") {
-        return Err(Unreadable::NotPdf);
-    }
     let entries = entries(ofd).ok_or(Unreadable::Foreign)?;
     let path = attached_as(name);
     let entry = entries.iter().find(|entry| entry.name == path);
@@ -620,7 +617,9 @@ mod tests {
     }
 
     fn numbers(text: &str) -> Vec<f64> {
-        text.split(' ').map(|number| number.parse().unwrap()).collect()
+        text.split(' ')
+            .map(|number| number.parse().unwrap())
+            .collect()
     }
 
     fn within<'a>(text: &'a str, element: &str) -> Option<&'a str> {
@@ -655,21 +654,35 @@ mod tests {
                 let face = Face::parse(&faces[attribute(unit, "Font").unwrap()], 0).unwrap();
                 let size: f64 = attribute(unit, "Size").unwrap().parse().unwrap();
                 let boundary = numbers(attribute(unit, "Boundary").unwrap());
-                let matrix = attribute(unit, "CTM").map_or(vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0], numbers);
+                let matrix =
+                    attribute(unit, "CTM").map_or(vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0], numbers);
                 let scale: f64 = attribute(unit, "HScale").map_or(1.0, |it| it.parse().unwrap());
                 let code = within(unit, "TextCode").unwrap();
-                let code = code.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+                let code = code
+                    .replace("&lt;", "<")
+                    .replace("&gt;", ">")
+                    .replace("&quot;", "\"");
                 let code = code.replace("&amp;", "&");
                 let drawn: Vec<u16> = match within(unit, "Glyphs") {
-                    Some(glyphs) => glyphs.split(' ').map(|glyph| glyph.parse().unwrap()).collect(),
-                    None => code.chars().map(|c| face.glyph_index(c).unwrap().0).collect(),
+                    Some(glyphs) => glyphs
+                        .split(' ')
+                        .map(|glyph| glyph.parse().unwrap())
+                        .collect(),
+                    None => code
+                        .chars()
+                        .map(|c| face.glyph_index(c).unwrap().0)
+                        .collect(),
                 };
-                let mut steps = attribute(unit, "DeltaX").map_or(Vec::new(), numbers).into_iter();
+                let mut steps = attribute(unit, "DeltaX")
+                    .map_or(Vec::new(), numbers)
+                    .into_iter();
                 let mut x: f64 = attribute(unit, "X").unwrap().parse().unwrap();
                 let y: f64 = attribute(unit, "Y").unwrap().parse().unwrap();
                 for glyph in drawn {
                     let place = |x: f64, y: f64| {
-                        let [a, b, c, d, e, f] = matrix[..] else { panic!() };
+                        let [a, b, c, d, e, f] = matrix[..] else {
+                            panic!()
+                        };
                         (
                             boundary[0] + a * x + c * y + e,
                             boundary[1] + b * x + d * y + f,
@@ -715,7 +728,9 @@ mod tests {
         let manuscript = Manuscript::of(&job);
         let mut frames = Vec::new();
         let document = typesetter
-            .lay_out(&manuscript, &mut Vec::new(), |document, _| Ok(document.clone()))
+            .lay_out(&manuscript, &mut Vec::new(), |document, _| {
+                Ok(document.clone())
+            })
             .unwrap();
         for (number, page) in document.pages().iter().enumerate() {
             of_frames(&page.frame, number, Transform::identity(), &mut frames);

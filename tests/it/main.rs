@@ -11,6 +11,7 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_changed_ofd_is_found;
 mod a_form_in_ten_steps;
 mod a_full_disk_loses_nothing;
 mod a_proxy_is_gone_through;

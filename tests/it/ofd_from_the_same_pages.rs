@@ -19,6 +19,14 @@ use crate::support::notes::{TEMPLATE, note, settings, tree, typesetter};
 use crate::support::pdf::Table;
 use crate::support::{check, ofd, pdf, render, repository};
 
+/// A note whose job has a whole digest.
+fn a_note(text: &str) -> Manuscript {
+    Manuscript {
+        ident: "0123456789abcdef".repeat(4),
+        ..note(&[text])
+    }
+}
+
 /// The characters of a text, in no order, without spaces.
 fn characters(text: &str) -> Vec<char> {
     let mut characters: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
@@ -222,7 +230,7 @@ fn rare_characters_and_marks_are_text() {
         "faces with characters beyond U+FFFF"
     );
     let text = format!("〇一二，“引号”；王{rare}与㐂堃。 12 345.6% A&B <C> é");
-    let made = typesetter.ofd(&note(&[&text])).expect("an OFD");
+    let made = typesetter.ofd(&a_note(&text)).expect("an OFD");
     let read = ofd::sound(&made);
     let shown: String = ofd::texts(&read).concat();
     for c in text.chars().filter(|c| !c.is_whitespace()) {
@@ -281,7 +289,7 @@ fn unwritable(typesetter: &Typesetter, manuscript: &Manuscript) -> Vec<String> {
 #[test]
 fn what_has_no_place_in_it_is_told_and_there_is_no_file() {
     let with = |more: &str| typesetter(&tree(&format!("{TEMPLATE}\n{more}")));
-    let manuscript = note(&["正文。"]);
+    let manuscript = a_note("正文。");
     let artifact = |drawn: &str| format!("#pdf.artifact[{drawn}]");
     for (more, why) in [
         (
@@ -323,7 +331,7 @@ fn a_face_with_other_outlines_is_told() {
     settings.fonts.more = vec![folder.path().to_owned()];
     settings.fonts.roles.latin.insert(0, "Digits".to_owned());
     let typesetter = Typesetter::load(&settings).expect("the faces");
-    let said = unwritable(&typesetter, &note(&["共123件。"]));
+    let said = unwritable(&typesetter, &a_note("共123件。"));
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
         said[0].contains("the face Digits has no TrueType outlines"),
@@ -366,7 +374,7 @@ fn pictures_are_kept_as_they_are() {
         "{TEMPLATE}\n#let it = image(\"seal.png\", width: 20mm, height: 10mm, alt: \"红\")\n#it\n#it"
     ));
     std::fs::write(tree.path().join("note/seal.png"), &png).expect("a file");
-    let made = typesetter(&tree).ofd(&note(&["正文。"])).expect("an OFD");
+    let made = typesetter(&tree).ofd(&a_note("正文。")).expect("an OFD");
     let read = ofd::sound(&made);
     let units = read["pages"][0]["units"].as_array().expect("units").iter();
     let images: Vec<&Value> = units.filter(|unit| unit["kind"] == "ImageObject").collect();
