@@ -93,12 +93,11 @@ fn compare(job: &Value, read: &Value) {
         .map(|(a, b)| as_ofd(a, b))
         .collect();
     for (table, own) in tables.iter().zip(&told) {
-        for (cell, own) in table.cells.iter().zip(&own.cells) {
-            assert_eq!(
-                characters(&cell.text),
-                characters(&own.text),
-                "{id}: {cell:?}"
-            );
+        for (number, (cell, own)) in table.cells.iter().zip(&own.cells).enumerate() {
+            let (theirs, ours) = (characters(&cell.text), characters(&own.text));
+            // What poppler shows after a table is taken for the last cell's.
+            let more = number + 1 == table.cells.len() && cell.text.starts_with(&own.text);
+            assert!(theirs == ours || more, "{id}: {cell:?}, {:?}", own.text);
         }
     }
     if CORPUS.contains(&id) {
