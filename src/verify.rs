@@ -11,7 +11,7 @@
 use serde::Serialize;
 
 use crate::attachment::{Unreadable, attachment};
-use crate::config::{Bands, Limits, Settings};
+use crate::config::{Bands, Format, Limits, Settings};
 use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
@@ -258,8 +258,15 @@ impl Verifier {
         let mut manuscript = Manuscript::of(&job);
         manuscript.ident = made.job.sha256.clone();
         manuscript.made = Some(Box::new(made));
+        if kind == Kind::Ofd {
+            manuscript.companions = vec![Format::Ofd];
+        }
         match self.pool.typeset(&manuscript).await {
-            Ok(again) => Ok(compare(kind, file, &again.bytes, &others)),
+            Ok(mut again) => {
+                let companion = again.companions.pop();
+                let again = companion.map_or(again.bytes, |(_, ofd)| ofd);
+                Ok(compare(kind, file, &again, &others))
+            }
             Err(Failure::Outage(outage)) => Err(outage),
             Err(Failure::Rejected(rejection)) => Ok(refused(&rejection, &others)),
         }

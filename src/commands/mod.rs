@@ -79,8 +79,9 @@ enum Command {
                             banshi render report.json -o report.pdf\n  \
                             banshi render report.json -o pages/ --format png --ppi 200\n\n\
                             png and svg are for looking at: a file a page, numbered before the \
-                            ending, as report-1.png. Only the\n\
-                            PDF is the archival document.")]
+                            ending, as report-1.png. The PDF\n\
+                            is the archival document; ofd is the same for who takes the national \
+                            format only.")]
     Render(RenderArgs),
     /// Say of jobs what the service would say, without a queue
     #[command(after_help = "Example:\n  \
@@ -91,7 +92,7 @@ enum Command {
                             job. Faces, templates and limits\n\
                             are those of the settings.")]
     Check(CheckArgs),
-    /// Check that PDFs are what banshi made: each is made again from its attachments and compared
+    /// Check that PDFs and OFDs are what banshi made: each is made again from its attachments and compared
     #[command(after_help = "Example:\n  \
                             banshi verify annual-report/2021/2023/*.pdf\n  \
                             banshi verify --manifest --format json report.pdf | jq .verdict\n\n\
@@ -315,7 +316,7 @@ enum Format {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// The PDFs
+    /// The PDFs and OFDs
     #[arg(value_name = "FILE.pdf", required = true)]
     files: Vec<PathBuf>,
     /// Also hold each against the manifest beside it, of the same name with .json

@@ -39,7 +39,7 @@ pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Format, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
 use fit::Misfit;
@@ -76,6 +76,8 @@ pub struct Manuscript {
     pub keywords: Vec<String>,
     /// The document's date: year, month, day.
     pub date: (i32, u8, u8),
+    /// What is to be made beside the PDF.
+    pub companions: Vec<Format>,
     /// What the PDF says of how it was made. None: the truth. Only who checks a PDF of another
     /// version sets it, to see whether anything but the versions differs.
     pub made: Option<Box<Provenance>>,
@@ -86,6 +88,8 @@ pub struct Manuscript {
 pub struct Pdf {
     /// The file.
     pub bytes: Vec<u8>,
+    /// The same report in the other formats that were asked for, in their order.
+    pub companions: Vec<(Format, Vec<u8>)>,
     /// Pages.
     pub pages: usize,
     /// PostScript names of the faces embedded, sorted.
@@ -100,7 +104,8 @@ pub struct Pdf {
 impl PartialEq for Pdf {
     fn eq(&self, other: &Pdf) -> bool {
         let names = (&self.fonts, &self.rare) == (&other.fonts, &other.rare);
-        self.bytes == other.bytes && self.pages == other.pages && names
+        let files = (&self.bytes, &self.companions) == (&other.bytes, &other.companions);
+        files && self.pages == other.pages && names
     }
 }
 
@@ -129,6 +134,7 @@ impl std::fmt::Debug for Pdf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Pdf {
             bytes,
+            companions: _,
             pages,
             fonts,
             rare,
@@ -338,16 +344,40 @@ impl Typesetter {
             // The line end after `%%EOF` that ISO 19005-3, 6.1.3 allows. Without it the first object
             // that a signature adds begins in this line, which 6.1.9 forbids.
             bytes.push(b'\n');
+            let companions = manuscript.companions.iter();
+            let companions = companions
+                .map(|format| Ok((*format, self.companion(*format, document, manuscript)?)));
+            let companions = match companions.collect::<Result<_, Failure>>() {
+                Ok(companions) => companions,
+                Err(failure) => return Ok(Err(failure)),
+            };
             let export = began.elapsed() - layout;
-            Ok(Pdf {
+            Ok(Ok(Pdf {
                 bytes,
+                companions,
                 pages: document.pages().len(),
                 fonts: ink.fonts.into_iter().collect(),
                 rare: ink.rare.into_iter().collect(),
                 took: Took { layout, export },
-            })
+            }))
         });
+        let result = result.and_then(|made| made);
         (result, remarks)
+    }
+
+    /// What stands beside the PDF in a format.
+    fn companion(
+        &self,
+        format: Format,
+        document: &PagedDocument,
+        manuscript: &Manuscript,
+    ) -> Result<Vec<u8>, Failure> {
+        match format {
+            Format::Pdf => {
+                Err(Outage::new(Part::Typesetter, "the PDF is no companion of itself").into())
+            }
+            Format::Ofd => self.as_ofd(document, manuscript),
+        }
     }
 
     /// Lays out one report, makes every check, and only then exports it.

@@ -548,7 +548,6 @@ mod tests {
     struct Glyph {
         page: usize,
         outline: String,
-        size: f64,
         places: [(f64, f64); 2],
     }
 
@@ -597,7 +596,6 @@ mod tests {
                         let mut drawn = Glyph {
                             page,
                             outline: String::new(),
-                            size: text.size.to_mm(),
                             places: [place(origin), place(origin + Point::with_x(text.size))],
                         };
                         let face = text.font.ttf();
@@ -691,7 +689,6 @@ mod tests {
                     let mut drawn = Glyph {
                         page,
                         outline: String::new(),
-                        size,
                         places: [place(x, y), place(x + size * scale, y)],
                     };
                     if face.outline_glyph(GlyphId(glyph), &mut drawn).is_some() {

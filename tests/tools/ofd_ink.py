@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageFilter
 
 
-def dark(path, size=None):
+def grey(path, size=None):
     picture = Image.open(path).convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
     picture = Image.alpha_composite(paper, picture).convert("L")
@@ -17,27 +17,34 @@ def dark(path, size=None):
         fitted = Image.new("L", size, 255)
         fitted.paste(picture)
         picture = fitted
-    # The bands are light blue: ink is what is darker than they are.
-    return picture.point(lambda value: 255 if value < 128 else 0)
+    return picture
+
+
+def darker(picture, than):
+    return picture.point(lambda value: 255 if value < than else 0)
 
 
 def count(picture):
     return picture.histogram()[255]
 
 
+# The bands are light blue, 214 of 255: paper and bands are no ink. A hairline may be half as dark with one as with another.
+BLACK, INK = 128, 200
+
+
 def alone(one, other):
-    near = other.filter(ImageFilter.MaxFilter(5))
-    return count(ImageChops.subtract(one, near))
+    near = darker(other, INK).filter(ImageFilter.MaxFilter(5))
+    return count(ImageChops.subtract(darker(one, BLACK), near))
 
 
 folder, name, pages = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 ink, lost = 0, {"core": 0, "sofd": 0}
 for page, pdf in enumerate(sorted(glob.glob(f"{folder}/pdf-*.png")), 1):
-    ours = dark(pdf)
-    ink += count(ours)
+    ours = grey(pdf)
+    ink += count(darker(ours, BLACK))
     for reader in lost:
-        theirs = dark(folder / f"{reader}-{page}.png", ours.size)
-        assert count(theirs) > 0, f"{name}, page {page}: {reader} draws nothing"
+        theirs = grey(folder / f"{reader}-{page}.png", ours.size)
+        assert count(darker(theirs, BLACK)) > 0, f"{name}, page {page}: {reader} draws nothing"
         lost[reader] += alone(ours, theirs) + alone(theirs, ours)
 size = lambda ending: round((folder / f"{name}.{ending}").stat().st_size / 1000)
 print(f"| `{name}` | {pages} | {size('pdf')} kB | {size('ofd')} kB | {ink:,} | {lost['core']:,} | {lost['sofd']:,} |")
