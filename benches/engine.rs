@@ -175,7 +175,10 @@ fn table(wish: &Wish) {
         println!("    layout and checks         {:7.1} M", layout - jobs);
         println!("    export                    {:7.1} M", whole - layout);
         let ratio = (both - jobs) / (whole - jobs);
-        println!("  with an OFD beside it       {:7.1} M, {ratio:.2} times", both - jobs);
+        println!(
+            "  with an OFD beside it       {:7.1} M, {ratio:.2} times",
+            both - jobs
+        );
     } else {
         println!("  instructions: not counted, there is no valgrind");
     }

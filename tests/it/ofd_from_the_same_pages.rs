@@ -118,10 +118,16 @@ fn compare(job: &Value, read: &Value) {
                 .is_some_and(|name| name.starts_with('H'))
         })
         .collect();
-    assert_eq!(outline.len(), headings.len(), "{id}");
-    for (entry, heading) in outline.iter().zip(headings) {
+    // Those that a template leaves out of its outline are in none.
+    assert!(!outline.is_empty(), "{id}");
+    let mut rest = headings.into_iter();
+    for entry in outline {
         let text = |value: &Value| characters(value.as_str().expect("text"));
-        assert_eq!(text(&entry[1]), text(&heading[1]), "{id}");
+        let found = rest.any(|heading| text(&entry[1]) == text(&heading[1]));
+        assert!(found, "{id}: {entry} is a heading, in its order");
+    }
+    if CORPUS.contains(&id) {
+        assert_eq!(rest.count(), 0, "{id}");
     }
     let checked = check(job.to_string().as_bytes()).expect("a good job");
     let report = checked.report();
@@ -176,9 +182,12 @@ fn every_real_report_is_the_same_document() {
         .iter()
         .map(|job| ofd::render(job, folder.path()))
         .collect();
-    for (job, read) in jobs.iter().zip(ofd::read(&files)) {
-        compare(job, &read);
-    }
+    let read = ofd::read(&files);
+    std::thread::scope(|scope| {
+        for (job, read) in jobs.iter().zip(&read) {
+            scope.spawn(|| compare(job, read));
+        }
+    });
 }
 
 /// Tables that stand sideways, lists over many pages, a head in red.

@@ -47,6 +47,8 @@ class Package:
         if not schema.validate(tree):
             self.faults.extend(f"{name}: {error.message}" for error in schema.error_log)
         for element in tree.iter(f"{OFD}*"):
+            if etree.QName(element).localname != "CustomTag" and any("://" in value for value in element.attrib.values()):
+                self.fault(f"{name} names something outside")
             own = element.get("ID")
             if own and etree.QName(element).localname != "Attachment":
                 if own in self.ids:
@@ -93,9 +95,6 @@ class Package:
         idle = set(self.files) - self.seen
         if idle:
             self.fault(f"nothing names {sorted(idle)}")
-        for name in self.files:
-            if name.endswith(".xml") and b"://" in self.files[name].replace(OFD[1:-1].encode(), b""):
-                self.fault(f"{name} names something outside")
         said["faults"] = self.faults
         return said
 

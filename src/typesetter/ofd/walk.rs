@@ -409,10 +409,14 @@ impl Walk {
     fn text(&mut self, item: &TextItem, ts: Transform) {
         let face = self.faces.place(&item.font);
         let clusters = clusters(item);
+        // By sofd the steps of narrowed text are narrowed, too, by ofd-core they are not: such text is
+        // written a character at a time, and has no steps.
+        let narrowed = upright(ts).is_some_and(|(x, y)| (x / y - 1.0).abs() > 1e-6);
         let mut rest = clusters.as_slice();
         while let Some(first) = rest.first() {
             // Where each character has one glyph, all are one run; any other cluster is its own.
             let length = match first.simple() {
+                Some(_) if narrowed => 1,
                 Some(_) => rest
                     .iter()
                     .position(|cluster| cluster.simple().is_none())
