@@ -172,6 +172,15 @@ schemas-test: ## schemas/ in the eyes of AsyncAPI's own parser, Spectral and Ajv
 	tests/tools/ajv-check schemas
 	tests/tools/spectral-check schemas/asyncapi.json
 
+# the documents that `make ofd-test` makes: make ofd-test OFD='pingtan-2023'
+OFD :=
+
+.PHONY: ofd-test
+ofd-test: ## OFDs in the eyes of two independent readers, page by page beside the PDF: the table of docs/ofd.md; `make test` does not
+	$(INSTALL) ofd
+	cargo build --locked
+	tests/tools/ofd-test target/debug/banshi $(OFD)
+
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers

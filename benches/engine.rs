@@ -10,8 +10,8 @@
 //!
 //! The last is there to be counted: `valgrind --tool=callgrind` over two numbers of documents, and
 //! the difference is what warm documents cost. With `--only jobs` it makes the jobs and no more,
-//! which is no cost of the engine's; with `--only layout` it doesn't export. Every document has its
-//! own text and figures.
+//! which is no cost of the engine's; with `--only layout` it doesn't export, with `--only both` it
+//! makes an OFD beside the PDF. Every document has its own text and figures.
 
 #![expect(clippy::print_stdout, reason = "it prints its table")]
 
@@ -20,6 +20,7 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use banshi::config::Format;
 use banshi::typesetter::{Manuscript, Typesetter};
 use support::{Model, SEED, settings};
 
@@ -60,6 +61,8 @@ enum Part {
     Jobs,
     Layout,
     Whole,
+    /// The PDF, and the OFD beside it.
+    Both,
 }
 
 impl Wish {
@@ -81,7 +84,8 @@ impl Wish {
                     wish.part = match value().as_str() {
                         "jobs" => Part::Jobs,
                         "layout" => Part::Layout,
-                        other => panic!("--only jobs or --only layout, not {other}"),
+                        "both" => Part::Both,
+                        other => panic!("--only jobs, layout or both, not {other}"),
                     }
                 }
                 // Cargo says so to every benchmark.
@@ -106,13 +110,17 @@ fn set(wish: &Wish, documents: u64) {
     let typesetter = wish.typesetter();
     let model = Model::of(&wish.report);
     for number in 0..documents {
-        let manuscript = model.manuscript(number);
+        let mut manuscript = model.manuscript(number);
         match wish.part {
             Part::Jobs => {}
             Part::Layout => {
                 typesetter.pages(&manuscript).expect("the report is set");
             }
             Part::Whole => {
+                typesetter.typeset(&manuscript).expect("the report is set");
+            }
+            Part::Both => {
+                manuscript.companions = vec![Format::Ofd];
                 typesetter.typeset(&manuscript).expect("the report is set");
             }
         }
@@ -161,11 +169,16 @@ fn table(wish: &Wish) {
     println!("  a warm one, median          {}", ms(median(whole)));
     println!("    layout and checks         {}", ms(median(layouts)));
     println!("    export                    {}", ms(median(exports)));
-    let counts = ["", "layout", "jobs"].map(|only| instructions(wish, only));
-    if let [Some(whole), Some(layout), Some(jobs)] = counts {
+    let counts = ["", "layout", "jobs", "both"].map(|only| instructions(wish, only));
+    if let [Some(whole), Some(layout), Some(jobs), Some(both)] = counts {
         println!("  instructions, warm          {:7.1} M", whole - jobs);
         println!("    layout and checks         {:7.1} M", layout - jobs);
         println!("    export                    {:7.1} M", whole - layout);
+        let ratio = (both - jobs) / (whole - jobs);
+        println!(
+            "  with an OFD beside it       {:7.1} M, {ratio:.2} times",
+            both - jobs
+        );
     } else {
         println!("  instructions: not counted, there is no valgrind");
     }

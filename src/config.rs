@@ -223,6 +223,16 @@ pub struct Render {
     pub bands: Bands,
 }
 
+/// What a report is made as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The archival document, which is always made.
+    Pdf,
+    /// The same document as GB/T 33190 has it.
+    Ofd,
+}
+
 /// Whether typesetters confine themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -155,8 +155,8 @@ pub fn read(
 
 /// A workbook that `banshi form` made. Its remarks name their cell in both languages.
 fn of_workbook(bytes: &[u8], editions: &Editions) -> Result<Imported, Unusable> {
-    let mut imported =
-        workbook::workbook(bytes, editions).map_err(|remark| Unusable::new(remark.en, remark.zh))?;
+    let mut imported = workbook::workbook(bytes, editions)
+        .map_err(|remark| Unusable::new(remark.en, remark.zh))?;
     for remark in &mut imported.remarks {
         remark.zh = format!("{}：{}", remark.place, remark.zh);
     }

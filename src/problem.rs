@@ -39,6 +39,9 @@ impl Code {
     pub const GLYPH: Code = Code::new("E-GLYPH");
     /// The document could not be laid out within the limits of pages and time.
     pub const LAYOUT: Code = Code::new("E-LAYOUT");
+    /// The document can't be written as OFD: a face, a paint or a picture that OFD-A has no place
+    /// for.
+    pub const OFD: Code = Code::new("E-OFD");
     /// Cells of the tables are blank, or hold a mark.
     pub const BLANK: Code = Code::new("W-BLANK");
     /// Characters of a text only look like the ones meant; lists them.
@@ -47,7 +50,7 @@ impl Code {
     pub const PRIOR: Code = Code::new("W-PRIOR");
 
     /// The codes that no form brings, in the order of the documentation.
-    pub const OWN: [Code; 10] = [
+    pub const OWN: [Code; 11] = [
         Code::JSON,
         Code::SCHEMA,
         Code::TEMPLATE,
@@ -55,6 +58,7 @@ impl Code {
         Code::CONFLICT,
         Code::GLYPH,
         Code::LAYOUT,
+        Code::OFD,
         Code::BLANK,
         Code::CHARACTER,
         Code::PRIOR,

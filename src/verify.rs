@@ -1,4 +1,5 @@
-//! Whether a PDF is what banshi made: it is made again from its own attachments and compared.
+//! Whether a PDF or an OFD is what banshi made: it is made again from its own attachments and
+//! compared.
 //!
 //! Takes the bytes of a file, gives a [`Finding`]. Never takes the file's word for anything but
 //! what to make again: equal bytes are the only proof, and what can't be compared is called
@@ -10,15 +11,16 @@
 use serde::Serialize;
 
 use crate::attachment::{Unreadable, attachment};
-use crate::config::{Bands, Limits, Settings};
+use crate::config::{Bands, Format, Limits, Settings};
 use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
 use crate::report::Editions;
 use crate::store::Manifest;
+use crate::typesetter::ofd::Entry;
 use crate::typesetter::{
-    DATA, ENGINE, Edition, Fonts, Manuscript, PROVENANCE, Pool, Program, Provenance, STANDARD,
-    Templates,
+    self, DATA, ENGINE, Edition, Fonts, Manuscript, PROVENANCE, Pool, Program, Provenance,
+    STANDARD, Templates,
 };
 
 /// What a file turned out to be.
@@ -28,7 +30,8 @@ pub enum Verdict {
     /// 真实. This build makes the same file of its data, byte for byte.
     Authentic,
     /// 等同. Made by another version or with other templates or faces, and this build makes the
-    /// same file of its data but for what the file says of versions.
+    /// same file of its data but for what the file says of versions, or for the line end at its
+    /// end.
     Equivalent,
     /// 未能核实. Made by another version or with wider limits, and this build makes another file of
     /// its data, or none: it cannot tell. Its data are those that its provenance names.
@@ -116,6 +119,44 @@ pub struct Verifier {
     bands: Bands,
 }
 
+/// What a file is, by its first bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Pdf,
+    Ofd,
+}
+
+impl Kind {
+    fn of(file: &[u8]) -> Kind {
+        // Of a ZIP, whatever is in it.
+        match file.starts_with(b"PK") {
+            true => Kind::Ofd,
+            false => Kind::Pdf,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Pdf => "PDF",
+            Kind::Ofd => "OFD",
+        }
+    }
+
+    fn standard(self) -> &'static str {
+        match self {
+            Kind::Pdf => STANDARD,
+            Kind::Ofd => typesetter::ofd::STANDARD,
+        }
+    }
+
+    fn attachment(self, file: &[u8], name: &str) -> Result<Vec<u8>, Unreadable> {
+        match self {
+            Kind::Pdf => attachment(file, name),
+            Kind::Ofd => typesetter::ofd::attachment(file, name),
+        }
+    }
+}
+
 /// A verdict and why, before the rest is known.
 struct Verdicts {
     verdict: Verdict,
@@ -158,34 +199,35 @@ impl Verifier {
     ///
     /// # Errors
     /// When there is no typesetter to be had.
-    pub async fn verify(&self, pdf: &[u8]) -> Result<Finding, Outage> {
+    pub async fn verify(&self, file: &[u8]) -> Result<Finding, Outage> {
         let mut finding = Finding {
             verdict: Verdict::Altered,
             message: String::new(),
             message_zh: String::new(),
-            sha256: sha256(pdf),
+            sha256: sha256(file),
             data_agree: None,
             provenance: None,
         };
-        let found = self.judge(pdf, &mut finding).await?;
+        let found = self.judge(file, &mut finding).await?;
         finding.verdict = found.verdict;
         finding.message = found.en;
         finding.message_zh = found.zh;
         Ok(finding)
     }
 
-    async fn judge(&self, pdf: &[u8], finding: &mut Finding) -> Result<Verdicts, Outage> {
-        let stated = match attachment(pdf, PROVENANCE) {
+    async fn judge(&self, file: &[u8], finding: &mut Finding) -> Result<Verdicts, Outage> {
+        let kind = Kind::of(file);
+        let stated = match kind.attachment(file, PROVENANCE) {
             Ok(stated) => stated,
-            Err(error) => return Ok(unreadable(PROVENANCE, error)),
+            Err(error) => return Ok(unreadable(kind, PROVENANCE, error)),
         };
         let Ok(made) = serde_json::from_slice::<Provenance>(&stated) else {
             return Ok(unknown(&stated));
         };
         finding.provenance = Some(made.clone());
-        let data = match attachment(pdf, DATA) {
+        let data = match kind.attachment(file, DATA) {
             Ok(data) => data,
-            Err(error) => return Ok(unreadable(DATA, error)),
+            Err(error) => return Ok(unreadable(kind, DATA, error)),
         };
         let agree = sha256(&data) == made.data.sha256 && data.len() == made.data.bytes;
         finding.data_agree = Some(agree);
@@ -195,7 +237,7 @@ impl Verifier {
                 format!("附件{DATA}与{PROVENANCE}所载摘要不符"),
             ));
         }
-        let others = self.others(&made);
+        let others = self.others(kind, &made);
         if others.is_empty() && made.json().as_bytes() != stated {
             return Ok(altered(
                 format!("the attached {PROVENANCE} is not as this version writes it"),
@@ -216,15 +258,22 @@ impl Verifier {
         let mut manuscript = Manuscript::of(&job);
         manuscript.ident = made.job.sha256.clone();
         manuscript.made = Some(Box::new(made));
+        if kind == Kind::Ofd {
+            manuscript.companions = vec![Format::Ofd];
+        }
         match self.pool.typeset(&manuscript).await {
-            Ok(again) => Ok(compare(pdf, &again.bytes, &others)),
+            Ok(mut again) => {
+                let companion = again.companions.pop();
+                let again = companion.map_or(again.bytes, |(_, ofd)| ofd);
+                Ok(compare(kind, file, &again, &others))
+            }
             Err(Failure::Outage(outage)) => Err(outage),
             Err(Failure::Rejected(rejection)) => Ok(refused(&rejection, &others)),
         }
     }
 
     /// What the file says of versions that is not so of this build: the file's, and ours.
-    fn others(&self, made: &Provenance) -> Vec<(String, String)> {
+    fn others(&self, kind: Kind, made: &Provenance) -> Vec<(String, String)> {
         let mut others = Vec::new();
         let mut compare = |theirs: String, ours: String| {
             if theirs != ours {
@@ -252,7 +301,7 @@ impl Verifier {
             Bands::None => "bands not filled".to_owned(),
         };
         compare(bands(made.bands), bands(self.bands));
-        compare(made.standard.clone(), STANDARD.to_owned());
+        compare(made.standard.clone(), kind.standard().to_owned());
         others
     }
 
@@ -270,10 +319,26 @@ impl Verifier {
 }
 
 /// The file against what this build made.
-fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
-    let same = pdf == again;
+fn compare(kind: Kind, file: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
+    // Earlier builds ended a PDF with `%%EOF`, without the line end.
+    let bare = again.strip_suffix(b"\n");
+    let bare = bare.filter(|_| kind == Kind::Pdf && !file.starts_with(again));
+    let again = bare.unwrap_or(again);
+    let same = file == again;
     let (theirs, ours) = versions(others);
     match (same, others.is_empty()) {
+        (true, true) if bare.is_some() => Verdicts {
+            verdict: Verdict::Equivalent,
+            en: format!(
+                "the same bytes as {} makes of its data, but for the line end after %%EOF, which \
+                 earlier builds did not write",
+                crate::PRODUCT
+            ),
+            zh: format!(
+                "除%%EOF之后的换行外，与{}由其数据重新生成的文件逐字节相同；早期构建不写该换行",
+                crate::PRODUCT
+            ),
+        },
         (true, true) => Verdicts {
             verdict: Verdict::Authentic,
             en: format!("the same bytes as {} makes of its data", crate::PRODUCT),
@@ -300,8 +365,9 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
                 "由{theirs}生成，本机为{ours}，重新生成的文件与之不同，无法核实；所附数据与其生成依据一致。请用原版本核实"
             ),
         },
-        (false, true) if pdf.starts_with(again) => {
-            let more = pdf.len() - again.len();
+        (false, true) if kind == Kind::Ofd => other_entry(file, again),
+        (false, true) if file.starts_with(again) => {
+            let more = file.len() - again.len();
             altered(
                 format!(
                     "it begins with the authentic file of {} bytes, and {more} bytes were added \
@@ -315,8 +381,8 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
             )
         }
         (false, true) => {
-            let place = pdf.iter().zip(again).position(|(a, b)| a != b);
-            let place = place.unwrap_or(pdf.len().min(again.len()));
+            let place = file.iter().zip(again).position(|(a, b)| a != b);
+            let place = place.unwrap_or(file.len().min(again.len()));
             altered(
                 format!(
                     "not what this very version makes of its data: other bytes from byte {place} on"
@@ -324,6 +390,37 @@ fn compare(pdf: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
                 format!("与同一版本由其数据重新生成的文件不同：自第{place}字节起不一致"),
             )
         }
+    }
+}
+
+/// Which entry of an OFD is not the one that this build made.
+fn other_entry(file: &[u8], again: &[u8]) -> Verdicts {
+    let read = |package| typesetter::ofd::entries(package).unwrap_or_default();
+    let (theirs, ours) = (read(file), read(again));
+    let named = |entries: &[Entry], name: &str| entries.iter().any(|entry| entry.name == name);
+    let found = ours.iter().find_map(|our| {
+        let their = theirs.iter().find(|their| their.name == our.name);
+        match their {
+            None => Some((&our.name, "is missing", "缺失")),
+            Some(their) if their.packed(file) != our.packed(again) => {
+                Some((&our.name, "is another", "已不同"))
+            }
+            Some(_) => None,
+        }
+    });
+    let more = || {
+        let more = theirs.iter().find(|their| !named(&ours, &their.name))?;
+        Some((&more.name, "was added", "系多出"))
+    };
+    match found.or_else(more) {
+        Some((name, en, zh)) => altered(
+            format!("not what this very version makes of its data: {name} {en}"),
+            format!("与同一版本由其数据重新生成的文件不同：{name}{zh}"),
+        ),
+        None => altered(
+            "not what this very version makes of its data: the same entries in another order",
+            "与同一版本由其数据重新生成的文件不同：各条目相同而次序不同",
+        ),
     }
 }
 
@@ -362,13 +459,20 @@ fn not_canonical() -> Verdicts {
     )
 }
 
-fn unreadable(name: &str, error: Unreadable) -> Verdicts {
+fn unreadable(kind: Kind, name: &str, error: Unreadable) -> Verdicts {
     match error {
-        Unreadable::NotPdf => altered("it is not a PDF", "不是PDF文件"),
-        Unreadable::Foreign => altered(
-            error.to_string(),
-            "不是版式(banshi)写出的PDF：由其他软件生成，或被其他软件重新保存",
-        ),
+        Unreadable::NotPdf => altered("it is not a PDF, and no OFD", "不是PDF文件，也不是OFD文件"),
+        Unreadable::Foreign => {
+            let kind = kind.name();
+            altered(
+                format!(
+                    "it is not written as banshi writes a{} {kind}; another program made it or \
+                     saved it again",
+                    if kind == "OFD" { "n" } else { "" }
+                ),
+                format!("不是版式(banshi)写出的{kind}：由其他软件生成，或被其他软件重新保存"),
+            )
+        }
         Unreadable::Absent => altered(
             format!("no {name} is attached: banshi did not make it, or it was taken out"),
             format!("没有附件{name}：不是版式(banshi)生成的文件，或附件已被删除"),

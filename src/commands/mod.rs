@@ -89,8 +89,9 @@ enum Command {
                             banshi render report.json -o report.pdf\n  \
                             banshi render report.json -o pages/ --format png --ppi 200\n\n\
                             png and svg are for looking at: a file a page, numbered before the \
-                            ending, as report-1.png. Only the\n\
-                            PDF is the archival document.")]
+                            ending, as report-1.png. The PDF\n\
+                            is the archival document; ofd is the same for who takes the national \
+                            format only.")]
     Render(RenderArgs),
     /// Say of jobs what the service would say, without a queue
     #[command(after_help = "Example:\n  \
@@ -112,10 +113,10 @@ enum Command {
                             the job, and what was assumed\n\
                             is, each told on standard error with its place.\n\n\
                             Exit codes: 0 all was read as it stands; 1 something could not be \
-                            read or was assumed; 2 usage; 3 the environment is at fault; 4 \
+                            read or was assumed; 2 usage; 3 the environment is at fault; 5 \
                             nothing can be made of the file.")]
     Import(ImportArgs),
-    /// Check that PDFs are what banshi made: each is made again from its attachments and compared
+    /// Check that PDFs and OFDs are what banshi made: each is made again from its attachments and compared
     #[command(after_help = "Example:\n  \
                             banshi verify annual-report/2021/2023/*.pdf\n  \
                             banshi verify --manifest --format json report.pdf | jq .verdict\n\n\
@@ -328,10 +329,12 @@ enum Medium {
     Png,
     /// A drawing of each page, its text as outlines
     Svg,
+    /// The same document as OFD (GB/T 33190, OFD-A)
+    Ofd,
 }
 
 impl Medium {
-    const ALL: [Medium; 3] = [Medium::Pdf, Medium::Png, Medium::Svg];
+    const ALL: [Medium; 4] = [Medium::Pdf, Medium::Png, Medium::Svg, Medium::Ofd];
 
     /// The ending of its files.
     fn ending(self) -> &'static str {
@@ -339,6 +342,7 @@ impl Medium {
             Medium::Pdf => "pdf",
             Medium::Png => "png",
             Medium::Svg => "svg",
+            Medium::Ofd => "ofd",
         }
     }
 }
@@ -398,7 +402,7 @@ enum Format {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// The PDFs
+    /// The PDFs and OFDs
     #[arg(value_name = "FILE.pdf", required = true)]
     files: Vec<PathBuf>,
     /// Also hold each against the manifest beside it, of the same name with .json

@@ -28,6 +28,14 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     };
     print_problems(job.report.warnings());
     let manuscript = Manuscript::of(&job);
+    if args.format == Medium::Ofd {
+        let ofd = typesetter.ofd(&manuscript)?;
+        let path = target(args, &job.id)?;
+        write_file(&path, &ofd)?;
+        let (name, bytes, sha256) = (path.display(), ofd.len(), digest::sha256(&ofd));
+        line(format_args!("wrote {name}: {bytes} bytes, sha256 {sha256}"))?;
+        return Ok(Exit::Done);
+    }
     let Some(pictures) = pictures else {
         let pdf = typesetter.typeset(&manuscript)?;
         let path = target(args, &job.id)?;
@@ -54,7 +62,7 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-/// Which pictures are asked for; none for the PDF. Finds what does not go together before
+/// Which pictures are asked for; none for a document. Finds what does not go together before
 /// anything is loaded.
 fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
     if args.ppi.is_some() && args.format != Medium::Png {
@@ -74,7 +82,7 @@ fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
         }
     }
     Ok(match args.format {
-        Medium::Pdf => None,
+        Medium::Pdf | Medium::Ofd => None,
         Medium::Png => Some(Pictures::Png(args.ppi.unwrap_or_default())),
         Medium::Svg => Some(Pictures::Svg),
     })

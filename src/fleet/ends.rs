@@ -413,7 +413,8 @@ mod tests {
         };
         let problems = vec![Problem::new(code, "/data", "wrong", "错"); 30];
         let event = Event::rejected(&identity, &problems, "here");
-        let mut event: serde_json::Value = serde_json::from_slice(&event.structured()).expect("JSON");
+        let mut event: serde_json::Value =
+            serde_json::from_slice(&event.structured()).expect("JSON");
         let at = OffsetDateTime::from_unix_timestamp(at.cast_signed()).expect("a time");
         event["time"] = json!(at.format(&Rfc3339).expect("a time"));
         Entry {

@@ -203,6 +203,16 @@ impl Fonts {
         last.filter(|family| !others.contains(family)).collect()
     }
 
+    /// The role that a face is there for, by its family and weight: the first that is set in it, or
+    /// has its family.
+    pub(super) fn role_of(&self, family: &str, weight: u16) -> Option<&'static str> {
+        let of = |role: &&Role| role.families.iter().any(|own| own == family);
+        let exact = |role: &&Role| of(role) && role.weight == weight;
+        let roles = || self.roles.iter();
+        let role = roles().find(exact).or_else(|| roles().find(of))?;
+        Some(role.key)
+    }
+
     /// The families of the faces, sorted.
     pub fn families(&self) -> BTreeSet<&str> {
         self.book.families().map(|(family, _)| family).collect()

@@ -60,5 +60,10 @@ fn strip(text: &mut TextItem) {
     }
     // A joiner that has a glyph of its own has one without width or ink.
     text.glyphs.retain(|glyph| !glyph.range.is_empty());
-    text.text = full.chars().filter(|c| !JOINERS.contains(c)).collect();
+    text.text = out_of(&full).into();
+}
+
+/// A text without them.
+pub(super) fn out_of(text: &str) -> String {
+    text.replace(JOINERS, "")
 }

@@ -27,6 +27,7 @@ impl Manuscript {
                 Some(date) => (date.year(), date.month().into(), date.day()),
                 None => (report.year().into(), 12, 31),
             },
+            companions: Vec::new(),
             made: None,
         }
     }

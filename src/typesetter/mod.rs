@@ -1,7 +1,7 @@
 //! The report set in type: from finished values to the archival PDF, or to pictures of its pages.
 //!
-//! Takes a [`Manuscript`], gives a [`Pdf`], or the [`Pictures`] of its pages for who only wants to
-//! look: both are made of one layout, which has passed every check. (What can be shown of a job that
+//! Takes a [`Manuscript`], gives a [`Pdf`], an [`ofd`], or the [`Pictures`] of its pages for who only
+//! wants to look: all are made of one layout, which has passed every check. (What can be shown of a job that
 //! has not is a [`proof`], and never a document.) Never reads a clock, the
 //! network or a file beyond the faces, so the same manuscript gives the same bytes anywhere. If we
 //! crash here, nothing has been stored or published: the child is gone, and the job is set again in
@@ -11,6 +11,7 @@ mod fit;
 mod fonts;
 mod joiner;
 mod manuscript;
+pub mod ofd;
 mod pictures;
 mod pool;
 pub mod proof;
@@ -38,7 +39,7 @@ pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Format, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
 use fit::Misfit;
@@ -75,6 +76,8 @@ pub struct Manuscript {
     pub keywords: Vec<String>,
     /// The document's date: year, month, day.
     pub date: (i32, u8, u8),
+    /// What is to be made beside the PDF.
+    pub companions: Vec<Format>,
     /// What the PDF says of how it was made. None: the truth. Only who checks a PDF of another
     /// version sets it, to see whether anything but the versions differs.
     pub made: Option<Box<Provenance>>,
@@ -85,6 +88,8 @@ pub struct Manuscript {
 pub struct Pdf {
     /// The file.
     pub bytes: Vec<u8>,
+    /// The same report in the other formats that were asked for, in their order.
+    pub companions: Vec<(Format, Vec<u8>)>,
     /// Pages.
     pub pages: usize,
     /// PostScript names of the faces embedded, sorted.
@@ -99,7 +104,8 @@ pub struct Pdf {
 impl PartialEq for Pdf {
     fn eq(&self, other: &Pdf) -> bool {
         let names = (&self.fonts, &self.rare) == (&other.fonts, &other.rare);
-        self.bytes == other.bytes && self.pages == other.pages && names
+        let files = (&self.bytes, &self.companions) == (&other.bytes, &other.companions);
+        files && self.pages == other.pages && names
     }
 }
 
@@ -128,6 +134,7 @@ impl std::fmt::Debug for Pdf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Pdf {
             bytes,
+            companions: _,
             pages,
             fonts,
             rare,
@@ -218,6 +225,43 @@ impl Typesetter {
         result
     }
 
+    /// Sets one report as OFD.
+    ///
+    /// # Errors
+    /// As [`Typesetter::typeset`]; `E-OFD` for what can't be written so.
+    pub fn ofd(&self, manuscript: &Manuscript) -> Result<Vec<u8>, Failure> {
+        let mut remarks = Vec::new();
+        let result = self.lay_out(manuscript, &mut remarks, |document, _| {
+            Ok(self.as_ofd(document, manuscript))
+        });
+        remarks.iter().for_each(|remark| remark.log(manuscript));
+        result?
+    }
+
+    /// The pages as OFD.
+    fn as_ofd(
+        &self,
+        document: &PagedDocument,
+        manuscript: &Manuscript,
+    ) -> Result<Vec<u8>, Failure> {
+        let edition = self.templates.edition(&manuscript.template);
+        let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
+        let mut made = self.made(manuscript, edition);
+        // Who checks an OFD has its own.
+        if made.standard == STANDARD {
+            ofd::STANDARD.clone_into(&mut made.standard);
+        }
+        Ok(ofd::of(document, manuscript, &made, &self.fonts)?)
+    }
+
+    /// What a file says of how it was made.
+    fn made(&self, manuscript: &Manuscript, edition: &Edition) -> Provenance {
+        match &manuscript.made {
+            Some(made) => Provenance::clone(made),
+            None => Provenance::of(manuscript, edition, self.fonts.sha256(), self.bands),
+        }
+    }
+
     /// Sets one report as pictures of its pages, a file a page. They show what the PDF shows; only
     /// what the export to PDF itself refuses, as characters of a template that PDF/A can't hold,
     /// is not seen here.
@@ -296,17 +340,44 @@ impl Typesetter {
                 pretty: false,
             };
             let layout = began.elapsed();
-            let bytes = typst_pdf::pdf(document, &options)?;
+            let mut bytes = typst_pdf::pdf(document, &options)?;
+            // The line end after `%%EOF` that ISO 19005-3, 6.1.3 allows. Without it the first object
+            // that a signature adds begins in this line, which 6.1.9 forbids.
+            bytes.push(b'\n');
+            let companions = manuscript.companions.iter();
+            let companions = companions
+                .map(|format| Ok((*format, self.companion(*format, document, manuscript)?)));
+            let companions = match companions.collect::<Result<_, Failure>>() {
+                Ok(companions) => companions,
+                Err(failure) => return Ok(Err(failure)),
+            };
             let export = began.elapsed() - layout;
-            Ok(Pdf {
+            Ok(Ok(Pdf {
                 bytes,
+                companions,
                 pages: document.pages().len(),
                 fonts: ink.fonts.into_iter().collect(),
                 rare: ink.rare.into_iter().collect(),
                 took: Took { layout, export },
-            })
+            }))
         });
+        let result = result.and_then(|made| made);
         (result, remarks)
+    }
+
+    /// What stands beside the PDF in a format.
+    fn companion(
+        &self,
+        format: Format,
+        document: &PagedDocument,
+        manuscript: &Manuscript,
+    ) -> Result<Vec<u8>, Failure> {
+        match format {
+            Format::Pdf => {
+                Err(Outage::new(Part::Typesetter, "the PDF is no companion of itself").into())
+            }
+            Format::Ofd => self.as_ofd(document, manuscript),
+        }
     }
 
     /// Lays out one report, makes every check, and only then exports it.
@@ -322,10 +393,7 @@ impl Typesetter {
             return Err(undrawable.into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
-        let made = match &manuscript.made {
-            Some(made) => Provenance::clone(made),
-            None => Provenance::of(manuscript, edition, self.fonts.sha256(), self.bands),
-        };
+        let made = self.made(manuscript, edition);
         let desk = Desk::new(
             &self.shelf,
             &self.fonts,

@@ -13,18 +13,18 @@ use crate::support::jobs::{CORPUS, corpus};
 use crate::support::{BANSHI, check, pdf, render, repository, settings};
 
 /// Files to be verified, in a folder of their own.
-struct Files(tempfile::TempDir);
+pub struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new() -> Files {
+    pub fn new() -> Files {
         Files(tempfile::tempdir().expect("a folder"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn add(&self, name: &str, bytes: &[u8]) {
+    pub fn add(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.path(name), bytes).expect("a file");
     }
 
@@ -43,7 +43,7 @@ impl Files {
     }
 
     /// Verifies files: exit code and the findings, in their order.
-    fn verify(&self, names: &[&str]) -> (Option<i32>, Vec<Value>) {
+    pub fn verify(&self, names: &[&str]) -> (Option<i32>, Vec<Value>) {
         self.verify_with(&["--format", "json"], names, &[])
     }
 
@@ -97,14 +97,14 @@ impl Files {
         );
     }
 
-    fn altered(&self, name: &str, why: &str) {
+    pub fn altered(&self, name: &str, why: &str) {
         let (verdict, message) = self.verdict(name);
         assert_eq!(verdict, "altered", "{name}: {message}");
         assert!(message.contains(why), "{name}: {why:?} in {message:?}");
     }
 }
 
-fn text<'a>(finding: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(finding: &'a Value, key: &str) -> &'a str {
     finding[key].as_str().expect("text")
 }
 
@@ -113,13 +113,13 @@ fn seed() -> Vec<u8> {
 }
 
 /// A typesetter of the tests' own, which sets whatever it is given.
-fn typesetter() -> Typesetter {
+pub fn typesetter() -> Typesetter {
     let mut settings = settings();
     settings.fonts.dir = repository("fonts");
     Typesetter::load(&settings).expect("fonts and templates")
 }
 
-fn manuscript(job: &Value) -> Manuscript {
+pub fn manuscript(job: &Value) -> Manuscript {
     Manuscript::of(&check(job.to_string().as_bytes()).expect("a good job"))
 }
 
@@ -212,10 +212,32 @@ fn no_byte_can_be_changed_cut_off_or_added() {
     for finding in &findings {
         assert_eq!(finding["verdict"], "altered", "{finding}");
     }
-    files.add("cut.pdf", &pdf[..pdf.len() - 1]);
+    files.add("cut.pdf", &pdf[..pdf.len() - 2]);
     files.altered("cut.pdf", "");
     files.add("added.pdf", &[&pdf, &b"\n"[..]].concat());
     files.altered("added.pdf", "1 bytes were added after it");
+}
+
+/// What builds before the line end after `%%EOF` have stored is still theirs, and so is what was
+/// signed of it.
+#[test]
+fn a_file_without_the_last_line_end_is_equivalent() {
+    let (files, pdf) = (Files::new(), seed());
+    assert!(pdf.ends_with(b"%%EOF\n"));
+    let bare = &pdf[..pdf.len() - 1];
+    files.add("earlier.pdf", bare);
+    let (verdict, message) = files.verdict("earlier.pdf");
+    assert_eq!(verdict, "equivalent", "{message}");
+    assert!(
+        message.contains("but for the line end after %%EOF"),
+        "{message}"
+    );
+    files.add("signed.pdf", &[bare, b"\r\n1 0 obj"].concat());
+    let begins = format!(
+        "begins with the authentic file of {} bytes, and 9 bytes",
+        bare.len()
+    );
+    files.altered("signed.pdf", &begins);
 }
 
 #[test]

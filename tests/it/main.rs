@@ -11,6 +11,7 @@
 mod support;
 
 mod a_changed_file_is_found;
+mod a_changed_ofd_is_found;
 mod a_clerk_fills_a_workbook;
 mod a_county_adds_up;
 mod a_form_in_ten_steps;
@@ -41,6 +42,7 @@ mod lines_end_well;
 mod long_lists;
 mod nothing_is_lost;
 mod nothing_leaks;
+mod ofd_from_the_same_pages;
 mod other_documents;
 mod pictures;
 mod punctuation_is_squeezed;

@@ -10,6 +10,7 @@ pub mod hang;
 pub mod jobs;
 pub mod node;
 pub mod notes;
+pub mod ofd;
 pub mod official;
 pub mod pdf;
 pub mod picture;

@@ -376,7 +376,7 @@ pub fn tables(pdf: &Path) -> Vec<Table> {
             place(table, &mut taken);
             row = table.cells.last().map_or(0, |cell| cell.row + 1);
             open = false;
-        } else if line.starts_with("TH") || line.starts_with("TD") {
+        } else if (line.starts_with("TH") && !line.starts_with("THead")) || line.starts_with("TD") {
             place(table, &mut taken);
             let id = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             let header = line.starts_with("TH");
