@@ -29,6 +29,7 @@ pub mod tls;
 pub mod attachment;
 pub mod digest;
 pub mod disk;
+pub mod loopback;
 pub mod problem;
 pub mod timing;
 
@@ -37,7 +38,9 @@ pub mod report;
 
 pub mod job;
 
-// 4: pages and PDF.
+// 3: the same report for the web, 4: pages and PDF.
+pub mod webpage;
+
 pub mod typesetter;
 
 // 5: stored.
@@ -51,6 +54,7 @@ pub mod transport;
 
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
+pub mod check;
 pub mod contract;
 pub mod fleet;
 pub mod verify;

@@ -32,15 +32,16 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
 pub use fonts::{Fonts, Role};
-pub use manuscript::title;
+pub use manuscript::{texts, title};
 pub use pictures::{Pictures, Ppi};
 pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance};
 pub use templates::{Edition, Templates};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Format, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
+use crate::webpage;
 use fit::Misfit;
 use world::{Desk, Shelf};
 
@@ -75,6 +76,8 @@ pub struct Manuscript {
     pub keywords: Vec<String>,
     /// The document's date: year, month, day.
     pub date: (i32, u8, u8),
+    /// What is to be made beside the PDF.
+    pub companions: Vec<Format>,
     /// What the PDF says of how it was made. None: the truth. Only who checks a PDF of another
     /// version sets it, to see whether anything but the versions differs.
     pub made: Option<Box<Provenance>>,
@@ -85,6 +88,8 @@ pub struct Manuscript {
 pub struct Pdf {
     /// The file.
     pub bytes: Vec<u8>,
+    /// The same report in the other formats that were asked for, in their order.
+    pub companions: Vec<(Format, Vec<u8>)>,
     /// Pages.
     pub pages: usize,
     /// PostScript names of the faces embedded, sorted.
@@ -99,7 +104,8 @@ pub struct Pdf {
 impl PartialEq for Pdf {
     fn eq(&self, other: &Pdf) -> bool {
         let names = (&self.fonts, &self.rare) == (&other.fonts, &other.rare);
-        self.bytes == other.bytes && self.pages == other.pages && names
+        let files = (&self.bytes, &self.companions) == (&other.bytes, &other.companions);
+        files && self.pages == other.pages && names
     }
 }
 
@@ -128,6 +134,7 @@ impl std::fmt::Debug for Pdf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Pdf {
             bytes,
+            companions: _,
             pages,
             fonts,
             rare,
@@ -197,13 +204,6 @@ impl Typesetter {
     /// The form of each edition, for reading jobs.
     pub fn editions(&self) -> Editions {
         self.templates.forms()
-    }
-
-    /// `E-GLYPH` for every character of a report's texts that can't be drawn, if there is one. What
-    /// is found without laying anything out.
-    pub fn undrawable(&self, manuscript: &Manuscript) -> Option<Rejection> {
-        let missing = self.missing(&manuscript.texts);
-        (!missing.is_empty()).then(|| Rejection::new(missing))
     }
 
     /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
@@ -297,16 +297,58 @@ impl Typesetter {
             };
             let layout = began.elapsed();
             let bytes = typst_pdf::pdf(document, &options)?;
+            let companions = manuscript.companions.iter();
+            let companions =
+                companions.map(|format| Ok((*format, self.companion(*format, manuscript)?)));
+            let companions = match companions.collect::<Result<_, Outage>>() {
+                Ok(companions) => companions,
+                Err(outage) => return Ok(Err(outage)),
+            };
             let export = began.elapsed() - layout;
-            Ok(Pdf {
+            Ok(Ok(Pdf {
                 bytes,
+                companions,
                 pages: document.pages().len(),
                 fonts: ink.fonts.into_iter().collect(),
                 rare: ink.rare.into_iter().collect(),
                 took: Took { layout, export },
-            })
+            }))
         });
+        let result = result.and_then(|made| made.map_err(Failure::from));
         (result, remarks)
+    }
+
+    /// What stands beside the PDF in a format.
+    fn companion(&self, format: Format, manuscript: &Manuscript) -> Result<Vec<u8>, Outage> {
+        match format {
+            Format::Pdf => Err(Outage::new(
+                Part::Typesetter,
+                "the PDF is no companion of itself",
+            )),
+            Format::Html => self.web_page(manuscript).map(String::into_bytes),
+        }
+    }
+
+    /// The report as a page for the web.
+    fn web_page(&self, manuscript: &Manuscript) -> Result<String, Outage> {
+        let form = self.templates.form(&manuscript.template);
+        let form = form.ok_or_else(|| Outage::new(Part::Templates, "the form is gone"))?;
+        let unfit = |error| {
+            let text = format!(
+                "the view of a report for {} is not its form's",
+                manuscript.template
+            );
+            Outage::because(Part::Typesetter, text, error)
+        };
+        webpage::page(&webpage::Source {
+            form,
+            view: &serde_json::from_str(&shown(&manuscript.view)).map_err(unfit)?,
+            title: &shown(&manuscript.title),
+            description: &shown(&manuscript.description),
+            keywords: &manuscript.keywords,
+            data: &manuscript.data,
+        })
+        .map_err(unfit)
     }
 
     /// Lays out one report, makes every check, and only then exports it.
@@ -318,7 +360,7 @@ impl Typesetter {
     ) -> Result<T, Failure> {
         let edition = self.templates.edition(&manuscript.template);
         let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
-        if let Some(undrawable) = self.undrawable(manuscript) {
+        if let Some(undrawable) = self.fonts.undrawable(&manuscript.texts) {
             return Err(undrawable.into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
@@ -403,20 +445,6 @@ impl Typesetter {
             .map_err(Failure::from)
     }
 
-    /// Every character of the texts that can't be drawn, once for each text.
-    fn missing(&self, texts: &[(String, String)]) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (path, text) in texts {
-            let mut seen = BTreeSet::new();
-            for c in text.chars().filter(|&c| !self.fonts.covers(c)) {
-                if seen.insert(c) {
-                    problems.push(undrawable(path, c));
-                }
-            }
-        }
-        problems
-    }
-
     fn unknown(&self, template: &str) -> Rejection {
         let known = self
             .templates
@@ -432,6 +460,23 @@ impl Typesetter {
             )
             .with(known, template),
         )
+    }
+}
+
+impl Fonts {
+    /// `E-GLYPH` for every character of a report's [`texts`] that can't be drawn, once for each
+    /// text; none, where there is none. What is found without laying anything out.
+    pub fn undrawable(&self, texts: &[(String, String)]) -> Option<Rejection> {
+        let mut problems = Vec::new();
+        for (path, text) in texts {
+            let mut seen = BTreeSet::new();
+            for c in text.chars().filter(|&c| !self.covers(c)) {
+                if seen.insert(c) {
+                    problems.push(undrawable(path, c));
+                }
+            }
+        }
+        (!problems.is_empty()).then(|| Rejection::new(problems))
     }
 }
 

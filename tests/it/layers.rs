@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 24] = [
+const LAYERS: [(&str, u8); 27] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -17,16 +17,19 @@ const LAYERS: [(&str, u8); 24] = [
     ("problem", 1),
     ("attachment", 1),
     ("digest", 1),
+    ("loopback", 1),
     ("timing", 1),
     ("disk", 2),
     ("report", 2),
     ("job", 3),
+    ("webpage", 3),
     ("typesetter", 4),
     ("store", 5),
     ("event", 6),
     ("transport", 7),
     ("admin", 8),
     ("contract", 8),
+    ("check", 9),
     ("fleet", 8),
     ("worker", 9),
     ("verify", 9),

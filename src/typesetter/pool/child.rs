@@ -184,22 +184,25 @@ fn work(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is answered of a PDF, and the file that follows.
+/// What is answered of a PDF, and the files that follow.
 fn set(pdf: Pdf) -> (Verdict, Vec<Vec<u8>>) {
     let Pdf {
         bytes,
+        companions,
         pages,
         fonts,
         rare,
         took,
     } = pdf;
+    let (companions, files): (_, Vec<_>) = companions.into_iter().unzip();
     let verdict = Verdict::Set {
+        companions,
         pages,
         fonts,
         rare,
         took,
     };
-    (verdict, vec![bytes])
+    (verdict, std::iter::once(bytes).chain(files).collect())
 }
 
 /// What is answered of pictures, which follow: of as many pages as a proof has.

@@ -4,7 +4,7 @@
 //! child, on its standard input: one [`Order::Hello`], then [`Order::Set`] after `Set`, the next
 //! after the answer to the last. Child to parent, on its standard output: [`Reply::Ready`] or
 //! [`Reply::Refused`], then a [`Reply::Done`] for each `Set`, each frame JSON; after a `Done` with
-//! a PDF comes one frame more, the file. A proof is ordered with [`Order::Prove`] in the place of a
+//! a PDF comes one frame more, the file, and one for each of its companions. A proof is ordered with [`Order::Prove`] in the place of a
 //! `Set`, and after its `Done` comes a frame for each page.
 
 use std::borrow::Cow;
@@ -13,13 +13,13 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config;
+use crate::config::{self, Format};
 use crate::problem::{Outage, Part, Problem};
 use crate::typesetter::proof::{Outline, Sheet};
 use crate::typesetter::{Manuscript, Pictures, Rare, Remark, Took};
 
 /// The version of what crosses the pipe.
-pub(super) const PROTOCOL: u32 = 4;
+pub(super) const PROTOCOL: u32 = 5;
 
 /// The largest frame, in bytes.
 const FRAME: usize = 256 << 20;
@@ -74,8 +74,9 @@ pub(super) enum Reply {
 /// What became of a report.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Verdict {
-    /// It is set; the file is the next frame.
+    /// It is set; the file is the next frame, and those of these formats follow.
     Set {
+        companions: Vec<Format>,
         pages: usize,
         fonts: Vec<String>,
         rare: Vec<Rare>,

@@ -206,16 +206,25 @@ impl Child {
         let result = match (verdict, work) {
             (
                 Verdict::Set {
+                    companions: formats,
                     pages,
                     fonts,
                     rare,
                     took,
                 },
-                Work::Report(_),
+                Work::Report(manuscript),
             ) => {
+                if formats != manuscript.companions {
+                    return Err(broken("it made other formats"));
+                }
                 let bytes = self.frame().await?;
+                let mut companions = Vec::new();
+                for format in formats {
+                    companions.push((format, self.frame().await?));
+                }
                 Ok(Made::Pdf(Pdf {
                     bytes,
+                    companions,
                     pages,
                     fonts,
                     rare,

@@ -97,6 +97,7 @@ pub fn note(text: &[&str]) -> Manuscript {
         description: "年度报告".to_owned(),
         keywords: vec!["政府信息公开".to_owned(), "2021".to_owned()],
         date: (2022, 1, 26),
+        companions: Vec::new(),
         made: None,
     }
 }
