@@ -194,9 +194,9 @@ impl Writer<'_> {
 
     fn grid(&mut self, grid: &Grid) -> Markup {
         let id = self.next();
-        let thead = Heads::of(&id, &grid.columns);
         let grouped = grid.rows.iter().any(|row| !row.rows.is_empty());
-        let explicit = grouped || thead.depth > 1;
+        let thead = Heads::of(&id, &grid.columns, grouped);
+        let explicit = thead.explicit;
         let mut body = Body {
             id: &id,
             columns: &thead.paths,
@@ -225,8 +225,8 @@ impl Writer<'_> {
 
     fn list(&mut self, list: &List, caption: &str) -> Markup {
         let id = self.next();
-        let thead = Heads::of(&id, &list.heads);
-        let explicit = thead.depth > 1;
+        let thead = Heads::of(&id, &list.heads, false);
+        let explicit = thead.explicit;
         let cell = |row: usize, at: usize, text: &str| {
             let column = thead.paths.get(at).map_or("", String::as_str);
             let named = list
@@ -327,16 +327,20 @@ fn data(text: &str, is_text: bool, headers: Option<&str>) -> Markup {
 /// The heads of a table, row by row.
 struct Heads {
     depth: usize,
+    /// Whether the cells name their headers: there are spans that say which are whose.
+    explicit: bool,
     rows: Vec<Markup>,
     /// Of each column the ids of its heads, from above.
     paths: Vec<String>,
 }
 
 impl Heads {
-    fn of(id: &str, heads: &[Head]) -> Heads {
+    /// The heads of a table, whose rows may be in groups.
+    fn of(id: &str, heads: &[Head], grouped: bool) -> Heads {
         let depth = heads.iter().map(Head::depth).max().unwrap_or(0);
         let mut all = Heads {
             depth,
+            explicit: grouped || depth > 1,
             rows: (0..depth).map(|_| html! {}).collect(),
             paths: Vec::new(),
         };
@@ -354,7 +358,7 @@ impl Heads {
         let leaf = head.heads.is_empty();
         let (across, down) = (head.leaves(), self.depth - level);
         let cell = html! {
-            th id=[(self.depth > 1).then_some(&own)]
+            th id=[self.explicit.then_some(&own)]
                 scope=(if level == 0 && !leaf { "colgroup" } else { "col" })
                 colspan=[(!leaf).then_some(across)]
                 rowspan=[(leaf && down > 1).then_some(down)]

@@ -19,17 +19,19 @@ const said = page.locator("output");
 const invalid = (name) => page.locator(`[name=${name}]`).evaluate((field) => field.validationMessage);
 
 if (ALLOWED === "true") {
-  await page.fill("[name=agency]", "某市人民政府\u{10FFFD}");
-  await page.waitForFunction(() => document.querySelector("[name=agency]").validationMessage.includes("U+10FFFD"));
-  assert.match(await said.textContent(), /成文日期/);
   await page.fill("[name=agency]", "某市人民政府");
+  await page.waitForFunction(() => document.querySelector("output").textContent.includes("「成文日期」"));
+  assert.equal(await invalid("agency"), "");
+  assert.match(await invalid("issued_on"), /「成文日期」/);
   await page.fill("[name=number]", "某政函〔2026〕3号");
   await page.fill("[name=title]", "某市人民政府关于申请的复函");
   await page.fill("[name=addressee]", "某县人民政府");
   await page.fill("[name=body]", "来函收悉。");
   await page.fill("[name=issued_on]", "2026-11-30");
   await page.waitForFunction(() => document.querySelector("output").textContent === "可以报送");
-  assert.equal(await invalid("agency"), "");
+  assert.equal(await invalid("issued_on"), "");
+  await page.fill("[name=agency]", "某市\u{10FFFD}局");
+  await page.waitForFunction(() => document.querySelector("[name=agency]").validationMessage.includes("U+10FFFD"));
 } else {
   await page.fill("[name=agency]", "某市人民政府");
   await page.waitForFunction(() => document.querySelector("output").textContent === "暂时无法检查");
