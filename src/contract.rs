@@ -1,5 +1,5 @@
 //! What others rely on, in standard formats: JSON Schema (2020-12) of what comes in and goes out,
-//! an AsyncAPI document of the broker's side, and an OpenAPI document of `check --serve`.
+//! an AsyncAPI document of the broker's side, and an `OpenAPI` document of `check --serve`.
 //!
 //! Takes the templates and the prefix of the queues, gives documents with their paths, as they
 //! stand in `schemas/`. A job's schema is made from its form and the exchanges, queues and headers

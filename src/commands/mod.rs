@@ -307,7 +307,7 @@ struct CheckArgs {
     /// With --listen, at an address that other machines reach: whoever reaches it may ask
     #[arg(long, requires = "listen")]
     allow_remote: bool,
-    /// With --listen, let pages of this origin ask in a browser, as https://forms.example; can be
+    /// With --listen, let pages of this origin, as `https://forms.example`, ask in a browser; can be
     /// given more than once
     #[arg(long, value_name = "ORIGIN", requires = "listen")]
     allow_origin: Vec<String>,
