@@ -137,7 +137,7 @@ impl Node {
 
 /// A number as [`written`]; most are whole and stand for themselves.
 fn write_number(number: &Number, out: &mut String) {
-    match number.as_i64().filter(|whole| whole.abs() <= WHOLE) {
+    match number.as_i64().filter(|it| (-WHOLE..=WHOLE).contains(it)) {
         // Writing to a text can't fail.
         Some(whole) => drop(write!(out, "{whole}")),
         None => out.push_str(&written(number)),
@@ -475,6 +475,11 @@ mod tests {
     /// The samples of RFC 8785, appendix B, and where the notations meet.
     #[test]
     fn numbers_are_written_as_ecmascript_writes_them() {
+        let canonical = |number: Number| {
+            let mut out = String::new();
+            super::write_number(&number, &mut out);
+            out
+        };
         for (bits, written) in [
             (0x0000_0000_0000_0000, "0"),
             (0x8000_0000_0000_0000, "0"),
@@ -496,6 +501,18 @@ mod tests {
         ] {
             let number = Number::from_f64(f64::from_bits(bits)).expect("finite");
             assert_eq!(super::written(&number), written);
+            assert_eq!(canonical(number), written);
+        }
+        // Whole numbers as a reader of JSON has them, at the ends of what each is.
+        for (whole, written) in [
+            (super::WHOLE, "9007199254740991"),
+            (-super::WHOLE, "-9007199254740991"),
+            (super::WHOLE + 1, "9007199254740992"),
+            (i64::MAX, "9223372036854776000"),
+            (i64::MIN + 1, "-9223372036854776000"),
+            (i64::MIN, "-9223372036854776000"),
+        ] {
+            assert_eq!(canonical(Number::from(whole)), written, "{whole}");
         }
     }
 
