@@ -16,13 +16,15 @@
 #![expect(clippy::print_stdout, reason = "it prints its table")]
 
 mod support;
+#[path = "support/valgrind.rs"]
+mod valgrind;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use banshi::config::Format;
 use banshi::typesetter::{Manuscript, Typesetter};
 use support::{Model, SEED, settings};
+use valgrind::counted;
 
 /// Documents before the first that counts: by then the engine's caches hold what they will hold.
 const WARM: u64 = 20;
@@ -186,40 +188,20 @@ fn table(wish: &Wish) {
 
 /// Millions of instructions that a warm document takes, as valgrind counts them; none without it.
 fn instructions(wish: &Wish, only: &str) -> Option<f64> {
-    let program = std::env::current_exe().expect("this program");
     let count = |documents: u64| {
-        let mut valgrind = Command::new("valgrind");
-        valgrind
-            .args([
-                "--tool=cachegrind",
-                "--cache-sim=no",
-                "--cachegrind-out-file=/dev/null",
-            ])
-            .arg(&program)
-            .args(["--report", &wish.report])
-            .args(["--documents", &documents.to_string()]);
+        let documents = documents.to_string();
+        let mut arguments = vec!["--report", &wish.report, "--documents", &documents];
         if !only.is_empty() {
-            valgrind.args(["--only", only]);
+            arguments.extend(["--only", only]);
         }
         if let Some(templates) = &wish.templates {
-            valgrind.args(["--templates", templates]);
+            arguments.extend(["--templates", templates]);
         }
-        let ran = valgrind.output().ok()?;
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        assert!(ran.status.success(), "{said}");
-        let line = said.lines().find_map(|line| line.split_once("I   refs:"));
-        let (_, count) = line.expect("valgrind says how many instructions it saw");
-        Some(
-            count
-                .trim()
-                .replace(',', "")
-                .parse::<f64>()
-                .expect("a number"),
-        )
+        counted(&arguments)
     };
     // The first documents fill the caches.
     let (few, many) = (count(3)?, count(3 + COUNTED)?);
-    Some((many - few) / COUNTED as f64 / 1e6)
+    Some((many - few) / COUNTED as f64)
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {

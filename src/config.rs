@@ -219,6 +219,8 @@ pub struct Render {
     pub confine: Confine,
     /// Pages that a report may have.
     pub max_pages: usize,
+    /// What a report is made as: the PDF, and what else stands beside it.
+    pub formats: Vec<Format>,
     /// How the bands of table 2 are filled.
     pub bands: Bands,
 }
@@ -231,6 +233,28 @@ pub enum Format {
     Pdf,
     /// The same document as GB/T 33190 has it.
     Ofd,
+    /// A page for the web.
+    Html,
+}
+
+impl Format {
+    /// Its name in settings and manifests, and the ending of its files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Pdf => "pdf",
+            Format::Ofd => "ofd",
+            Format::Html => "html",
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Format::Pdf => "application/pdf",
+            Format::Ofd => "application/ofd",
+            Format::Html => "text/html; charset=utf-8",
+        }
+    }
 }
 
 /// Whether typesetters confine themselves.
@@ -262,6 +286,12 @@ impl Render {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
+    }
+
+    /// What is made beside the PDF.
+    pub fn companions(&self) -> Vec<Format> {
+        let formats = self.formats.iter().copied();
+        formats.filter(|format| *format != Format::Pdf).collect()
     }
 }
 
@@ -681,6 +711,15 @@ impl Settings {
             self.render.max_pages > 0,
             "render.max_pages: want at least 1",
         );
+        let formats = &self.render.formats;
+        need(
+            formats.contains(&Format::Pdf),
+            "render.formats: want \"pdf\", and what is wanted beside it",
+        );
+        need(
+            (1..formats.len()).all(|at| !formats[..at].contains(&formats[at])),
+            "render.formats: want each format once",
+        );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
         need(
@@ -985,12 +1024,6 @@ fn keys(table: &Map<String, Value>) -> BTreeSet<String> {
 
 /// A list given as one string, as the environment gives it, is split at its commas.
 fn split_lists(table: &mut Map<String, Value>) {
-    let Some(fonts) = table.get_mut("fonts") else {
-        return;
-    };
-    let ValueKind::Table(fonts) = &mut fonts.kind else {
-        return;
-    };
     let split = |value: &mut Value| {
         if let ValueKind::String(text) = &value.kind {
             let parts = text
@@ -1001,9 +1034,23 @@ fn split_lists(table: &mut Map<String, Value>) {
             value.kind = ValueKind::Array(parts);
         }
     };
-    if let Some(more) = fonts.get_mut("more") {
-        split(more);
+    for (section, key) in [("render", "formats"), ("fonts", "more")] {
+        if let Some(Value {
+            kind: ValueKind::Table(section),
+            ..
+        }) = table.get_mut(section)
+            && let Some(list) = section.get_mut(key)
+        {
+            split(list);
+        }
     }
+    let Some(Value {
+        kind: ValueKind::Table(fonts),
+        ..
+    }) = table.get_mut("fonts")
+    else {
+        return;
+    };
     if let Some(Value {
         kind: ValueKind::Table(roles),
         ..

@@ -1,5 +1,5 @@
 //! What others rely on, in standard formats: JSON Schema (2020-12) of what comes in and goes out,
-//! and an AsyncAPI document of the broker's side.
+//! an AsyncAPI document of the broker's side, and an `OpenAPI` document of `check --serve`.
 //!
 //! Takes the templates and the prefix of the queues, gives documents with their paths, as they
 //! stand in `schemas/`. A job's schema is made from its form and the exchanges, queues and headers
@@ -26,11 +26,12 @@ const TEXTS: [(&str, &str); 5] = [
         "provenance",
         include_str!("../schemas/provenance.schema.json"),
     ),
-    ("check", include_str!("../schemas/check.schema.json")),
+    ("check", CHECK),
 ];
 
 const JOB: &str = include_str!("../schemas/job.schema.json");
 const EVENT: &str = include_str!("../schemas/event.schema.json");
+const CHECK: &str = include_str!("../schemas/check.schema.json");
 
 /// What the schema of a job says in English, by its first words, in Chinese. All else in it are the
 /// words of the official forms.
@@ -119,7 +120,12 @@ pub fn all(templates: &Templates, prefix: &str) -> Vec<Document> {
         let path = format!("job/{name}{ENDING}");
         all.push(made(path, &job(templates, name)));
     }
+    all.push(made(format!("answer{ENDING}"), &answer()));
     all.push(made("asyncapi.json".to_owned(), &asyncapi(&event, prefix)));
+    all.push(Document {
+        path: "openapi.json".to_owned(),
+        text: openapi(templates),
+    });
     all.sort_by(|one, other| one.path.cmp(&other.path));
     all
 }
@@ -199,6 +205,144 @@ fn collect(schema: &Value, defs: &Value, used: &mut Map<String, Value>) {
     }
 }
 
+/// The schema of an answer of `check --serve`: what `check` says of a file, without the file.
+fn answer() -> Value {
+    let mut schema = parsed(CHECK);
+    schema["$id"] = json!("urn:banshi:schema:answer");
+    schema["title"] = json!("Answer of check --serve / check --serve 的答复");
+    schema["description"] = json!(
+        "What is said of a job: a line of `banshi check --serve`, or the body of a 200 over HTTP. \
+         Later versions may add fields: pass over those that are not here. / \
+         对一个任务的答复：`banshi check --serve` 的一行，或HTTP 200的正文。\
+         后续版本可能增加字段，不认识的请忽略。"
+    );
+    let object = |value: &mut Value, gone: &[&str]| {
+        if let Some(fields) = value.as_object_mut() {
+            fields.retain(|name, _| !gone.contains(&name.as_str()));
+        }
+    };
+    object(&mut schema["properties"], &["file", "proof"]);
+    object(&mut schema["$defs"], &["proof", "page", "mark"]);
+    schema["properties"]["id"] = json!({
+        "description": "That of the line, as it was written; not there where the line had none. / \
+                        该行所带的id，原样返回；没有则不出现。",
+        "type": ["string", "number"],
+    });
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|name| name != "file");
+    }
+    if let Some(examples) = schema["examples"].as_array_mut() {
+        examples.iter_mut().for_each(|it| object(it, &["file"]));
+    }
+    schema
+}
+
+/// `check --serve` over HTTP.
+pub fn openapi(templates: &Templates) -> String {
+    let mut schemas = Map::new();
+    let answer = answer();
+    for (name, schema) in answer["$defs"].as_object().into_iter().flatten() {
+        schemas.insert(name.clone(), schema.clone());
+    }
+    let mut jobs = Vec::new();
+    for edition in templates.editions() {
+        let schema = job(templates, &edition.name);
+        let name = edition.name.replace('/', ".");
+        for (own, schema) in schema["$defs"].as_object().into_iter().flatten() {
+            schemas.insert(format!("{name}.{own}"), schema.clone());
+        }
+        jobs.push(json!({ "$ref": format!("#/components/schemas/{name}") }));
+        schemas.insert(name, schema);
+    }
+    schemas.insert("answer".to_owned(), answer);
+    for (name, schema) in &mut schemas {
+        // Those of a job are its form's.
+        let own = name.split('.').take(2).collect::<Vec<_>>().join(".");
+        let prefix = if name.contains('.') {
+            format!("{own}.")
+        } else {
+            String::new()
+        };
+        if let Some(fields) = schema.as_object_mut() {
+            for of_a_file in ["$schema", "$id", "$defs"] {
+                fields.remove(of_a_file);
+            }
+        }
+        refer_to(schema, &|name| format!("{prefix}{name}"));
+    }
+    schemas.insert(
+        "job".to_owned(),
+        json!({
+            "title": "Job / 任务",
+            "description": "A job of one of the templates. / 任一模板的任务。",
+            "oneOf": jobs,
+        }),
+    );
+    schemas.insert("refusal".to_owned(), json!({
+        "title": "Refusal / 拒绝",
+        "description": "Why nothing was said of a job (RFC 9457). / 没有答复的原因（RFC 9457）。",
+        "type": "object",
+        "required": ["title", "status", "detail"],
+        "properties": {
+            "title": { "description": "The status in words. / 状态的文字。", "type": "string" },
+            "status": { "description": "The status. / 状态码。", "type": "integer" },
+            "detail": { "description": "Why, and what to do. / 原因和处理办法。", "type": "string" },
+        },
+    }));
+    let refused = |said: &str| {
+        json!({
+            "description": said,
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/refusal" } } },
+        })
+    };
+    let foreign = refused(
+        "The Host is not this machine's, or the Origin is not allowed. / Host不是本机，或Origin未获允许。",
+    );
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "banshi check",
+            "summary": "What the service would say of a job, asked as one types. / 边填边查：服务会如何答复一个任务。",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "http://127.0.0.1:9466" }],
+        "security": [],
+        "paths": {
+            "/check": { "post": {
+                "operationId": "check",
+                "summary": "Say of a job what the service would say / 按服务的标准检查一个任务",
+                "requestBody": {
+                    "required": true,
+                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/job" } } },
+                },
+                "responses": {
+                    "200": {
+                        "description": "What is said of the job, whether it is taken or not, JSON or not. / 对任务的答复，无论是否接受、是否为JSON。",
+                        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/answer" } } },
+                    },
+                    "403": foreign.clone(),
+                    "408": refused("The body took too long to come. / 正文传输超时。"),
+                    "413": refused("The job has more bytes than the service takes. / 任务超过字节上限。"),
+                },
+            } },
+            "/openapi.json": { "get": {
+                "operationId": "openapi",
+                "summary": "This document / 本文档",
+                "responses": {
+                    "200": {
+                        "description": "This document. / 本文档。",
+                        "content": { "application/json": { "schema": { "type": "object" } } },
+                    },
+                    "403": foreign,
+                },
+            } },
+        },
+        "components": { "schemas": schemas },
+    });
+    format!("{document:#}\n")
+}
+
 /// The broker's side, with the schemas of the bodies. A reader of AsyncAPI 3.0 need not know JSON
 /// Schema 2020-12: they are written as its own schema objects.
 fn asyncapi(event: &Value, prefix: &str) -> Value {
@@ -218,7 +362,7 @@ fn asyncapi(event: &Value, prefix: &str) -> Value {
                 fields.remove(of_a_file);
             }
         }
-        refer(schema);
+        refer_to(schema, &in_asyncapi);
     }
     let mut document = amqp::asyncapi(prefix);
     document["components"]["schemas"] = Value::Object(schemas);
@@ -257,17 +401,19 @@ fn in_asyncapi(name: &str) -> String {
     }
 }
 
-fn refer(schema: &mut Value) {
+/// Has the references of a schema lead to a document's components, by what these are called there.
+fn refer_to(schema: &mut Value, called: &impl Fn(&str) -> String) {
     match schema {
         Value::Object(fields) => {
             if let Some(Value::String(reference)) = fields.get_mut("$ref")
                 && let Some(name) = reference.strip_prefix("#/$defs/")
             {
-                *reference = format!("#/components/schemas/{}", in_asyncapi(name));
+                *reference = format!("#/components/schemas/{}", called(name));
             }
-            fields.values_mut().for_each(refer);
+            let values = fields.values_mut();
+            values.for_each(|value| refer_to(value, called));
         }
-        Value::Array(items) => items.iter_mut().for_each(refer),
+        Value::Array(items) => items.iter_mut().for_each(|item| refer_to(item, called)),
         _ => {}
     }
 }

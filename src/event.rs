@@ -104,7 +104,7 @@ impl Event {
             key: None,
             sha256: manifest.job.sha256.clone(),
         };
-        let data = json!({
+        let mut data = json!({
             "job_id": manifest.job_id,
             "template": manifest.template.name,
             "agency": manifest.agency,
@@ -121,6 +121,9 @@ impl Event {
             "manifest": { "uri": manifest.uri },
             "warnings": manifest.warnings,
         });
+        if !manifest.companions.is_empty() {
+            data["companions"] = json!(manifest.companions);
+        }
         Event::new(
             Kind::Completed,
             &identity,

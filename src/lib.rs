@@ -29,6 +29,7 @@ pub mod tls;
 pub mod attachment;
 pub mod digest;
 pub mod disk;
+pub mod loopback;
 pub mod problem;
 pub mod timing;
 
@@ -40,7 +41,9 @@ pub mod job;
 // Beside the road: what a clerk fills in.
 pub mod workbook;
 
-// 4: pages and PDF.
+// 3: the same report for the web, 4: pages and PDF.
+pub mod webpage;
+
 pub mod typesetter;
 
 // 5: stored.
@@ -55,6 +58,7 @@ pub mod transport;
 // 8: the order of it all, what an operator asks of it; and back again, from the PDF.
 pub mod admin;
 pub mod bulk;
+pub mod check;
 pub mod contract;
 pub mod fleet;
 pub mod import;

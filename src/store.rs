@@ -1,6 +1,6 @@
 //! Where results are kept: `{template}/{year}/{job_id}.pdf` and beside it the manifest.
 //!
-//! Takes a PDF and what is known of its job, gives [`Stored`]. Never overwrites. The manifest is
+//! Takes a PDF with its companions and what is known of its job, gives [`Stored`]. Never overwrites. The manifest is
 //! the commit point: if we crash before it is there, the job is done again and its PDF found to
 //! be the same; if we crash after it, the next delivery finds it, and only its event is published
 //! again.
@@ -45,8 +45,8 @@ use tracing::{info, warn};
 use self::errors::Answer;
 pub use self::examine::{Clock, Examined, ReadBack, Site};
 use self::folder::Folder;
-pub use self::manifest::{Artifact, Content, FontFacts, Manifest, TemplateFacts};
-use crate::config::{self, ConditionalPut, Create};
+pub use self::manifest::{Artifact, Companion, Content, FontFacts, Manifest, TemplateFacts};
+use crate::config::{self, ConditionalPut, Create, Format};
 use crate::digest::sha256;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
@@ -70,7 +70,7 @@ const PUT_TRIES: u32 = 3;
 /// The wait before a second try; the third waits twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Where a job's two objects are. Nobody else forms their names.
+/// Where a job's objects are. Nobody else forms their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     path: String,
@@ -410,17 +410,33 @@ impl Store {
         if !self.overwrites() {
             return Ok(Some(same_job(manifest, job)?));
         }
-        // Its writer may have died before it saw whether the two belong together: without its PDF
-        // it is as if it were not there, and the job is done again.
+        // Its writer may have died before it saw whether all belong together: without what it
+        // names it is as if it were not there, and the job is done again.
         let stored = self.settled(key, job).await?;
-        let pdf = self.read(&self.pdf(key)).await?;
-        Ok(pdf
-            .is_some_and(|pdf| sha256(&pdf) == stored.manifest().artifact.sha256)
-            .then_some(stored))
+        for (path, named) in self.named_by(key, stored.manifest()) {
+            if !self.holds(&path, named).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(stored))
     }
 
-    /// Keeps a report: the PDF if it is absent, then the manifest if it is absent. What the store
-    /// alone knows is filled in here: where the two are, and the digest and size of the PDF that
+    /// The path of each object that a manifest names, with its digest.
+    fn named_by<'a>(&self, key: &Key, manifest: &'a Manifest) -> Vec<(String, &'a str)> {
+        let pdf = (self.pdf(key), manifest.artifact.sha256.as_str());
+        let companions = manifest.companions.iter();
+        let companions = companions.map(|it| (self.path(key, &it.format), it.sha256.as_str()));
+        std::iter::once(pdf).chain(companions).collect()
+    }
+
+    /// Whether an object is there and has this digest.
+    async fn holds(&self, path: &str, named: &str) -> Result<bool, Outage> {
+        let there = self.read(path).await?;
+        Ok(there.is_some_and(|bytes| sha256(&bytes) == named))
+    }
+
+    /// Keeps a report: the PDF if it is absent, so each of its companions, then the manifest. What
+    /// the store alone knows is filled in here: where they are, and the digests and sizes of what
     /// is really there.
     ///
     /// # Errors
@@ -430,6 +446,7 @@ impl Store {
         &self,
         key: &Key,
         pdf: &[u8],
+        companions: &[(Format, Vec<u8>)],
         mut manifest: Manifest,
     ) -> Result<Stored, Failure> {
         let (pdf_path, path) = (self.pdf(key), self.manifest(key));
@@ -443,7 +460,7 @@ impl Store {
                     // It may yet be overwritten; and its writer may have died before it put its PDF
                     // back, which we have.
                     let stored = self.settled(key, &manifest.job).await?;
-                    return self.reconcile(key, stored, pdf).await;
+                    return self.reconcile(key, stored, pdf, companions).await;
                 }
                 return self.agree(key, theirs, &manifest.job, kept);
             }
@@ -471,12 +488,27 @@ impl Store {
         manifest.artifact.uri = self.uri(&pdf_path);
         manifest.artifact.sha256 = sha256(pdf);
         manifest.artifact.bytes = pdf.len() as u64;
+        for (format, ours) in companions {
+            let path = self.path(key, format.as_str());
+            let kept = put(format.as_str()).of(self.keep(&path, ours, format.media_type()));
+            // Beside our job's PDF, so of our job, be it of another build; but where anybody may
+            // overwrite it is what the manifest names that stays.
+            let kept = kept.await?.filter(|_| !self.overwrites());
+            let bytes = kept.as_ref().unwrap_or(ours);
+            manifest.companions.push(Companion {
+                format: format.as_str().to_owned(),
+                uri: self.uri(&path),
+                media_type: format.media_type().to_owned(),
+                sha256: sha256(bytes),
+                bytes: bytes.len() as u64,
+            });
+        }
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
         let theirs = put("manifest").of(self.keep(&path, &text, JSON)).await?;
         if self.overwrites() {
             let stored = self.settled(key, &manifest.job).await?;
-            return self.reconcile(key, stored, pdf).await;
+            return self.reconcile(key, stored, pdf, companions).await;
         }
         match theirs {
             None => Ok(Stored(manifest)),
@@ -495,15 +527,15 @@ impl Store {
         let stored = same_job(theirs, job)?;
         match stored.manifest().artifact.sha256 == sha256(pdf) {
             true => Ok(stored),
-            false => Err(self.changed(key).into()),
+            false => Err(self.changed(key, &self.pdf(key)).into()),
         }
     }
 
-    fn changed(&self, key: &Key) -> Outage {
+    fn changed(&self, key: &Key, path: &str) -> Outage {
         let message = format!(
-            "{} is not the PDF that {} names; it was changed after it was stored: restore it from \
+            "{} is not the file that {} names; it was changed after it was stored: restore it from \
              a backup",
-            self.uri(&self.pdf(key)),
+            self.uri(path),
             self.uri(&self.manifest(key))
         );
         Outage::new(Part::Store, message)
@@ -520,18 +552,27 @@ impl Store {
     }
 
     /// At a store that overwrites: the manifest decides. Where another job, or another build, has
-    /// put its PDF over the one that it names, whoever has that one puts it back.
-    async fn reconcile(&self, key: &Key, stored: Stored, ours: &[u8]) -> Result<Stored, Failure> {
-        let path = self.pdf(key);
-        let named = &stored.manifest().artifact.sha256;
-        let there = self.read(&path).await?;
-        if there.is_some_and(|pdf| sha256(&pdf) == *named) {
-            return Ok(stored);
+    /// put its own over what it names, whoever has that puts it back.
+    async fn reconcile(
+        &self,
+        key: &Key,
+        stored: Stored,
+        pdf: &[u8],
+        companions: &[(Format, Vec<u8>)],
+    ) -> Result<Stored, Failure> {
+        for (path, named) in self.named_by(key, stored.manifest()) {
+            if self.holds(&path, named).await? {
+                continue;
+            }
+            let companions = companions.iter();
+            let companions = companions.map(|(format, bytes)| (&bytes[..], format.media_type()));
+            let mut ours = std::iter::once((pdf, PDF)).chain(companions);
+            let ours = ours.find(|(bytes, _)| sha256(bytes) == named);
+            let Some((bytes, media_type)) = ours else {
+                return Err(self.changed(key, &path).into());
+            };
+            self.overwrite(&path, bytes, media_type).await?;
         }
-        if sha256(ours) != *named {
-            return Err(self.changed(key).into());
-        }
-        self.overwrite(&path, ours, PDF).await?;
         Ok(stored)
     }
 

@@ -16,7 +16,7 @@ use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
 use crate::report::Editions;
-use crate::store::Manifest;
+use crate::store::{Companion, Manifest};
 use crate::typesetter::ofd::Entry;
 use crate::typesetter::{
     self, DATA, ENGINE, Edition, Fonts, Manuscript, PROVENANCE, Pool, Program, Provenance,
@@ -106,6 +106,24 @@ impl Finding {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+/// Holds what stands beside a PDF against what its manifest says of it; none where it isn't there.
+///
+/// # Errors
+/// What the manifest says otherwise.
+pub fn companion_agrees(companion: &Companion, file: Option<&[u8]>) -> Result<(), String> {
+    let format = &companion.format;
+    match file.map(sha256) {
+        Some(sha256) if sha256 == companion.sha256 => Ok(()),
+        Some(sha256) => Err(format!(
+            "companions, {format}: the manifest says {}, the file {sha256}",
+            companion.sha256
+        )),
+        None => Err(format!(
+            "companions, {format}: the file is not beside the PDF"
+        )),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The only module that knows the order of things:
 //!
-//! > validate → (redelivered: is there a manifest?) → typeset → put the PDF → put the manifest,
-//! > the commit point → publish the event and wait for its confirm → acknowledge the job
+//! > validate → (redelivered: is there a manifest?) → typeset → put the PDF (and what stands beside
+//! > it) → put the manifest, the commit point → publish the event and wait for its confirm → acknowledge the job
 //!
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
 //! acknowledges what is not published, never publishes what is not stored. If we crash here, at any
@@ -664,7 +664,7 @@ impl Pipeline {
         let began = Instant::now();
         let stored = self
             .store
-            .put(&key, &pdf.bytes, self.manifest(job, &pdf))
+            .put(&key, &pdf.bytes, &pdf.companions, self.manifest(job, &pdf))
             .await?;
         record("store", began);
         Ok(stored)
@@ -673,7 +673,9 @@ impl Pipeline {
     /// The pages of a report, and what its typesetter says of how long they took.
     async fn typeset(&self, job: &Job) -> Result<Pdf, Failure> {
         let work = Span::stage("typeset").of(async {
-            let pdf = self.pool.typeset(&Manuscript::of(job)).await?;
+            let mut manuscript = Manuscript::of(job);
+            manuscript.companions = self.settings.render.companions();
+            let pdf = self.pool.typeset(&manuscript).await?;
             // The typesetter has told how long each took; the second ended just now.
             let ended = wall_clock();
             let laid_out = ended - pdf.took.export;
@@ -699,7 +701,7 @@ impl Pipeline {
             agency: report.author().to_owned(),
             year: report.year(),
             title: typesetter::title(report),
-            // The store fills in what it alone knows: where the two are, and the bytes that are
+            // The store fills in what it alone knows: where they are, and the bytes that are
             // really there.
             artifact: Artifact {
                 uri: String::new(),
@@ -709,6 +711,7 @@ impl Pipeline {
                 pages: pdf.pages,
                 standard: typesetter::STANDARD.to_owned(),
             },
+            companions: Vec::new(),
             uri: String::new(),
             fonts: FontFacts {
                 embedded: pdf.fonts.clone(),

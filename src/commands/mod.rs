@@ -15,6 +15,7 @@ mod package;
 mod queue;
 mod render;
 mod schema;
+mod serve;
 mod status;
 mod store;
 mod topology;
@@ -23,6 +24,7 @@ mod wait;
 mod worker;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,9 +90,10 @@ enum Command {
     #[command(after_help = "Example:\n  \
                             banshi render report.json -o report.pdf\n  \
                             banshi render report.json -o pages/ --format png --ppi 200\n\n\
-                            png and svg are for looking at: a file a page, numbered before the \
-                            ending, as report-1.png. The PDF\n\
-                            is the archival document; ofd is the same for who takes the national \
+                            html is a page for the web. png and svg are for looking at: a file a \
+                            page, numbered before the ending,\n\
+                            as report-1.png. The PDF is the archival document; ofd is the same for \
+                            who takes the national\n\
                             format only.")]
     Render(RenderArgs),
     /// Say of jobs what the service would say, without a queue
@@ -98,10 +101,12 @@ enum Command {
                             banshi check reports/*.json\n  \
                             banshi check --layout --format json report.json | jq .problems\n  \
                             banshi check --proof proofs/ report.json\n  \
-                            banshi check --prior last-year.pdf report.json\n\n\
-                            Without --layout everything but E-LAYOUT is told, in a millisecond a \
-                            job. Faces, templates and limits\n\
-                            are those of the settings.")]
+                            banshi check --prior last-year.pdf report.json\n  \
+                            banshi check --serve < jobs.ndjson\n  \
+                            banshi check --serve --listen 127.0.0.1:9466\n\n\
+                            Without --layout everything but E-LAYOUT is told, in a fraction of a \
+                            millisecond a job. Faces,\n\
+                            templates and limits are those of the settings.")]
     Check(CheckArgs),
     /// Make a job of what is published already: a PDF of banshi, a report as text or web page
     #[command(after_help = "Example:\n  \
@@ -325,6 +330,8 @@ struct RenderArgs {
 enum Medium {
     /// The archival document
     Pdf,
+    /// A page for the web, whole in itself
+    Html,
     /// A picture of each page
     Png,
     /// A drawing of each page, its text as outlines
@@ -334,12 +341,19 @@ enum Medium {
 }
 
 impl Medium {
-    const ALL: [Medium; 4] = [Medium::Pdf, Medium::Png, Medium::Svg, Medium::Ofd];
+    const ALL: [Medium; 5] = [
+        Medium::Pdf,
+        Medium::Html,
+        Medium::Png,
+        Medium::Svg,
+        Medium::Ofd,
+    ];
 
     /// The ending of its files.
     fn ending(self) -> &'static str {
         match self {
             Medium::Pdf => "pdf",
+            Medium::Html => "html",
             Medium::Png => "png",
             Medium::Svg => "svg",
             Medium::Ofd => "ofd",
@@ -358,8 +372,22 @@ fn ppi(text: &str) -> Result<Ppi, String> {
 #[derive(Debug, Args)]
 struct CheckArgs {
     /// The jobs, or - for standard input
-    #[arg(value_name = "JOB.json", required = true)]
+    #[arg(value_name = "JOB.json", required_unless_present = "serve")]
     jobs: Vec<PathBuf>,
+    /// Answer jobs as they come: a line of JSON on standard input, job or {"id": …, "job": …}, is a
+    /// line on standard output
+    #[arg(long, conflicts_with_all = ["jobs", "layout", "proof", "format"])]
+    serve: bool,
+    /// With --serve, answer over HTTP at this address: POST /check, GET /openapi.json
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "serve")]
+    listen: Option<SocketAddr>,
+    /// With --listen, at an address that other machines reach: whoever reaches it may ask
+    #[arg(long, requires = "listen")]
+    allow_remote: bool,
+    /// With --listen, let pages of this origin, as `https://forms.example`, ask in a browser; can be
+    /// given more than once
+    #[arg(long, value_name = "ORIGIN", requires = "listen")]
+    allow_origin: Vec<String>,
     /// Set the pages too, with render.threads typesetters: tells E-LAYOUT as well
     #[arg(long)]
     layout: bool,
@@ -783,6 +811,10 @@ enum Contract {
     Provenance,
     /// What `check --format json` prints
     Check,
+    /// What `check --serve` answers
+    Answer,
+    /// `check --serve` over HTTP
+    Openapi,
     /// Exchanges, queues, messages and headers
     Asyncapi,
 }
@@ -851,6 +883,7 @@ pub fn run() -> ExitCode {
     let changes = cli.command.changes();
     let done = match cli.command {
         Command::Render(args) => render::render(&settings, &args),
+        Command::Check(args) if args.serve => serve::serve(&settings, &args),
         Command::Check(args) => render::check(&settings, &args),
         Command::Import(args) => import::import(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::output::{json as print_json, line, or_unread, print_stderr, progress};
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
-use crate::config::Settings;
+use crate::check::{Answer, Checker, refused};
+use crate::config::{self, Settings};
 use crate::digest;
 use crate::import;
 use crate::job::{self, Job, Refusal};
-use crate::problem::{Failure, Outage, Part, Rejection};
+use crate::problem::{Failure, Outage, Part};
 use crate::report::{Editions, Last};
 use crate::typesetter::proof::{self, Draft, Proof};
 use crate::typesetter::{Manuscript, Pictures, Pool, Ppi, Program, Typesetter};
@@ -27,24 +28,21 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
         Err(refusal) => return Err(Error::Rejected(refusal.rejection)),
     };
     print_problems(job.report.warnings());
-    let manuscript = Manuscript::of(&job);
-    if args.format == Medium::Ofd {
-        let ofd = typesetter.ofd(&manuscript)?;
-        let path = target(args, &job.id)?;
-        write_file(&path, &ofd)?;
-        let (name, bytes, sha256) = (path.display(), ofd.len(), digest::sha256(&ofd));
-        line(format_args!("wrote {name}: {bytes} bytes, sha256 {sha256}"))?;
-        return Ok(Exit::Done);
-    }
+    let mut manuscript = Manuscript::of(&job);
     let Some(pictures) = pictures else {
+        manuscript.companions.extend(companion(args.format));
         let pdf = typesetter.typeset(&manuscript)?;
+        let plural = if pdf.pages == 1 { "" } else { "s" };
+        // What stands beside a PDF is made of a report that has passed all its checks.
+        let (bytes, pages) = match pdf.companions.first() {
+            Some((_, bytes)) => (bytes, String::new()),
+            None => (&pdf.bytes, format!("{} page{plural}, ", pdf.pages)),
+        };
         let path = target(args, &job.id)?;
-        write_file(&path, &pdf.bytes)?;
-        let (pages, bytes, sha256) = (pdf.pages, pdf.bytes.len(), digest::sha256(&pdf.bytes));
-        let plural = if pages == 1 { "" } else { "s" };
-        let name = path.display();
+        write_file(&path, bytes)?;
+        let (name, sha256, bytes) = (path.display(), digest::sha256(bytes), bytes.len());
         line(format_args!(
-            "wrote {name}: {pages} page{plural}, {bytes} bytes, sha256 {sha256}"
+            "wrote {name}: {pages}{bytes} bytes, sha256 {sha256}"
         ))?;
         return Ok(Exit::Done);
     };
@@ -62,7 +60,16 @@ pub fn render(settings: &Settings, args: &RenderArgs) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-/// Which pictures are asked for; none for a document. Finds what does not go together before
+/// What is to be made beside the PDF, to be written in its place.
+fn companion(medium: Medium) -> Option<config::Format> {
+    match medium {
+        Medium::Html => Some(config::Format::Html),
+        Medium::Ofd => Some(config::Format::Ofd),
+        Medium::Pdf | Medium::Png | Medium::Svg => None,
+    }
+}
+
+/// Which pictures are asked for; none for the PDF and what may stand beside it. Finds what does not go together before
 /// anything is loaded.
 fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
     if args.ppi.is_some() && args.format != Medium::Png {
@@ -82,7 +89,7 @@ fn pictures(args: &RenderArgs) -> Result<Option<Pictures>, Error> {
         }
     }
     Ok(match args.format {
-        Medium::Pdf | Medium::Ofd => None,
+        Medium::Pdf | Medium::Html | Medium::Ofd => None,
         Medium::Png => Some(Pictures::Png(args.ppi.unwrap_or_default())),
         Medium::Svg => Some(Pictures::Svg),
     })
@@ -132,27 +139,19 @@ fn page(path: &Path, number: usize, pages: usize, medium: Medium) -> PathBuf {
 }
 
 pub fn check(settings: &Settings, args: &CheckArgs) -> Result<Exit, Error> {
-    let typesetter = Typesetter::load(settings)?;
-    let editions = typesetter.editions();
+    let checker = Checker::load(settings)?;
     let last = match &args.prior {
-        Some(path) => Some(last(path, args, settings, &editions)?),
+        Some(path) => Some(last(path, args, settings, checker.editions())?),
         None => None,
     };
-    let read = |bytes: &[u8]| {
-        let job = job::read_after(bytes, None, last.as_ref(), &settings.limits, &editions)?;
-        match typesetter.undrawable(&Manuscript::of(&job)) {
-            Some(rejection) => Err(refused(job, rejection)),
-            None => Ok(job),
-        }
-    };
     if args.layout || args.proof.is_some() {
-        return block_on(lay_out(settings, args, &editions, read));
+        return block_on(lay_out(settings, args, &checker, last.as_ref()));
     }
     let mut exit = Exit::Done;
     for path in &args.jobs {
         let checked = Checked {
             path,
-            result: read(&read_file(path)?),
+            result: checker.check_after(&read_file(path)?, last.as_ref()),
             proof: None,
         };
         print_checked(&checked, args.format, &mut exit)?;
@@ -218,8 +217,8 @@ struct Drawn {
 async fn lay_out(
     settings: &Settings,
     args: &CheckArgs,
-    editions: &Editions,
-    read: impl Fn(&[u8]) -> Result<Job, Refusal>,
+    checker: &Checker,
+    last: Option<&Last>,
 ) -> Result<Exit, Error> {
     if let Some(folder) = &args.proof {
         apart(&args.jobs)?;
@@ -232,11 +231,12 @@ async fn lay_out(
         let pool = &pool;
         let one = async |path| {
             let bytes = read_file(path)?;
-            let result = look(read(&bytes), args.layout, pool).await?;
+            let result = look(checker.check_after(&bytes, last), args.layout, pool).await?;
             let proof = match (&args.proof, &result) {
                 (Some(folder), Err(refusal)) => {
                     let problems = refusal.rejection.problems();
-                    let draft = proof::draft(&bytes, problems, &settings.limits, editions);
+                    let draft =
+                        proof::draft(&bytes, problems, &settings.limits, checker.editions());
                     Some(draw(path, folder, &draft, pool).await?)
                 }
                 _ => None,
@@ -331,14 +331,6 @@ fn apart(jobs: &[PathBuf]) -> Result<(), Error> {
     }
 }
 
-/// A job that was read, refused for what its text or its pages are.
-fn refused(job: Job, rejection: Rejection) -> Refusal {
-    Refusal {
-        identity: job.identity,
-        rejection,
-    }
-}
-
 fn print_checked(checked: &Checked<'_>, format: Format, exit: &mut Exit) -> Result<(), Error> {
     if checked.result.is_err() {
         *exit = Exit::JobAtFault;
@@ -397,30 +389,9 @@ fn print(path: &Path, checked: &Result<Job, Refusal>) -> io::Result<()> {
 }
 
 fn as_json(checked: &Checked<'_>) -> serde_json::Value {
-    let Checked {
-        path,
-        result,
-        proof,
-    } = checked;
-    let mut said = match result {
-        Ok(job) => json!({
-            "file": path.display().to_string(),
-            "job_id": job.id,
-            "ok": true,
-            "sha256": job.identity.sha256,
-            "problems": [],
-            "warnings": job.report.warnings(),
-        }),
-        Err(refusal) => json!({
-            "file": path.display().to_string(),
-            "job_id": refusal.identity.job_id,
-            "ok": false,
-            "sha256": refusal.identity.sha256,
-            "problems": refusal.rejection.problems(),
-            "warnings": [],
-        }),
-    };
-    if let Some(drawn) = proof {
+    let mut said = json!(Answer::from(&checked.result));
+    said["file"] = json!(checked.path.display().to_string());
+    if let Some(drawn) = &checked.proof {
         said["proof"] = drawn.as_ref().map_or(serde_json::Value::Null, proof_json);
     }
     said

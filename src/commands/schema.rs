@@ -31,10 +31,12 @@ pub fn schema(settings: &Settings, args: &SchemaArgs) -> Result<Exit, Error> {
         Contract::Manifest => "manifest",
         Contract::Provenance => "provenance",
         Contract::Check => "check",
+        Contract::Answer => "answer",
+        Contract::Openapi => "openapi",
         Contract::Asyncapi => "asyncapi",
     };
     let path = match (contract, &args.name) {
-        (Contract::Asyncapi, None) => format!("{file}.json"),
+        (Contract::Asyncapi | Contract::Openapi, None) => format!("{file}.json"),
         (_, None) => format!("{file}.schema.json"),
         (_, Some(name)) => format!("{file}/{name}.schema.json"),
     };

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::output::{json as print_json, line, or_unread};
 use super::{Error, Exit, Format, VerifyArgs, block_on};
 use crate::config::Settings;
+use crate::job;
 use crate::problem::{Outage, Part};
 use crate::store::Manifest;
-use crate::verify::{Finding, Verdict, Verifier};
+use crate::verify::{Finding, Verdict, Verifier, companion_agrees};
 
 /// The largest file that is read, in bytes: a typesetter gives no larger one.
 const LARGEST: u64 = 256 << 20;
@@ -93,14 +94,22 @@ fn read(path: &Path) -> Result<Vec<u8>, Outage> {
     read().map_err(cannot)
 }
 
-/// Holds a file against the manifest at a path. A manifest that is not there or not to be read
-/// agrees with nothing.
+/// Holds a file, and what stands beside it, against the manifest at a path. A manifest that is not
+/// there or not to be read agrees with nothing.
 fn agrees(finding: &Finding, path: &Path) -> Result<(), Vec<String>> {
     let name = path.display();
     let bytes = read(path).map_err(|outage| vec![outage.chain()])?;
     let manifest: Manifest = serde_json::from_slice(&bytes)
         .map_err(|error| vec![format!("{name} is no manifest: {error}")])?;
-    finding.agrees_with(&manifest)
+    let mut wrong = finding.agrees_with(&manifest).err().unwrap_or_default();
+    for companion in &manifest.companions {
+        // Of a later version it may name what is no ending of a file.
+        let beside = job::is_id(&companion.format)
+            .then(|| read(&path.with_extension(&companion.format)).ok())
+            .flatten();
+        wrong.extend(companion_agrees(companion, beside.as_deref()).err());
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn print(checked: &Checked) -> io::Result<()> {

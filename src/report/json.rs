@@ -5,7 +5,7 @@
 //! the problem is noted, and reading goes on.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
@@ -105,8 +105,8 @@ impl Node {
         match self {
             Node::Null => out.push_str("null"),
             Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Node::Number(number) => out.push_str(&written(number)),
-            Node::String(text) => out.push_str(&quoted(text)),
+            Node::Number(number) => write_number(number, out),
+            Node::String(text) => write_quoted(text, out),
             Node::Array(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
@@ -125,13 +125,22 @@ impl Node {
                     if index > 0 {
                         out.push(',');
                     }
-                    out.push_str(&quoted(name));
+                    write_quoted(name, out);
                     out.push(':');
                     node.write_canonical(out);
                 }
                 out.push('}');
             }
         }
+    }
+}
+
+/// A number as [`written`]; most are whole and stand for themselves.
+fn write_number(number: &Number, out: &mut String) {
+    match number.as_i64().filter(|it| (-WHOLE..=WHOLE).contains(it)) {
+        // Writing to a text can't fail.
+        Some(whole) => drop(write!(out, "{whole}")),
+        None => out.push_str(&written(number)),
     }
 }
 
@@ -168,8 +177,14 @@ fn written(number: &Number) -> String {
     format!("{sign}{unsigned}")
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// A string; most have nothing in them that is escaped.
+fn write_quoted(text: &str, out: &mut String) {
+    if text.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
+        return out.push_str(&serde_json::Value::from(text).to_string());
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -240,10 +255,19 @@ impl Place {
 
     /// The place of a field with the form's word for it, which may be empty.
     pub fn field(&self, name: &str, label: &str) -> Place {
-        let name = name.replace('~', "~0").replace('/', "~1");
+        let mut pointer = String::with_capacity(self.pointer.len() + 1 + name.len());
+        pointer.push_str(&self.pointer);
+        pointer.push('/');
+        match name.contains(['~', '/']) {
+            true => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
+            false => pointer.push_str(name),
+        }
         Place {
-            pointer: format!("{}/{name}", self.pointer),
-            label: format!("{}{}", self.label, cited(label)),
+            pointer,
+            label: match label.is_empty() {
+                true => self.label.clone(),
+                false => format!("{}「{label}」", self.label),
+            },
         }
     }
 
@@ -262,14 +286,6 @@ impl Place {
         } else {
             &self.label
         }
-    }
-}
-
-fn cited(label: &str) -> String {
-    if label.is_empty() {
-        String::new()
-    } else {
-        format!("「{label}」")
     }
 }
 
@@ -386,12 +402,11 @@ impl<'a> Fields<'a> {
     pub fn finish(self, problems: &mut Problems) {
         let mut names = BTreeSet::new();
         for (name, _) in self.fields {
-            let place = self.place.field(name, "");
             if !self.known.contains(&name.as_str()) {
                 let (en, zh) = self.meant(name);
                 problems.push(Problem::new(
                     Code::SCHEMA,
-                    &place.pointer,
+                    self.place.field(name, "").pointer,
                     format!("unknown field \"{name}\"{en}"),
                     format!("未知字段“{name}”{zh}"),
                 ));
@@ -399,7 +414,7 @@ impl<'a> Fields<'a> {
             if !names.insert(name) {
                 problems.push(Problem::new(
                     Code::SCHEMA,
-                    &place.pointer,
+                    self.place.field(name, "").pointer,
                     format!("the field \"{name}\" is given twice; keep one"),
                     format!("字段“{name}”重复出现，只能保留一个"),
                 ));
@@ -460,6 +475,11 @@ mod tests {
     /// The samples of RFC 8785, appendix B, and where the notations meet.
     #[test]
     fn numbers_are_written_as_ecmascript_writes_them() {
+        let canonical = |number: Number| {
+            let mut out = String::new();
+            super::write_number(&number, &mut out);
+            out
+        };
         for (bits, written) in [
             (0x0000_0000_0000_0000, "0"),
             (0x8000_0000_0000_0000, "0"),
@@ -481,6 +501,18 @@ mod tests {
         ] {
             let number = Number::from_f64(f64::from_bits(bits)).expect("finite");
             assert_eq!(super::written(&number), written);
+            assert_eq!(canonical(number), written);
+        }
+        // Whole numbers as a reader of JSON has them, at the ends of what each is.
+        for (whole, written) in [
+            (super::WHOLE, "9007199254740991"),
+            (-super::WHOLE, "-9007199254740991"),
+            (super::WHOLE + 1, "9007199254740992"),
+            (i64::MAX, "9223372036854776000"),
+            (i64::MIN + 1, "-9223372036854776000"),
+            (i64::MIN, "-9223372036854776000"),
+        ] {
+            assert_eq!(canonical(Number::from(whole)), written, "{whole}");
         }
     }
 

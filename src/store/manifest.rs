@@ -30,6 +30,9 @@ pub struct Manifest {
     pub title: String,
     /// The PDF.
     pub artifact: Artifact,
+    /// What stands beside it; not there when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<Companion>,
     /// Where this manifest is.
     pub uri: String,
     /// The names of the faces embedded in the PDF, and the digest of all faces it could use.
@@ -129,4 +132,19 @@ pub struct Artifact {
     pub pages: usize,
     /// The standards it keeps, as `PDF/A-3a, PDF/UA-1`.
     pub standard: String,
+}
+
+/// The same report in another format, beside its PDF.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
+    /// As the setting `render.formats` has it; a later version has others.
+    pub format: String,
+    /// Where it is.
+    pub uri: String,
+    /// As `text/html; charset=utf-8`.
+    pub media_type: String,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+    /// Bytes.
+    pub bytes: u64,
 }

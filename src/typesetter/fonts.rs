@@ -140,6 +140,8 @@ impl Fonts {
     ///   are left out of the page without harm.
     pub fn covers(&self, c: char) -> bool {
         match c {
+            // Most of a text, and nothing below is one of them.
+            '\u{4E00}'..='\u{9FFF}' => self.drawable.has(c),
             // A chosen line break.
             '\n' => true,
             // Soft hyphen, grapheme joiner, zero width space and joiners, word joiner, and the

@@ -53,8 +53,8 @@ pub fn title(report: &Report) -> String {
     report.title().replace(['\r', '\n'], "")
 }
 
-/// Every text of the sender's that the page shows.
-fn texts(report: &Report) -> Vec<(String, String)> {
+/// JSON Pointer and text of everything of the sender's that the page shows.
+pub fn texts(report: &Report) -> Vec<(String, String)> {
     let mut texts = field_texts(report, "/data", |_| None);
     let cells = report.form.cells.iter().zip(&report.cells);
     texts.extend(cells.filter_map(|(place, cell)| match cell {

@@ -33,7 +33,7 @@ use typst_layout::PagedDocument;
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
 
 pub use fonts::{Fonts, Role};
-pub use manuscript::title;
+pub use manuscript::{texts, title};
 pub use pictures::{Pictures, Ppi};
 pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance};
@@ -42,6 +42,7 @@ pub use templates::{Edition, Templates};
 use crate::config::{self, Format, Settings};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
+use crate::webpage;
 use fit::Misfit;
 use world::{Desk, Shelf};
 
@@ -204,13 +205,6 @@ impl Typesetter {
     /// The form of each edition, for reading jobs.
     pub fn editions(&self) -> Editions {
         self.templates.forms()
-    }
-
-    /// `E-GLYPH` for every character of a report's texts that can't be drawn, if there is one. What
-    /// is found without laying anything out.
-    pub fn undrawable(&self, manuscript: &Manuscript) -> Option<Rejection> {
-        let missing = self.missing(&manuscript.texts);
-        (!missing.is_empty()).then(|| Rejection::new(missing))
     }
 
     /// Sets one report. Blocks for as long as that takes, tens of milliseconds when warm.
@@ -377,7 +371,30 @@ impl Typesetter {
                 Err(Outage::new(Part::Typesetter, "the PDF is no companion of itself").into())
             }
             Format::Ofd => self.as_ofd(document, manuscript),
+            Format::Html => Ok(self.web_page(manuscript)?.into_bytes()),
         }
+    }
+
+    /// The report as a page for the web.
+    fn web_page(&self, manuscript: &Manuscript) -> Result<String, Outage> {
+        let form = self.templates.form(&manuscript.template);
+        let form = form.ok_or_else(|| Outage::new(Part::Templates, "the form is gone"))?;
+        let unfit = |error| {
+            let text = format!(
+                "the view of a report for {} is not its form's",
+                manuscript.template
+            );
+            Outage::because(Part::Typesetter, text, error)
+        };
+        webpage::page(&webpage::Source {
+            form,
+            view: &serde_json::from_str(&shown(&manuscript.view)).map_err(unfit)?,
+            title: &shown(&manuscript.title),
+            description: &shown(&manuscript.description),
+            keywords: &manuscript.keywords,
+            data: &manuscript.data,
+        })
+        .map_err(unfit)
     }
 
     /// Lays out one report, makes every check, and only then exports it.
@@ -389,7 +406,7 @@ impl Typesetter {
     ) -> Result<T, Failure> {
         let edition = self.templates.edition(&manuscript.template);
         let edition = edition.ok_or_else(|| self.unknown(&manuscript.template))?;
-        if let Some(undrawable) = self.undrawable(manuscript) {
+        if let Some(undrawable) = self.fonts.undrawable(&manuscript.texts) {
             return Err(undrawable.into());
         }
         let (view, about) = (shown(&manuscript.view), about(manuscript, edition));
@@ -471,20 +488,6 @@ impl Typesetter {
             .map_err(Failure::from)
     }
 
-    /// Every character of the texts that can't be drawn, once for each text.
-    fn missing(&self, texts: &[(String, String)]) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for (path, text) in texts {
-            let mut seen = BTreeSet::new();
-            for c in text.chars().filter(|&c| !self.fonts.covers(c)) {
-                if seen.insert(c) {
-                    problems.push(undrawable(path, c));
-                }
-            }
-        }
-        problems
-    }
-
     fn unknown(&self, template: &str) -> Rejection {
         let known = self
             .templates
@@ -500,6 +503,23 @@ impl Typesetter {
             )
             .with(known, template),
         )
+    }
+}
+
+impl Fonts {
+    /// `E-GLYPH` for every character of a report's [`texts`] that can't be drawn, once for each
+    /// text; none, where there is none. What is found without laying anything out.
+    pub fn undrawable(&self, texts: &[(String, String)]) -> Option<Rejection> {
+        let mut problems = Vec::new();
+        for (path, text) in texts {
+            let mut seen = BTreeSet::new();
+            for c in text.chars().filter(|&c| !self.covers(c)) {
+                if seen.insert(c) {
+                    problems.push(undrawable(path, c));
+                }
+            }
+        }
+        (!problems.is_empty()).then(|| Rejection::new(problems))
     }
 }
 

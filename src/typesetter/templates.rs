@@ -201,6 +201,12 @@ impl Templates {
         self.editions.iter().filter_map(form).collect()
     }
 
+    /// The form that an edition lays out.
+    pub(super) fn form(&self, name: &str) -> Option<&Form> {
+        let edition = self.edition(name)?;
+        self.forms.get(&edition.form).map(|form| &**form)
+    }
+
     /// The sample job of an edition: `sample.json` beside its entrypoint.
     ///
     /// # Errors

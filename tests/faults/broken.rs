@@ -81,7 +81,7 @@ pub async fn work(fault: Fault) {
             publish(&events, &exchange, &Event::completed(&manifest), true).await;
         }
         let stored = store
-            .put(&key, &pdf.bytes, manifest)
+            .put(&key, &pdf.bytes, &[], manifest)
             .await
             .expect("it is stored");
         if fault != Fault::EventBeforeStore {
@@ -157,6 +157,7 @@ fn manifest(
             pages: pdf.pages,
             standard: typesetter::STANDARD.to_owned(),
         },
+        companions: Vec::new(),
         uri: store.uri(&store.manifest(key)),
         fonts: FontFacts {
             embedded: pdf.fonts.clone(),

@@ -310,7 +310,7 @@ async fn at_a_server_that_overwrites_24_workers_with_one_job_tell_one_digest() {
                     ..manifest("a", "one")
                 };
                 let pdf = pdf("one", &format!("build {build}"));
-                store.put(&key("a"), &pdf, manifest).await
+                store.put(&key("a"), &pdf, &[], manifest).await
             }
         });
         let told = side_by_side(racers).await;
@@ -369,7 +369,7 @@ async fn at_a_server_that_overwrites_a_late_manifest_of_the_same_job_is_told_by_
             ..manifest("a", "one")
         };
         late_store
-            .put(&key("a"), &pdf("one", "us"), manifest)
+            .put(&key("a"), &pdf("one", "us"), &[], manifest)
             .await
             .unwrap()
     });

@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 28] = [
+const LAYERS: [(&str, u8); 31] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -17,10 +17,12 @@ const LAYERS: [(&str, u8); 28] = [
     ("problem", 1),
     ("attachment", 1),
     ("digest", 1),
+    ("loopback", 1),
     ("timing", 1),
     ("disk", 2),
     ("report", 2),
     ("job", 3),
+    ("webpage", 3),
     ("typesetter", 4),
     ("workbook", 4),
     ("store", 5),
@@ -32,6 +34,7 @@ const LAYERS: [(&str, u8); 28] = [
     ("contract", 8),
     ("fleet", 8),
     ("merge", 8),
+    ("check", 9),
     ("worker", 9),
     ("verify", 9),
     ("console", 9),

@@ -71,7 +71,7 @@ equation = "total = sum(rows/*)"
 "#;
 
 /// A place where `unit-permits/1` is a template.
-fn deployment() -> Deployment {
+pub fn deployment() -> Deployment {
     let deployment = Deployment::spool();
     fs::create_dir_all(deployment.path("templates")).unwrap();
     let package = deployment.path("templates/unit-permits");
@@ -114,7 +114,7 @@ pub fn job(units: u64) -> Value {
     })
 }
 
-fn write(deployment: &Deployment, job: &Value) -> String {
+pub fn write(deployment: &Deployment, job: &Value) -> String {
     let path = deployment.path("job.json");
     fs::write(&path, job.to_string()).unwrap();
     path.to_str().unwrap().to_owned()

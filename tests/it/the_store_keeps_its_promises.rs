@@ -74,6 +74,7 @@ pub fn manifest(job_id: &str, content: &str) -> Manifest {
             pages: 9,
             standard: "PDF/A-3a, PDF/UA-1".to_owned(),
         },
+        companions: Vec::new(),
         uri: String::new(),
         fonts: FontFacts {
             embedded: vec!["FangSong".to_owned()],
@@ -126,6 +127,7 @@ pub async fn put(
         .put(
             &key(job_id),
             &pdf(content, build),
+            &[],
             manifest(job_id, content),
         )
         .await
@@ -232,7 +234,7 @@ async fn the_same_job_twice_is_one_stored_result(place: Place) {
         ..manifest("a", "one")
     };
     let second = store
-        .put(&key("a"), &pdf("one", "us"), later)
+        .put(&key("a"), &pdf("one", "us"), &[], later)
         .await
         .unwrap();
     assert_eq!(
@@ -300,7 +302,9 @@ async fn a_killed_workers_pdf_of_another_job_is_a_conflict(place: Place) {
         assert_eq!(place.files().await.len(), 1, "and no manifest is written");
     }
     let anonymous = b"%PDF without an id".to_vec();
-    let result = store.put(&key("a"), &anonymous, manifest("a", "one")).await;
+    let result = store
+        .put(&key("a"), &anonymous, &[], manifest("a", "one"))
+        .await;
     assert_conflict(result, "a");
 }
 
@@ -324,7 +328,7 @@ async fn of_24_workers_with_one_job_one_manifest_wins_and_all_have_it(place: Pla
                 };
                 async move {
                     store
-                        .put(&key(&job_id), &pdf("one", &build), manifest)
+                        .put(&key(&job_id), &pdf("one", &build), &[], manifest)
                         .await
                         .unwrap()
                 }
