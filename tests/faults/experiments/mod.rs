@@ -12,6 +12,7 @@ mod lease;
 mod long;
 mod model;
 mod network;
+mod packages;
 mod spool;
 mod steps;
 mod store;
@@ -253,6 +254,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "a machine lost, with all that runs there",
         in_small_run: true,
         run: |stage| Box::pin(fleet::machine_lost(stage)),
+    },
+    Experiment {
+        name: "E38",
+        fault: "the archive killed at random, the broker killed, the store silent to the archive",
+        in_small_run: true,
+        run: |stage| Box::pin(packages::archived(stage)),
     },
 ];
 
