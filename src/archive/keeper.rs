@@ -324,7 +324,7 @@ impl Keeper {
     /// # Errors
     /// When the disk fails.
     pub(super) fn read_to(&mut self, offset: u64, id: String) -> Result<(), Outage> {
-        if self.last.as_ref().is_some_and(|(last, _)| *last == offset) {
+        if self.last.as_ref() == Some(&(offset, id.clone())) {
             return Ok(());
         }
         let line = Line {

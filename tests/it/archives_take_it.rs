@@ -339,7 +339,7 @@ async fn who_has_not_reported_is_told_by_the_roster() {
         &["archive", "--once", "--expect", "roster.csv"],
     );
     assert_eq!(code, Some(2));
-    std::fs::write(deployment.path("roster.csv"), b"name\n\xc6\xbd\n").unwrap();
+    std::fs::write(deployment.path("roster.csv"), b"name\n\xcc\xec\n").unwrap();
     let (code, _, err) = expect("2024", "text");
     assert_eq!(code, Some(2));
     assert!(err.contains("CSV UTF-8"), "{err}");
