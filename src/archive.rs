@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::block_in_place;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 pub use self::bag::{ELEMENTS, Known};
@@ -40,6 +40,8 @@ const TOGETHER: usize = 64;
 const AT_ONCE: usize = 8;
 /// How long nothing may come before packages are made to agree with themselves.
 const QUIET: Duration = Duration::from_secs(2);
+/// How long they may disagree while something comes all the time.
+const SETTLE: Duration = Duration::from_secs(60);
 /// How long a log may take to hand over the next event, when there is one.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -212,7 +214,8 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Goes on until the end, whatever goes away meanwhile and comes back.
+    /// Goes on until the end, whatever goes away meanwhile and comes back: all but our own folder,
+    /// of which we then no longer know what is there.
     async fn run(&mut self, settings: &Settings, observer: Observer) -> Result<(), Outage> {
         let mut observer = Some(observer);
         let mut tries = 0;
@@ -261,19 +264,21 @@ impl Follower<'_> {
     }
 
     async fn follow(&mut self, observer: &Observer, tries: &mut u32) -> Result<(), Outage> {
-        let newest = observer.newest().await?;
-        let from = self.resume(observer).await?;
-        let end = newest.map(|entry| entry.offset);
-        let mut log = match (end, from) {
-            (None, _) if self.once => return Ok(()),
-            (Some(end), From::Offset(next)) if end < next && self.once => return Ok(()),
-            _ => observer.log(from).await?,
+        let end = match self.once {
+            true => observer.newest().await?.map(|entry| entry.offset),
+            false => None,
         };
+        let (mut log, read) = self.resume(observer).await?;
+        if self.once && end.is_some() && read >= end {
+            return Ok(());
+        }
+        let mut settled = Instant::now();
         loop {
             let entries = match timeout(QUIET, some(&mut log)).await {
                 Ok(entries) => entries?,
                 Err(_) => {
                     block_in_place(|| self.end(false))?;
+                    is_back(tries);
                     match self.once {
                         false => some(&mut log).await?,
                         // What was there may go away meanwhile, at its age's end.
@@ -286,49 +291,61 @@ impl Follower<'_> {
             };
             let last = entries.last().map(|entry| entry.offset);
             self.take(entries).await?;
-            if *tries > 0 {
-                info!("the archive goes on: what was out is back");
-                *tries = 0;
-            }
-            if self.once && last >= end {
+            is_back(tries);
+            if self.once && end.is_some() && last >= end {
                 return Ok(());
+            }
+            if settled.elapsed() > SETTLE {
+                block_in_place(|| self.end(false))?;
+                settled = Instant::now();
             }
         }
     }
 
-    /// Where to go on in the log. Where it no longer holds what came after the last that we know,
-    /// the store is listed first.
-    async fn resume(&mut self, observer: &Observer) -> Result<From, Outage> {
-        let beginning = From::Time(0);
-        if let Observer::Spool(_) = observer {
-            // Its files are in the order of their times, which is nearly that in which they came.
-            return Ok(beginning);
+    /// Goes on in the log after the last event that we know, whose place is given, too. Where the
+    /// log no longer has that one, or no longer begins at its beginning, what may be missing is
+    /// taken from the store first.
+    async fn resume(&mut self, observer: &Observer) -> Result<(Log, Option<u64>), Outage> {
+        // A spool's files are in the order of their times, which is nearly that in which they came.
+        let is_spool = matches!(observer, Observer::Spool(_));
+        let known = self.keeper.last().cloned().filter(|_| !is_spool);
+        let from = match &known {
+            Some((offset, _)) => From::Offset(*offset),
+            None => From::Time(0),
+        };
+        let mut log = observer.log(from).await?;
+        if is_spool {
+            return Ok((log, None));
         }
-        match self.keeper.last().cloned() {
-            None if observer.oldest_after_dropped().await?.is_none() => return Ok(beginning),
-            None => warn!(
-                "the log of events does not go back to its beginning: what it no longer has is \
-                 taken from the store's manifests, and what was refused or has failed is not known"
-            ),
-            Some((offset, id)) => {
-                let there = observer.event(offset, &id).await?;
-                if there.is_some_and(|event| report::id_of(&event) == id) {
-                    return Ok(From::Offset(offset + 1));
+        let first = match timeout(SILENCE, log.next()).await {
+            Ok(first) => Some(first?),
+            Err(_) => None,
+        };
+        let is_whole = match (&first, known) {
+            (Some(first), Some((offset, id))) => {
+                if first.offset == offset && report::id_of(&first.event) == id {
+                    return Ok((log, Some(offset)));
                 }
-                warn!(
-                    "the log of events no longer has what followed the last event that was \
-                     archived: that is taken from the store's manifests, and what was refused or \
-                     has failed meanwhile is not known"
-                );
+                false
             }
+            (Some(first), None) => first.offset == 0,
+            (None, known) => known.is_none(),
+        };
+        if !is_whole {
+            self.listed = true;
+            warn!(
+                "the log of events no longer has what is missing here: that is taken from the \
+                 store's manifests, and what was refused or has failed meanwhile is not known"
+            );
         }
-        self.list().await?;
-        Ok(beginning)
+        if !is_whole || first.is_none() {
+            self.list().await?;
+        }
+        Ok((observer.log(From::Time(0)).await?, None))
     }
 
     /// Takes in what the store holds and nobody told us of.
     async fn list(&mut self) -> Result<(), Outage> {
-        self.listed = true;
         let keys = self.source.store.keys().await?;
         let store = &self.source.store;
         let reading = keys.into_iter().map(async |key| {
@@ -352,6 +369,7 @@ impl Follower<'_> {
             .filter(|it| !self.keeper.has_noted(&it.event()))
             .collect();
         new.sort_by(|one, other| one.address.cmp(&other.address));
+        self.listed |= !new.is_empty();
         info!(
             reports = new.len(),
             "the store holds reports that are not archived yet"
@@ -456,6 +474,13 @@ impl Follower<'_> {
 
 fn address(report: &journal::Report) -> Address {
     (report.template.clone(), report.year, report.job_id.clone())
+}
+
+/// Says that what was out is back, where something was.
+fn is_back(tries: &mut u32) {
+    if std::mem::take(tries) > 0 {
+        info!("the archive goes on: what was out is back");
+    }
 }
 
 /// The next event, and those that are there already. Cancel safe: it waits for the first alone.

@@ -264,8 +264,7 @@ fn said(dir: &Path, manifest: &str, is_payload: bool) -> Result<BTreeMap<String,
     Ok(files)
 }
 
-/// The files below a folder, by their paths from it. What is no folder counts as a file: a link is
-/// one too much, wherever it leads.
+/// The files below a folder, by their paths from it. What is no folder counts as a file.
 fn walk(dir: &Path) -> io::Result<BTreeSet<String>> {
     let (mut files, mut folders) = (BTreeSet::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {

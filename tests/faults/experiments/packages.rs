@@ -39,7 +39,7 @@ pub async fn archived(stage: Stage) -> Outcome {
     let mut running = archive.start(&bench, &hang);
     let mut round = 0;
     while bench.heard() < jobs {
-        let pause = bench.rng.random_range(100..stage.pick(1_500, 4_000));
+        let pause = bench.rng.random_range(100..stage.pick(2_000, 8_000));
         sleep(Duration::from_millis(pause)).await;
         round += 1;
         match round % 8 {
