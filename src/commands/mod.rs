@@ -364,8 +364,8 @@ struct ArchiveArgs {
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// In the end say who has reported and who has not, by this roster: CSV in UTF-8 with a column
-    /// name (机构名称), and aliases (别名), expected (应报), job_id (任务编号), code (机构代码), fonds
-    /// (全宗号) where they are known
+    /// `name` (机构名称), and `aliases` (别名), `expected` (应报), `job_id` (任务编号), `code` (机构代码),
+    /// `fonds` (全宗号) where they are known
     #[arg(long, value_name = "FILE.csv", requires_all = ["year", "once"])]
     expect: Option<PathBuf>,
     /// The reporting year of which --expect tells
