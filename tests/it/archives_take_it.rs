@@ -541,11 +541,10 @@ async fn what_a_manifest_names_beside_the_pdf_is_kept_with_it() {
     let manifest = deployment.path("store").join(format!("{KEY}.json"));
     let mut says: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
     let uri = text(&says["artifact"]["uri"]).replace(".pdf", ".ofd");
-    let companion = |sha256: String| {
-        json!([{"format": "ofd", "uri": uri, "media_type": "application/ofd", "sha256": sha256,
-                "bytes": 3}])
-    };
-    says["companions"] = companion(sha256(b"OFD"));
+    says["companions"] = json!([{
+        "format": "ofd", "uri": uri, "media_type": "application/ofd",
+        "sha256": sha256(b"OFD"), "bytes": 3,
+    }]);
     std::fs::write(&manifest, says.to_string()).unwrap();
     let ofd = manifest.with_extension("ofd");
     std::fs::write(&ofd, "other").unwrap();
