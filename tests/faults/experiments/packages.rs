@@ -28,18 +28,19 @@ pub async fn archived(stage: Stage) -> Outcome {
     let node = Arc::clone(bench.node());
     let hang = Hang::below(&bench.store());
     let mut archive = Archive {
-        most: stage.pick("100", "1000"),
+        most: stage.pick("40", "1000"),
         dir: bench.folder().join("packages"),
         started: 0,
     };
     let letters = letters(&stage, &mut bench);
     let jobs = letters.len();
     bench.work(2).await;
-    let sending = bench.sending(letters, Duration::from_millis(stage.pick(15, 5)));
+    let sending = bench.sending(letters, Duration::from_millis(stage.pick(40, 5)));
     let mut running = archive.start(&bench, &hang);
     let mut round = 0;
-    while bench.heard() < jobs {
-        let pause = bench.rng.random_range(100..stage.pick(2_000, 8_000));
+    // However fast the jobs are, each of the faults comes once.
+    while bench.heard() < jobs || round < 6 {
+        let pause = bench.rng.random_range(100..stage.pick(1_000, 8_000));
         sleep(Duration::from_millis(pause)).await;
         round += 1;
         match round % 8 {
@@ -113,7 +114,7 @@ pub async fn archived(stage: Stage) -> Outcome {
 
 /// Short reports, and every tenth job spoilt.
 fn letters(stage: &Stage, bench: &mut Bench) -> Vec<Letter> {
-    let mut letters = mixed("e38", stage.pick(300, 10_000), &mut bench.rng);
+    let mut letters = mixed("e38", stage.pick(100, 10_000), &mut bench.rng);
     // Of another document's year, a few.
     for number in 0..5 {
         let mut job = report(&format!("e38-2019-{number}"), "上一年度的报告。");
