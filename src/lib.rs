@@ -69,7 +69,10 @@ pub mod worker;
 // 9: all of it together, in a browser.
 pub mod console;
 
-// 10: the command line.
+// 10: out of the store into packages for an archive.
+pub mod archive;
+
+// 11: the command line.
 pub mod commands;
 
 /// Every thread of every program of this crate. Typesetting is a million small allocations a

@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use metrics::gauge;
 use object_store::local::LocalFileSystem;
 use object_store::{
@@ -85,6 +86,14 @@ impl Key {
             digest: sha256(job_id.as_bytes()),
         }
     }
+
+    /// The key of a manifest, by the end of its path; none, for what is no manifest's.
+    fn of_manifest(path: &str) -> Option<Key> {
+        let mut parts = path.strip_suffix(".json")?.rsplit('/');
+        let (job_id, year) = (parts.next()?, parts.next()?.parse().ok()?);
+        let (edition, name) = (parts.next()?, parts.next()?);
+        Some(Key::new(&format!("{name}/{edition}"), year, job_id))
+    }
 }
 
 /// Proof that a job's PDF and manifest are kept. Only the store makes one.
@@ -108,6 +117,8 @@ pub struct Store {
     shard_digits: usize,
     conditional_put: ConditionalPut,
     settle: Duration,
+    /// How long the next of a list may take.
+    patience: Duration,
     /// Whether this store was seen to overwrite what was to be put only if it is absent.
     overwrites: Arc<AtomicBool>,
     /// Whether this may become a store, if it is none yet. A folder that was one may not again: its
@@ -184,6 +195,7 @@ impl Store {
             shard_digits: settings.shard_digits(),
             conditional_put: settings.conditional_put,
             settle: Duration::from_secs(settings.settle),
+            patience: Duration::from_secs(settings.timeout),
             overwrites: Arc::default(),
             may_begin: Arc::new(AtomicBool::new(may_begin)),
         }))
@@ -385,6 +397,41 @@ impl Store {
     /// When the store does not answer.
     pub async fn fetch(&self, key: &Key) -> Result<Option<Vec<u8>>, Outage> {
         self.read(&self.pdf(key)).await
+    }
+
+    /// One of a job's objects as it is stored, by the ending of its name; none, when there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn object(&self, key: &Key, ending: &str) -> Result<Option<Vec<u8>>, Outage> {
+        self.read(&self.path(key, ending)).await
+    }
+
+    /// The keys of all manifests, in no order.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn keys(&self) -> Result<Vec<Key>, Outage> {
+        let prefix = match &self.place {
+            Place::Folder(_) => None,
+            Place::Bucket { prefix, .. } => Some(prefix.clone()),
+        };
+        let mut listed = self.objects.list(prefix.as_ref());
+        let mut keys = Vec::new();
+        loop {
+            let next = tokio::time::timeout(self.patience, listed.next()).await;
+            let next = next.map_err(|_| {
+                let message = format!("{} does not answer when it is listed", self.address());
+                Outage::new(Part::Store, message)
+            })?;
+            let Some(found) = next else { break };
+            let found = found.map_err(|error| self.sort("list", "", error));
+            match found {
+                Ok(found) => keys.extend(Key::of_manifest(found.location.as_ref())),
+                Err(answer) => return Err(answer.into_outage(self, "list", "")),
+            }
+        }
+        Ok(keys)
     }
 
     fn parse(&self, path: &str, bytes: &[u8]) -> Result<Manifest, Outage> {

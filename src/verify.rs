@@ -71,6 +71,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether the file is shown to be what banshi made, with or without a manifest that does or
+    /// does not agree. One of another version that this build cannot tell of is vouched for by its
+    /// manifest, or not at all.
+    pub fn is_good(&self, manifest_agrees: Option<bool>) -> bool {
+        match (self.verdict, manifest_agrees) {
+            (Verdict::Altered, _) | (_, Some(false)) | (Verdict::Unproven, None) => false,
+            (Verdict::Authentic | Verdict::Equivalent, _) | (Verdict::Unproven, Some(true)) => true,
+        }
+    }
+
     /// Holds the file against a manifest.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how each answer ends.
 
+mod archive;
 mod catalog;
 mod config;
 mod console;
@@ -47,8 +48,9 @@ pub enum Exit {
     /// All that was asked is done, and printed for whoever still reads.
     Done = 0,
     /// A job is at fault, each problem on standard error with its place; or a PDF is not what
-    /// banshi made; or `doctor --strict` has a warning; or what `health` asks is not ready; or not
-    /// all of a file that was imported could be read as it stands.
+    /// banshi made; or an archive is not as it should be; or `doctor --strict` has a warning; or
+    /// what `health` asks is not ready; or not all of a file that was imported could be read as it
+    /// stands.
     JobAtFault = 1,
     /// The command line is wrong. clap ends with the same code.
     Usage = 2,
@@ -142,6 +144,21 @@ enum Command {
                             a manifest that agrees; 1 any other; 3 the environment is at fault. \
                             Templates and fonts are those of the settings.")]
     Verify(VerifyArgs),
+    /// Keep every report that was announced in packages for the archive (BagIt, 档发〔2012〕7号); or
+    /// audit such packages
+    #[command(after_help = "Example:\n  \
+                            banshi archive /srv/archive\n  \
+                            banshi archive /srv/archive --once --verify --expect agencies.csv \
+                            --year 2024\n  \
+                            banshi archive check /srv/archive\n\n\
+                            It follows the log of events, fetches each report from the store, and \
+                            holds it to what was announced.\n\
+                            Killed at any moment it goes on where it was. A package NAME.open is \
+                            being filled; one that is closed is\n\
+                            never touched again, and what comes later goes into the next.\n\n\
+                            Exit codes: 0 done; 1 a report is not in the store as it was announced, \
+                            or an agency that is to report has not; 3 the environment is at fault.")]
+    Archive(ArchiveArgs),
     /// Serve the queue until SIGTERM or SIGINT
     #[command(after_help = "Example:\n  \
                             BANSHI__QUEUE__URL=amqp://user:password@broker/%2f banshi worker\n\n\
@@ -293,6 +310,7 @@ impl Command {
             Command::Form(_) => true,
             Command::Merge(args) => args.output.is_some() || args.parts.is_some(),
             Command::Check(_)
+            | Command::Archive(_)
             | Command::Status(_)
             | Command::Wait(_)
             | Command::Console
@@ -439,6 +457,79 @@ struct VerifyArgs {
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct ArchiveArgs {
+    #[command(subcommand)]
+    command: Option<ArchiveCommand>,
+    /// The archive's folder; made when it is missing
+    #[arg(value_name = "DIR", required = true)]
+    dir: Option<PathBuf>,
+    /// Leave when the log is read to its end, as it is now
+    #[arg(long, visible_alias = "until-idle")]
+    once: bool,
+    /// Make each file again and compare, as `banshi verify --manifest` does
+    #[arg(long)]
+    verify: bool,
+    /// In the end close the packages that are being filled, for handing over
+    #[arg(long, requires = "once")]
+    close: bool,
+    /// Reports in a package; the next one goes into a new package
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
+    max_reports: usize,
+    /// Follow the events of this spool, whatever queue.url says
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// In the end say who has reported and who has not, by this roster: CSV in UTF-8 with a column
+    /// `name` (机构名称), and `aliases` (别名), `expected` (应报), `job_id` (任务编号), `code` (机构代码),
+    /// `fonds` (全宗号) where they are known
+    #[arg(long, value_name = "FILE.csv", requires_all = ["year", "once"])]
+    expect: Option<PathBuf>,
+    /// The reporting year of which --expect tells
+    #[arg(long, requires = "expect")]
+    year: Option<u16>,
+    /// The document of which --expect tells: a template's name without its edition
+    #[arg(long, value_name = "NAME", default_value = "annual-report")]
+    template: String,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Table::Text)]
+    format: Table,
+}
+
+#[derive(Debug, Subcommand)]
+enum ArchiveCommand {
+    /// Hold every file of every package to what the packages say of them
+    #[command(after_help = "Example:\n  \
+                            banshi archive check /srv/archive\n  \
+                            banshi archive check --format json /mnt/copy/annual-report-2024-0001\n\n\
+                            Exit codes: 0 all is as it was kept; 1 a file is changed, missing or too \
+                            much, each is named; 3 something cannot be read.")]
+    Check {
+        /// An archive's folder, or one package wherever it is
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+}
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// For people, in English and Chinese
+    Text,
+    /// For spreadsheets
+    Csv,
+    /// One JSON object a line
+    Json,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "want a whole number, 1 or more".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -868,6 +959,7 @@ pub fn run() -> ExitCode {
     let mut log = settings.log.clone();
     match cli.command {
         Command::Worker(_) | Command::Console => {}
+        Command::Archive(ArchiveArgs { command: None, .. }) => {}
         // What it finds it prints itself, warnings included; but what a typesetter says that can't
         // start is in the log alone.
         Command::Doctor(_) => {
@@ -887,6 +979,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => render::check(&settings, &args),
         Command::Import(args) => import::import(&settings, &args),
         Command::Verify(args) => verify::verify(&settings, &args),
+        Command::Archive(args) => archive::archive(&settings, &args),
         Command::Config(args) => {
             let all = Settings::in_force(&cli.config, environment());
             all.map_err(Error::Config)

@@ -26,15 +26,10 @@ struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    /// Whether the file is shown to be what banshi made. One of another version that this build
-    /// cannot tell of is vouched for by its manifest, or not at all.
+    /// Whether the file is shown to be what banshi made.
     fn good(&self) -> bool {
-        match (self.finding.verdict, &self.manifest) {
-            (Verdict::Altered, _) | (_, Some(Err(_))) | (Verdict::Unproven, None) => false,
-            (Verdict::Authentic | Verdict::Equivalent, _) | (Verdict::Unproven, Some(Ok(()))) => {
-                true
-            }
-        }
+        let agrees = self.manifest.as_ref().map(Result::is_ok);
+        self.finding.is_good(agrees)
     }
 }
 

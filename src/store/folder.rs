@@ -112,6 +112,10 @@ impl Folder {
         let alive = match lock {
             // A store that was copied without it. Nobody else uses this one now.
             Err(error) if error.kind() == ErrorKind::NotFound => File::open(root)?,
+            // Of somebody who may only read here.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                File::open(root.join(ALIVE))?
+            }
             lock => lock?,
         };
         alive.lock_shared()?;

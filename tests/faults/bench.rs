@@ -22,7 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Stage;
 use crate::archive::Archive;
-use crate::judge::{Bound, Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge};
+use crate::judge::{
+    Archived, Bound, Dead, Depth, Kind, Observation, Sent, Verdict, Violation, judge,
+};
 use crate::letters::{Letter, by_path, template_digests};
 use crate::node::{Line, Node};
 use crate::previous::{Build, Previous};
@@ -80,6 +82,7 @@ pub struct Bench {
     dead: Vec<Dead>,
     /// Messages that were thrown away with a dead queue.
     thrown_away: usize,
+    archived: Option<Vec<Archived>>,
     faults: BTreeMap<String, u64>,
     patience: Duration,
     started: Instant,
@@ -238,6 +241,7 @@ impl Bench {
             bounds: Vec::new(),
             dead: Vec::new(),
             thrown_away: 0,
+            archived: None,
             faults: BTreeMap::new(),
             patience: PATIENCE,
             started: Instant::now(),
@@ -405,6 +409,11 @@ impl Bench {
     /// Notes how a worker left.
     pub fn left(&mut self, exit: Option<i32>) {
         self.exits.push(exit);
+    }
+
+    /// Notes what is in the packages of `banshi archive`.
+    pub fn note_archived(&mut self, archived: Vec<Archived>) {
+        self.archived = Some(archived);
     }
 
     /// Sends and waits for the confirms.
@@ -623,6 +632,7 @@ impl Bench {
             workers,
             exits: std::mem::take(&mut self.exits),
             complaints: complaints(&self.node.log()[self.logged..]),
+            archived: self.archived.take(),
             bounds: std::mem::take(&mut self.bounds),
             may_fail: false,
             two_builds: self.previous.is_some(),

@@ -107,6 +107,15 @@ pub struct Depth {
     pub consumers: u64,
 }
 
+/// A report in a package of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Where its result is stored, as its manifest there says, without an ending.
+    pub key: String,
+    /// The digest of its PDF.
+    pub sha256: String,
+}
+
 /// Everything that the judge looks at.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
@@ -132,6 +141,8 @@ pub struct Observation {
     pub exits: Vec<Option<i32>>,
     /// What the broker complained of.
     pub complaints: Vec<String>,
+    /// What `banshi archive` has in its packages, where one was at work.
+    pub archived: Option<Vec<Archived>>,
     /// What was measured.
     pub bounds: Vec<Bound>,
     /// Whether `report.failed` is an end that a job may come to in this experiment.
@@ -228,6 +239,7 @@ pub fn judge(seen: &Observation) -> Verdict {
     judge_store(seen, &mut verdict);
     judge_jobs(seen, &events, &mut verdict);
     judge_dead(seen, &mut verdict);
+    judge_archived(seen, &mut verdict);
     judge_order(seen, &mut verdict);
     verdict
 }
@@ -520,6 +532,38 @@ fn judge_dead(seen: &Observation, verdict: &mut Verdict) {
                 format!("a dead job ({}) is none that was sent", dead.code),
             );
         }
+    }
+}
+
+/// What is stored is in the archive once, as it is stored, and nothing else is.
+fn judge_archived(seen: &Observation, verdict: &mut Verdict) {
+    let Some(archived) = &seen.archived else {
+        return;
+    };
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for report in archived {
+        found.entry(&report.key).or_default().push(&report.sha256);
+    }
+    for (path, object) in &seen.store {
+        let Some(key) = path.strip_suffix(".pdf") else {
+            continue;
+        };
+        let copies = found.remove(key).unwrap_or_default();
+        match &copies[..] {
+            [] => verdict.object(Kind::Lost, format!("{key} is not archived")),
+            [copy] if *copy == object.sha256 => {}
+            [_] => verdict.object(
+                Kind::WrongBytes,
+                format!("{key} is archived otherwise than it is stored"),
+            ),
+            copies => verdict.object(
+                Kind::Conflicting,
+                format!("{key} is archived {} times", copies.len()),
+            ),
+        }
+    }
+    for key in found.into_keys() {
+        verdict.object(Kind::Stranded, format!("{key} is archived and not stored"));
     }
 }
 

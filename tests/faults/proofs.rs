@@ -4,7 +4,8 @@
 use serde_json::json;
 
 use crate::judge::{
-    Bound, Dead, Depth, Ends, Kind, Object, Observation, REJECTED, ReceivedEvent, Sent, Want, judge,
+    Archived, Bound, Dead, Depth, Ends, Kind, Object, Observation, REJECTED, ReceivedEvent, Sent,
+    Want, judge,
 };
 
 /// One good job, one that was refused, one whose id was used before, and one that nobody can read.
@@ -93,6 +94,10 @@ fn sound() -> Observation {
         exits: vec![Some(0), Some(0)],
         complaints: Vec::new(),
         thrown_away: 0,
+        archived: Some(vec![Archived {
+            key: key.to_owned(),
+            sha256: "pdf".to_owned(),
+        }]),
         bounds: vec![Bound {
             what: "sessions lost".to_owned(),
             seen: 1,
@@ -109,7 +114,7 @@ const MANIFEST: &str = "annual-report/2021/2023/good.json";
 type Spoil = fn(&mut Observation);
 
 /// Each with one thing wrong.
-const WRONG: [(&str, Kind, Spoil); 35] = [
+const WRONG: [(&str, Kind, Spoil); 39] = [
     ("a result is gone", Kind::Lost, |it| it.store.clear()),
     ("a PDF is gone", Kind::Lost, |it| {
         it.store.remove(PDF);
@@ -119,6 +124,21 @@ const WRONG: [(&str, Kind, Spoil); 35] = [
     }),
     ("its PDF stays alone", Kind::Stranded, |it| {
         it.store.remove(MANIFEST);
+    }),
+    ("a result is not archived", Kind::Lost, |it| {
+        archived(it).clear();
+    }),
+    ("a result is archived twice", Kind::Conflicting, |it| {
+        let again = archived(it)[0].clone();
+        archived(it).push(again);
+    }),
+    ("other bytes are archived", Kind::WrongBytes, |it| {
+        archived(it)[0].sha256 = "other".to_owned();
+    }),
+    ("what is not stored is archived", Kind::Stranded, |it| {
+        let mut other = archived(it)[0].clone();
+        other.key += "-2";
+        archived(it).push(other);
     }),
     ("an event is gone", Kind::Lost, |it| {
         it.events.remove(0);
@@ -248,6 +268,11 @@ fn repeat(it: &mut Observation, pointer: &str, value: serde_json::Value) {
     let first = it.events[0].clone();
     change(it, pointer, value);
     it.events.push(first);
+}
+
+/// What is in the archive's packages.
+fn archived(it: &mut Observation) -> &mut Vec<Archived> {
+    it.archived.get_or_insert_default()
 }
 
 /// Has the good job come to another end, too. (Its three ends have one id here, which no two events

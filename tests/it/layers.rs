@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 31] = [
+const LAYERS: [(&str, u8); 32] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -38,9 +38,10 @@ const LAYERS: [(&str, u8); 31] = [
     ("worker", 9),
     ("verify", 9),
     ("console", 9),
-    ("commands", 10),
-    ("lib", 11),
-    ("main", 11),
+    ("archive", 10),
+    ("commands", 11),
+    ("lib", 12),
+    ("main", 12),
 ];
 
 fn layer(module: &str) -> Option<u8> {

@@ -26,6 +26,7 @@ mod an_operator_gets_it_right;
 mod an_operator_sees_it;
 mod an_outage_stops_intake;
 mod an_s3_server_may_fail;
+mod archives_take_it;
 mod bad_jobs_are_refused;
 mod bulk_is_resumed;
 mod check_as_one_types;

@@ -186,6 +186,10 @@ async fn each_user_may_do_its_own_work_and_nothing_else() {
     let listed = does("operator", "verify", &["dead", "list"]);
     assert!(listed.contains("E-"), "{listed}");
 
+    let once = ["archive", "packages", "--once"];
+    let archived = does("archive", "verify", &once);
+    assert!(archived.contains("1 new reports"), "{archived}");
+
     // And what each may not.
     let expected = |rights: &[&str]| -> BTreeSet<String> {
         rights.iter().map(|right| (*right).to_owned()).collect()

@@ -13,6 +13,7 @@ mod lease;
 mod long;
 mod model;
 mod network;
+mod packages;
 mod spool;
 mod steps;
 mod store;
@@ -260,6 +261,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "a sender with a journal killed at random, its broker too, its lane full for a while",
         in_small_run: true,
         run: |stage| Box::pin(bulk::resumed(stage)),
+    },
+    Experiment {
+        name: "E38",
+        fault: "the archive killed at random, the broker killed, the store silent to the archive",
+        in_small_run: true,
+        run: |stage| Box::pin(packages::archived(stage)),
     },
 ];
 

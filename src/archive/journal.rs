@@ -1,0 +1,219 @@
+//! The archive's journal: what was kept, in the order in which it came.
+//!
+//! Takes lines, keeps them in `journal.jsonl`, synced before anybody acts on them, and locked while
+//! somebody archives here. Never rewrites a line. If we crash here, the last line may be half
+//! written: it is cut off, and what it spoke of is done again.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::problem::{Outage, Part};
+
+/// Its name in the archive's folder.
+pub(super) const JOURNAL: &str = "journal.jsonl";
+
+/// A file of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Its name in the report's folder.
+    pub(super) name: String,
+    pub(super) sha256: String,
+    pub(super) bytes: u64,
+}
+
+/// A report in a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// The event that told of it.
+    pub(super) source: String,
+    pub(super) id: String,
+    /// `name/edition`.
+    pub(super) template: String,
+    pub(super) year: u16,
+    pub(super) job_id: String,
+    pub(super) agency: String,
+    pub(super) title: String,
+    /// 成文日期, `YYYY-MM-DD`, where the report has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issued_on: Option<String>,
+    pub(super) completed_at: String,
+    /// Of the PDF.
+    pub(super) sha256: String,
+    /// The package, as `annual-report-2024-0001`.
+    pub(super) bag: String,
+    /// The folder in `data/` that it is in, with a folder of its own.
+    pub(super) folder: String,
+    pub(super) files: Vec<Entry>,
+}
+
+/// A job that came to no report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refused {
+    pub(super) source: String,
+    pub(super) id: String,
+    /// `report.rejected` or `report.failed`.
+    pub(super) kind: String,
+    /// Empty, where none could be read.
+    pub(super) job_id: String,
+    /// Codes of its problems.
+    pub(super) codes: Vec<String>,
+}
+
+/// A report that is not in the store as it was announced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wrong {
+    /// The event, as it was published.
+    pub(super) event: String,
+    pub(super) why: String,
+}
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "line")]
+pub(super) enum What {
+    /// A report is in a package.
+    Kept(Box<Report>),
+    /// A job was refused or has failed.
+    Refused(Refused),
+    /// A report could not be kept; it is tried again at each start.
+    Wrong(Wrong),
+    /// Up to here the log of events was read, and nothing new was in it.
+    Read { id: String },
+    /// A package is closed: with this digest its `tagmanifest-sha256.txt` vouches for all of it.
+    Closed { bag: String, sha256: String },
+}
+
+/// A line, and the place in the log of what it speaks of, where it was read there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) offset: Option<u64>,
+    #[serde(flatten)]
+    pub(super) what: What,
+}
+
+/// An open journal, which is nobody else's.
+#[derive(Debug)]
+pub(super) struct Journal(File);
+
+impl Journal {
+    /// Opens the journal of a folder, and reads what is in it.
+    ///
+    /// # Errors
+    /// When somebody archives there, the disk fails, or a line is none of ours.
+    pub(super) fn open(dir: &Path) -> Result<(Journal, Vec<Line>), Outage> {
+        let path = dir.join(JOURNAL);
+        let outage = |error| disk::outage(Part::Disk, "open", &path, error);
+        let file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path);
+        let mut file = file.map_err(outage)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another `banshi archive` is at work in {}", dir.display());
+                return Err(Outage::new(Part::Disk, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(outage(error)),
+        }
+        disk::sync_dir(dir).map_err(outage)?;
+        let (lines, whole) = lines(&file, &path)?;
+        file.set_len(whole).map_err(outage)?;
+        file.seek(io::SeekFrom::End(0)).map_err(outage)?;
+        Ok((Journal(file), lines))
+    }
+
+    /// Reads a journal that somebody may be writing; and whether somebody is. None, where there is
+    /// no journal.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub(super) fn look(dir: &Path) -> Result<Option<(Vec<Line>, bool)>, Outage> {
+        let path = dir.join(JOURNAL);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(|error| disk::outage(Part::Disk, "open", &path, error))?,
+        };
+        let busy = file.try_lock_shared().is_err();
+        Ok(Some((lines(&file, &path)?.0, busy)))
+    }
+
+    /// Adds lines. When this returns they outlast a power cut.
+    ///
+    /// # Errors
+    /// When the disk fails; some of the lines may then be there.
+    pub(super) fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
+        }
+        self.0.write_all(&text)?;
+        self.0.sync_data()
+    }
+}
+
+/// The lines of a journal, and how many bytes the whole ones have.
+fn lines(file: &File, path: &Path) -> Result<(Vec<Line>, u64), Outage> {
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut whole, mut text) = (Vec::new(), 0, Vec::new());
+    loop {
+        text.clear();
+        let read = reader.read_until(b'\n', &mut text);
+        let read = read.map_err(|error| disk::outage(Part::Disk, "read", path, error))?;
+        if text.last() != Some(&b'\n') {
+            return Ok((lines, whole));
+        }
+        let line = serde_json::from_slice(&text).map_err(|error| {
+            let message = format!(
+                "line {} of {} is none of this version's; restore the file from a backup",
+                lines.len() + 1,
+                path.display()
+            );
+            Outage::because(Part::Disk, message, error)
+        })?;
+        lines.push(line);
+        whole += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(offset: u64) -> Line {
+        let id = "a".to_owned();
+        Line {
+            offset: Some(offset),
+            what: What::Read { id },
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_half_written_is_cut_off_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, lines) = Journal::open(dir.path()).unwrap();
+        assert!(lines.is_empty());
+        journal.append(&[read(1), read(2)]).unwrap();
+        let busy = Journal::open(dir.path()).unwrap_err().to_string();
+        assert!(busy.contains("at work"), "{busy}");
+        drop(journal);
+        let path = dir.path().join(JOURNAL);
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"{\"offset\":3,\"line\":\"read\"").unwrap();
+        let (mut journal, lines) = Journal::open(dir.path()).unwrap();
+        assert_eq!(lines, [read(1), read(2)]);
+        journal.append(&[read(4)]).unwrap();
+        drop(journal);
+        let (lines, busy) = Journal::look(dir.path()).unwrap().unwrap();
+        assert_eq!((lines, busy), (vec![read(1), read(2), read(4)], false));
+        std::fs::write(path, "{}\n").unwrap();
+        assert!(Journal::open(dir.path()).is_err());
+    }
+}
