@@ -117,7 +117,7 @@ impl Announced {
     pub(super) fn by(manifest: &[u8]) -> Result<Announced, String> {
         let manifest: Manifest = serde_json::from_slice(manifest)
             .map_err(|error| format!("its manifest is none: {error}"))?;
-        match Told::read(&Event::completed(&manifest).body) {
+        match Told::read(&Event::completed(&manifest).structured()) {
             Some(Told::Completed(announced)) => Ok(announced),
             _ => Err("its manifest names no result".to_owned()),
         }

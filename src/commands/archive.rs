@@ -184,7 +184,7 @@ fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
 /// Every file of every package against its manifests.
 fn check(dir: &Path, format: Format) -> Result<Exit, Error> {
     let archive = Archive::open(dir)?;
-    let bar = progress(archive.size());
+    let bar = progress(archive.size(), "files");
     let audited = archive.audit(|| bar.inc(1));
     bar.finish_and_clear();
     for package in &audited {
