@@ -107,13 +107,8 @@ async fn connect(settings: &Settings, role: &str) -> (Connection, Channel) {
 async fn publish(channel: &Channel, exchange: &str, event: &Event, wait: bool) {
     let properties = BasicProperties::default().with_delivery_mode(2);
     let (key, options) = (event.routing_key.as_str(), BasicPublishOptions::default());
-    let sent = channel.basic_publish(
-        exchange.into(),
-        key.into(),
-        options,
-        &event.structured(),
-        properties,
-    );
+    let body = event.structured();
+    let sent = channel.basic_publish(exchange.into(), key.into(), options, &body, properties);
     let confirm = sent.await.expect("a connection");
     if wait {
         let answer = timeout(Duration::from_secs(10), confirm).await;
