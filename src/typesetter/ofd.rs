@@ -693,11 +693,10 @@ mod tests {
                     };
                     if face.outline_glyph(GlyphId(glyph), &mut drawn).is_some() {
                         // All that it draws lies in its boundary.
-                        for ((px, py), slack) in [(drawn.places[0], 0.01)] {
-                            assert!(px >= boundary[0] - slack - size && py >= boundary[1] - slack);
-                            assert!(px <= boundary[0] + boundary[2] + size);
-                            assert!(py <= boundary[1] + boundary[3] + slack);
-                        }
+                        let ((px, py), slack) = (drawn.places[0], 0.01);
+                        assert!(px >= boundary[0] - slack - size && py >= boundary[1] - slack);
+                        assert!(px <= boundary[0] + boundary[2] + size);
+                        assert!(py <= boundary[1] + boundary[3] + slack);
                         glyphs.push(drawn);
                     }
                     x += steps.next().unwrap_or_default();

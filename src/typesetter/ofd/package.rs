@@ -121,7 +121,7 @@ pub struct Entry {
     plain: u32,
 }
 
-/// The entries of a package that is written as [`write`] writes; none, of any other file.
+/// The entries of a package that is written as [`write()`] writes; none, of any other file.
 pub fn entries(package: &[u8]) -> Option<Vec<Entry>> {
     let end = package.len().checked_sub(END_LENGTH)?;
     let record = package.get(end..)?;
@@ -190,7 +190,7 @@ impl Entry {
     }
 
     /// Its bytes; none, when they are not as many or not those that its header says, or more than
-    /// [`LARGEST`].
+    /// `LARGEST`.
     pub fn read(&self, package: &[u8]) -> Option<Vec<u8>> {
         if u64::from(self.plain) > LARGEST {
             return None;
