@@ -216,8 +216,8 @@ fn every_real_report_passes_verapdf_and_what_is_wrong_fails() {
     }
 }
 
-/// A copy that is signed after the fact (PAdES B-B, by `pyHanko`), with a key of this moment. The file
-/// as it was stored is its beginning.
+/// A copy that is signed after the fact (`PAdES` B-B, by `pyHanko`), with a key of this moment. The
+/// file as it was stored is its beginning.
 fn signed(pdf: &[u8]) -> Vec<u8> {
     assert!(pdf.ends_with(b"%%EOF\n"), "one line end, and no CR");
     let folder = tempfile::tempdir().expect("a folder");

@@ -121,7 +121,7 @@ pub struct Entry {
     plain: u32,
 }
 
-/// The entries of a package that is written as [`write()`] writes; none, of any other file.
+/// The entries of a package that is written as `write()` writes; none, of any other file.
 pub fn entries(package: &[u8]) -> Option<Vec<Entry>> {
     let end = package.len().checked_sub(END_LENGTH)?;
     let record = package.get(end..)?;
