@@ -363,7 +363,7 @@ fn the_same_report_gives_the_same_bytes_and_another_gives_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_asked_to_stores_the_page_and_names_it() {
+async fn a_worker_that_is_asked_to_stores_page_and_ofd_and_names_them() {
     let deployment = Deployment::spool();
     let mut job = corpus("pingtan-2023");
     job["job_id"] = json!("a");
@@ -383,11 +383,11 @@ async fn a_worker_that_is_asked_to_stores_the_page_and_names_it() {
     assert_eq!(manifest(&json(&plain)).get("companions"), None);
     assert_eq!(deployment.events().await[0]["data"].get("companions"), None);
 
-    let deployment = Deployment::spool().with("RENDER__FORMATS", "pdf,html");
+    let deployment = Deployment::spool().with("RENDER__FORMATS", "pdf,html,ofd");
     deployment.send("a", job.to_string().as_bytes()).await;
     deployment.work_until_idle();
     let stored = deployment.store();
-    assert_eq!(stored.len(), 3, "{stored:?}");
+    assert_eq!(stored.len(), 4, "{stored:?}");
     let key = stored.iter().find(|key| key.ends_with(".html")).unwrap();
     let bytes = deployment.stored(key);
     let rendered = tempfile::tempdir().unwrap();
@@ -404,6 +404,25 @@ async fn a_worker_that_is_asked_to_stores_the_page_and_names_it() {
             "bytes": bytes.len(),
         })
     );
+    let ofd = deployment.stored(&key.replace(".html", ".ofd"));
+    assert_eq!(
+        manifest["companions"][1],
+        json!({
+            "format": "ofd",
+            "uri": manifest["artifact"]["uri"].as_str().unwrap().replace(".pdf", ".ofd"),
+            "media_type": "application/ofd",
+            "sha256": sha256(&ofd),
+            "bytes": ofd.len(),
+        })
+    );
+    let alone = rendered.path().join("a.ofd");
+    let ran = deployment
+        .banshi(&["render", "--format", "ofd", "-o"])
+        .args([&alone, &rendered.path().join("a.json")])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(ofd == fs::read(alone).unwrap(), "one way leads to both");
     assert_eq!(
         deployment.events().await[0]["data"]["companions"],
         manifest["companions"]

@@ -159,7 +159,8 @@ async fn a_message_that_cannot_be_read_harms_nobody_and_is_dead_lettered_as_it_w
     let (goods, bads) = (2 * poisons.len() + 1, poisons.len());
     deployment
         .until("all are done", async |it| {
-            it.store().len() == 2 * goods && it.ready("dead").await == bads
+            let told = it.ready("heard").await; // after the file, and before the job is acknowledged
+            it.store().len() == 2 * goods && it.ready("dead").await == bads && told >= goods + bads
         })
         .await;
     assert_eq!(worker.log().matches(LOST).count(), lost, "no session lost");

@@ -609,7 +609,7 @@ fn a_file_that_is_no_report_is_refused_in_words_and_costs_no_more_than_its_bytes
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(),
             "with a password",
         ),
-        ("encrypted", workbook, "workbook"),
+        ("encrypted", workbook, "no .xlsx"),
         (
             "another PDF",
             b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\nstartxref\n9\n".to_vec(),

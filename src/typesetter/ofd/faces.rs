@@ -44,9 +44,11 @@ impl Faces {
 
     /// The place of a face.
     pub(super) fn place(&mut self, font: &FontInstance) -> usize {
-        // Where it lies in memory says which it is: to compare millions of bytes says no more.
+        // Where it lies in memory mostly says which it is. A process that has loaded a file twice may
+        // have a frame with both, since the engine remembers what it shaped: then its bytes do.
         let same = |face: &Face| {
-            std::ptr::eq(face.font.data().as_ptr(), font.data().as_ptr())
+            let (known, new) = (face.font.data(), font.data());
+            (std::ptr::eq(known.as_ptr(), new.as_ptr()) || known == new)
                 && face.font.index() == font.index()
                 && face.font.variations() == font.variations()
         };
