@@ -403,7 +403,7 @@ async fn killed_at_any_moment_it_goes_on_and_has_each_report_once() {
             .stderr(Stdio::null());
         let mut running = command.spawn().expect("it starts");
         // Later each time: it gets through in the end, and each try ends at another moment.
-        tokio::time::sleep(Duration::from_millis(20 + 30 * kills)).await;
+        tokio::time::sleep(Duration::from_millis(20 + 90 * kills)).await;
         match running.try_wait().unwrap() {
             Some(ended) => {
                 assert_eq!(ended.code(), Some(0));

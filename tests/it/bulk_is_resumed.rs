@@ -58,7 +58,7 @@ async fn in_the_lane(deployment: &Deployment) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_killed_at_any_moment_goes_on_and_every_job_is_there() {
-    const JOBS: usize = 3_000;
+    const JOBS: usize = 9_000;
     let deployment = Deployment::amqp().await;
     std::fs::write(deployment.path("jobs.ndjson"), lines(JOBS)).expect("a file");
     let mut kills = 0;
