@@ -70,6 +70,15 @@ type Artifact struct {
 	Standard  string `json:"standard"`
 }
 
+// Companion is the same report in another format, beside its PDF, where banshi is set to make some.
+type Companion struct {
+	Format    string `json:"format"`
+	URI       string `json:"uri"`
+	MediaType string `json:"media_type"`
+	SHA256    string `json:"sha256"`
+	Bytes     int64  `json:"bytes"`
+}
+
 // Event is a CloudEvent of banshi. JobID is empty when it could not be read; Offset is its place in the
 // log; Body is all of it.
 type Event struct {
@@ -88,13 +97,14 @@ type Outcome interface{ outcome() }
 
 // Completed: the PDF and its manifest are stored.
 type Completed struct {
-	JobID    string   `json:"job_id"`
-	Template string   `json:"template"`
-	Agency   string   `json:"agency"`
-	Year     int      `json:"year"`
-	Title    string   `json:"title"`
-	Artifact Artifact `json:"artifact"`
-	Manifest struct {
+	JobID      string      `json:"job_id"`
+	Template   string      `json:"template"`
+	Agency     string      `json:"agency"`
+	Year       int         `json:"year"`
+	Title      string      `json:"title"`
+	Artifact   Artifact    `json:"artifact"`
+	Companions []Companion `json:"companions,omitempty"`
+	Manifest   struct {
 		URI string `json:"uri"`
 	} `json:"manifest"`
 	Warnings []Problem `json:"warnings"`

@@ -174,6 +174,15 @@ public final class Driver {
                     .put("sha256", it.artifact().sha256())
                     .put("pages", it.artifact().pages())
                     .put("standard", it.artifact().standard());
+            for (BanshiClient.Companion beside : it.companions()) {
+                data.withArray("companions")
+                        .addObject()
+                        .put("format", beside.format())
+                        .put("uri", beside.uri())
+                        .put("media_type", beside.mediaType())
+                        .put("sha256", beside.sha256())
+                        .put("bytes", beside.bytes());
+            }
             data.set("warnings", problems(it.warnings()));
         } else if (outcome instanceof Rejected it) {
             told.put("outcome", "rejected");

@@ -41,6 +41,15 @@ export interface Artifact {
   standard: string;
 }
 
+/** The same report in another format, beside its PDF, where banshi is set to make some. */
+export interface Companion {
+  format: string;
+  uri: string;
+  media_type: string;
+  sha256: string;
+  bytes: number;
+}
+
 /** A CloudEvent of banshi. `body` is all of it; `offset` is its place in the log. */
 export interface Event {
   id: string;
@@ -61,6 +70,7 @@ export interface Completed {
   year: number;
   title: string;
   artifact: Artifact;
+  companions: Companion[];
   manifestUri: string;
   warnings: Problem[];
   event: Event;
@@ -404,6 +414,7 @@ export function outcome(event: Event): Outcome {
         year: data.year,
         title: data.title,
         artifact: data.artifact,
+        companions: data.companions ?? [],
         manifestUri: data.manifest.uri,
         warnings: data.warnings,
         event,

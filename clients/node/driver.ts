@@ -25,8 +25,9 @@ function told(it: Outcome): object {
   const job_id = it.jobId;
   switch (it.outcome) {
     case 'completed': {
-      const { template, agency, year, title, artifact, manifestUri: uri, warnings } = it;
-      return { ...common, data: { job_id, template, agency, year, title, artifact, manifest: { uri }, warnings } };
+      const { template, agency, year, title, artifact, companions, manifestUri: uri, warnings } = it;
+      const beside = companions.length > 0 ? { companions } : {};
+      return { ...common, data: { job_id, template, agency, year, title, artifact, ...beside, manifest: { uri }, warnings } };
     }
     case 'rejected':
       return { ...common, data: { job_id, problems: it.problems } };

@@ -33,6 +33,8 @@ def told(it):
         warnings = [problem(warning) for warning in it.warnings]
         own |= {"template": it.template, "agency": it.agency, "year": it.year, "title": it.title,
                 "artifact": vars(it.artifact), "manifest": {"uri": it.manifest_uri}, "warnings": warnings}
+        if it.companions:
+            own["companions"] = [vars(one) for one in it.companions]
     elif isinstance(it, banshi.Rejected):
         own |= {"problems": [problem(one) for one in it.problems]}
     else:

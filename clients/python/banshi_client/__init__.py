@@ -120,6 +120,17 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """The same report in another format, beside its PDF, where banshi is set to make some."""
+
+    format: str
+    uri: str
+    media_type: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Event:
     """A CloudEvent of banshi. ``body`` is all of it; ``offset`` is its place in the log."""
 
@@ -140,6 +151,10 @@ class Event:
             artifact = Artifact(
                 it["uri"], it["sha256"], it["bytes"], it["pages"], it["media_type"], it["standard"]
             )
+            companions = tuple(
+                Companion(it["format"], it["uri"], it["media_type"], it["sha256"], it["bytes"])
+                for it in data.get("companions", ())
+            )
             warnings = tuple(Problem._of(it) for it in data["warnings"])
             return Completed(
                 data["job_id"],
@@ -148,6 +163,7 @@ class Event:
                 data["year"],
                 data["title"],
                 artifact,
+                companions,
                 data["manifest"]["uri"],
                 warnings,
                 self,
@@ -169,6 +185,7 @@ class Completed:
     year: int
     title: str
     artifact: Artifact
+    companions: Tuple[Companion, ...]
     manifest_uri: str
     warnings: Tuple[Problem, ...]
     event: Event = field(repr=False)

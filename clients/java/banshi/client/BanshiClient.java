@@ -127,6 +127,9 @@ public final class BanshiClient implements AutoCloseable {
      */
     public record Artifact(String uri, String mediaType, long bytes, String sha256, int pages, String standard) {}
 
+    /** The same report in another format, beside its PDF, where banshi is set to make some. */
+    public record Companion(String format, String uri, String mediaType, String sha256, long bytes) {}
+
     /** What became of a job. */
     public sealed interface Outcome permits Completed, Rejected, Failed {
         /** The event that said so. */
@@ -141,6 +144,7 @@ public final class BanshiClient implements AutoCloseable {
             int year,
             String title,
             Artifact artifact,
+            List<Companion> companions,
             String manifestUri,
             List<Problem> warnings,
             Event event)
@@ -175,6 +179,16 @@ public final class BanshiClient implements AutoCloseable {
                                     it.path("sha256").asText(),
                                     it.path("pages").asInt(),
                                     it.path("standard").asText());
+                    List<Companion> companions = new ArrayList<>();
+                    for (JsonNode beside : data.path("companions")) {
+                        companions.add(
+                                new Companion(
+                                        beside.path("format").asText(),
+                                        beside.path("uri").asText(),
+                                        beside.path("media_type").asText(),
+                                        beside.path("sha256").asText(),
+                                        beside.path("bytes").asLong()));
+                    }
                     return new Completed(
                             jobId,
                             data.path("template").asText(),
@@ -182,6 +196,7 @@ public final class BanshiClient implements AutoCloseable {
                             data.path("year").asInt(),
                             data.path("title").asText(),
                             artifact,
+                            Collections.unmodifiableList(companions),
                             data.path("manifest").path("uri").asText(),
                             problems(data.path("warnings")),
                             this);
