@@ -24,7 +24,6 @@ use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::Problem;
 use crate::report::Editions;
-use crate::report::form::CellPlace;
 use crate::report::rules;
 
 /// What was found of a part, or of the county's job.
@@ -237,7 +236,7 @@ pub fn compare(county: &County, other: &Part) -> Vec<Finding> {
                 true => (format!("{} less", -more), format!("少{}", -more)),
                 false => (format!("{more} more"), format!("多{more}")),
             };
-            let name = name(place);
+            let name = place.name();
             let mut finding = other.finding(
                 "differs",
                 &format!("/data{}", place.pointer),
@@ -256,14 +255,6 @@ pub fn compare(county: &County, other: &Part) -> Vec<Finding> {
     }
     found.extend(county.sums.other_rows(other, read));
     found
-}
-
-/// What messages call a cell.
-fn name(place: &CellPlace) -> String {
-    match place.row.is_empty() {
-        true => format!("「{}」", place.column),
-        false => format!("「{}」「{}」", place.row, place.column),
-    }
 }
 
 /// An id that the same parts always give.

@@ -194,17 +194,8 @@ fn lines(text: &str) -> Markup {
 
 /// The fields that are a word or two, each with what the form calls it.
 fn facts<'a>(view: &Value, fields: impl Iterator<Item = &'a Field>) -> Markup {
-    let short = |field: &&Field| {
-        let short = matches!(
-            field.kind,
-            FieldKind::Line
-                | FieldKind::Text
-                | FieldKind::Year
-                | FieldKind::Date
-                | FieldKind::Lines
-        );
-        short && field.heading.is_none() && field.field != "title"
-    };
+    let short =
+        |field: &&Field| field.kind.is_short() && field.heading.is_none() && field.field != "title";
     let facts = fields.filter(short);
     let facts = facts.map(|field| (&field.label, text_of(&view[&field.field])));
     let facts: Vec<_> = facts.filter(|(_, text)| !text.is_empty()).collect();

@@ -5,16 +5,9 @@ use serde_json::{Value as Json, json};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::words;
+use crate::report::cell::{UNITS, in_yuan};
 use crate::report::form::CellKind;
 use crate::report::{MARKS, MAX_COUNT};
-
-/// The units of money, each with its multiple of 元; those that another begins come first.
-const MONEY: [(&str, i64); 4] = [
-    ("亿元", 100_000_000),
-    ("万元", 10_000),
-    ("万", 10_000),
-    ("元", 1),
-];
 
 /// What is counted, and said after the number.
 const COUNTED: [&str; 9] = ["件", "条", "项", "次", "个", "份", "起", "宗", "人次"];
@@ -29,7 +22,7 @@ pub(super) type Figure = (Json, Option<(String, String)>);
 pub(super) fn unit_of(head: &str) -> Option<&'static str> {
     let head = words::norm(head);
     let named = |unit: &&(&str, i64)| head.contains(unit.0);
-    MONEY.iter().find(named).map(|(unit, _)| *unit)
+    UNITS.iter().find(named).map(|(unit, _)| *unit)
 }
 
 /// A text without white space and with plain digits.
@@ -54,7 +47,7 @@ pub(super) fn is_figure(text: &str) -> bool {
     let Some((_, rest)) = number(&text) else {
         return false;
     };
-    let units = COUNTED.iter().copied().chain(MONEY.map(|(unit, _)| unit));
+    let units = COUNTED.iter().copied().chain(UNITS.map(|(unit, _)| unit));
     let rest = units
         .chain(["%"])
         .filter_map(|unit| rest.strip_prefix(unit))
@@ -204,7 +197,7 @@ fn amount(plain: &str) -> Option<(String, Option<&'static str>)> {
         .strip_prefix('(')
         .and_then(|rest| rest.strip_suffix(')'));
     let unit = unit.unwrap_or(rest);
-    match MONEY.into_iter().find(|(known, _)| *known == unit) {
+    match UNITS.into_iter().find(|(known, _)| *known == unit) {
         Some((unit, _)) => Some((number, Some(unit))),
         None => unit.is_empty().then_some((number, None)),
     }
@@ -214,18 +207,12 @@ fn amount(plain: &str) -> Option<(String, Option<&'static str>)> {
 fn money(text: &str, plain: &str, own: &str, head: Option<&str>) -> Option<Figure> {
     let (number, unit) = amount(plain)?;
     let unit = unit.or(head).unwrap_or(own);
-    let factor = |unit: &str| {
-        MONEY
-            .iter()
-            .find(|(known, _)| *known == unit)
-            .map(|(_, f)| *f)
-    };
-    if unit == own || factor(unit) == factor(own) {
+    if unit == own || in_yuan(unit) == in_yuan(own) {
         return Some((json!(number), None));
     }
     let value = Decimal::from_str_exact(&number).ok()?;
-    let value = value.checked_mul(Decimal::from(factor(unit)?))?;
-    let value = value.checked_div(Decimal::from(factor(own)?))?.normalize();
+    let value = value.checked_mul(Decimal::from(in_yuan(unit)?))?;
+    let value = value.checked_div(Decimal::from(in_yuan(own)?))?.normalize();
     let taken = format!("{value}{own}");
     Some((
         json!(value.to_string()),

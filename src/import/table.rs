@@ -13,7 +13,7 @@ use super::figure::{self, unit_of};
 use super::page::Page;
 use super::words::{Label, alike, bare, norm};
 use super::{Remark, RemarkKind, Taken};
-use crate::report::form::{CellKind, Entry, Form, Head, Holds, Shape, Table};
+use crate::report::form::{CellKind, Entry, Form, Head, Shape, Table};
 
 /// How many pieces a label may be broken into: of one that stands upright each character is one.
 const PIECES: usize = 16;
@@ -552,10 +552,7 @@ impl<'a> Walk<'a> {
         let place = self.place(token);
         let text = self.text(token..token + 1);
         let own = &self.form.cells[cell];
-        let label = match own.row.is_empty() {
-            true => format!("「{}」", own.column),
-            false => format!("「{}」「{}」", own.row, own.column),
-        };
+        let label = own.name();
         let Some((value, assumed)) = figure::read(&text, &own.kind, unit) else {
             let (en, zh) = wanted(&own.kind);
             self.found.unread(
@@ -588,14 +585,7 @@ impl<'a> Walk<'a> {
         let Some(last) = last else {
             return;
         };
-        let grouped = !matches!(
-            table.entries.first().map(|entry| &entry.holds),
-            Some(Holds::Cell(_))
-        );
-        let tree = match grouped {
-            true => tree(&table.entries),
-            false => table.heads.clone(),
-        };
+        let tree = table.row_heads();
         self.siblings(&tree, from, last + 1);
         let units: Vec<Option<&'static str>> = {
             let mut columns = Vec::new();
@@ -678,15 +668,6 @@ fn ends<'a>(heads: &'a [Head], labels: &mut Vec<&'a str>) {
             false => ends(&head.heads, labels),
         }
     }
-}
-
-/// The groups of a row of figures as a tree of heads.
-fn tree(entries: &[Entry]) -> Vec<Head> {
-    let head = |entry: &Entry| Head {
-        label: entry.label.clone(),
-        heads: tree(entry.entries()),
-    };
-    entries.iter().map(head).collect()
 }
 
 /// So many figures as are wanted out of those that may be them. The surplus is words before them, or

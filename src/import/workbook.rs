@@ -849,10 +849,8 @@ impl<'a> Reading<'a> {
             return;
         }
         let data = &self.job["data"];
-        let own = self.form.fields.iter().filter(|field| {
-            let text = matches!(field.kind, FieldKind::Blocks(_) | FieldKind::Parts);
-            !field.optional && !text && !matches!(field.kind, FieldKind::Table(_))
-        });
+        let fields = self.form.fields.iter();
+        let own = fields.filter(|field| !field.optional && field.kind.is_short());
         let Some(own) = own
             .map(|field| data.get(&field.field).map(Value::to_string))
             .collect::<Option<Vec<_>>>()

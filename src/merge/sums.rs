@@ -8,18 +8,11 @@ use serde_json::{Map, Value, json};
 use time::Date;
 
 use super::part::{Part, Read};
-use super::{Finding, Left, name};
+use super::{Finding, Left};
+use crate::report::cell::in_yuan;
 use crate::report::form::{CellKind, CellPlace, Entry, FieldKind, Form, Holds};
 use crate::report::json::Node;
 use crate::report::{Cell, Content};
-
-/// The units that amounts can be in, and how many 元 each is.
-const UNITS: [(&str, i64); 4] = [
-    ("元", 1),
-    ("万", 10_000),
-    ("万元", 10_000),
-    ("亿元", 100_000_000),
-];
 
 /// What the parts add up to.
 #[derive(Debug)]
@@ -53,11 +46,10 @@ struct Sum {
 /// What a cell adds: money with a unit in 元.
 pub(super) fn amount(cell: &Cell) -> Option<Decimal> {
     let factor = match cell {
-        Cell::Money(money) => UNITS.iter().find(|(unit, _)| *unit == money.unit),
+        Cell::Money(money) => in_yuan(&money.unit),
         _ => None,
     };
-    let factor = factor.map_or(1, |(_, factor)| *factor);
-    Some(cell.adds()? * Decimal::from(factor))
+    Some(cell.adds()? * Decimal::from(factor.unwrap_or(1)))
 }
 
 impl Sums {
@@ -91,7 +83,7 @@ impl Sums {
                     ..
                 } = cell
                 {
-                    let name = name(place);
+                    let name = place.name();
                     let said = (
                         format!("{name} has a remark, which is not taken over: {remark}"),
                         format!("{name}带有说明，汇总时不保留：{remark}"),
@@ -368,7 +360,7 @@ impl Sums {
         }
         left.push(Left {
             path: format!("/data{}", place.pointer),
-            label: name(place),
+            label: place.name(),
             message: "is blank: no sum can be made of it".to_owned(),
             message_zh: "留空：无法求和".to_owned(),
         });
@@ -415,26 +407,20 @@ fn with_units<'a>(
         Cell::Money(money) if !money.amount.is_zero() => Some((part, money)),
         _ => None,
     });
-    let factor = |unit: &str| {
-        UNITS
-            .iter()
-            .find(|(known, _)| *known == unit)
-            .map(|it| it.1)
-    };
     let mut units: Vec<&str> = money
         .clone()
         .map(|(_, money)| money.unit.as_str())
         .collect();
-    units.sort_by_key(|unit| factor(unit).unwrap_or(i64::MAX));
+    units.sort_by_key(|unit| in_yuan(unit).unwrap_or(i64::MAX));
     let alike = units.windows(2).all(|pair| pair[0] == pair[1]);
     let unit = units.first().copied().unwrap_or_default().to_owned();
     let mut sum = Decimal::ZERO;
     for (part, money) in money {
-        match (factor(&money.unit), factor(&unit)) {
+        match (in_yuan(&money.unit), in_yuan(&unit)) {
             _ if alike => sum += money.amount,
             (Some(own), Some(unit)) => sum += money.amount * Decimal::from(own / unit),
             _ => {
-                let (name, text) = (name(place), &money.text);
+                let (name, text) = (place.name(), &money.text);
                 let said = (
                     format!("{name} is {text}, whose unit can't be added to the others' {unit}"),
                     format!("{name}为{text}，其单位无法与其他部门的{unit}相加"),

@@ -9,6 +9,20 @@ use super::json::{Fields, Node, Place, Problems, wrong, wrong_but};
 use super::text::{self, Kind as Text};
 use super::{Cell, MARKS, MAX_COUNT, Money};
 
+/// The units of money, each with its multiple of 元; those that another begins come first.
+pub const UNITS: [(&str, i64); 4] = [
+    ("亿元", 100_000_000),
+    ("万元", 10_000),
+    ("万", 10_000),
+    ("元", 1),
+];
+
+/// How many 元 a unit of money is; none, of what is no such unit.
+pub fn in_yuan(unit: &str) -> Option<i64> {
+    let known = UNITS.iter().find(|(known, _)| *known == unit);
+    known.map(|(_, factor)| *factor)
+}
+
 /// Reads what stands in a cell. What cannot be read is noted, and is [`Cell::Unread`].
 pub fn read(node: &Node, place: &Place, kind: &CellKind, problems: &mut Problems) -> Cell {
     if let Some(cell) = open(node) {

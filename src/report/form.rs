@@ -9,6 +9,7 @@ mod equation;
 mod file;
 mod mistakes;
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use crate::problem::Code;
@@ -109,6 +110,16 @@ pub enum FieldKind {
     Table(Table),
 }
 
+impl FieldKind {
+    /// Whether it is a word or two, which stand beside the form's name for them.
+    pub fn is_short(&self) -> bool {
+        !matches!(
+            self,
+            FieldKind::Blocks(_) | FieldKind::Parts | FieldKind::Table(_)
+        )
+    }
+}
+
 /// What a text must keep.
 #[derive(Debug, Clone)]
 pub struct TextRule {
@@ -152,6 +163,24 @@ pub struct Table {
     pub heads: Vec<Head>,
     /// The head over the serial numbers of a list, where it has them.
     pub serial: Option<String>,
+}
+
+impl Table {
+    /// The heads over a row of figures: those of its groups, with the columns of each, or the
+    /// table's own.
+    pub fn row_heads(&self) -> Cow<'_, [Head]> {
+        fn of(entries: &[Entry]) -> Vec<Head> {
+            let head = |entry: &Entry| Head {
+                label: entry.label.clone(),
+                heads: of(entry.entries()),
+            };
+            entries.iter().map(head).collect()
+        }
+        match self.entries.first().map(|entry| &entry.holds) {
+            Some(Holds::Cell(_)) => Cow::Borrowed(&self.heads),
+            _ => Cow::Owned(of(&self.entries)),
+        }
+    }
 }
 
 /// The shapes of official tables.
@@ -297,6 +326,14 @@ impl CellPlace {
     /// The object that it stands in, and its name there.
     pub fn parts(&self) -> (&str, &str) {
         self.pointer.rsplit_once('/').unwrap_or_default()
+    }
+
+    /// What messages call it: by its row and its column.
+    pub fn name(&self) -> String {
+        match self.row.is_empty() {
+            true => format!("「{}」", self.column),
+            false => format!("「{}」「{}」", self.row, self.column),
+        }
     }
 }
 

@@ -84,10 +84,7 @@ impl Last {
                 continue;
             };
             if let Some(own) = prior.figures.insert(cell, last).filter(|own| *own != last) {
-                let name = match place.row.is_empty() {
-                    true => format!("「{}」", place.column),
-                    false => format!("「{}」「{}」", place.row, place.column),
-                };
+                let name = place.name();
                 differs(
                     pointer,
                     format!(

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{CellKind, Entry, Field, FieldKind, Head, Holds, Shape, Table};
+use super::form::{CellKind, Entry, Field, FieldKind, Head, Shape, Table};
 use super::{Block, Content, Report, cell};
 
 /// The report as JSON for its template: its fields, and under `sections` those with a heading;
@@ -76,10 +76,7 @@ fn section(report: &Report, field: &Field, content: &Content) -> Json {
             "rows": rows(report, &table.entries),
         }),
         Shape::Row => json!({
-            "heads": match table.entries.first().map(|entry| &entry.holds) {
-                Some(Holds::Cell(_)) => heads(&table.heads),
-                _ => row_heads(&table.entries),
-            },
+            "heads": heads(&table.row_heads()),
             "cells": cells(report, &table.entries),
         }),
         Shape::List => list(report, table),
@@ -181,15 +178,6 @@ fn heads(list: &[Head]) -> Vec<Json> {
         false => json!({ "label": head.label, "heads": heads(&head.heads) }),
     };
     list.iter().map(head).collect()
-}
-
-/// The heads of a row of figures: its groups, with the columns of each.
-fn row_heads(entries: &[Entry]) -> Vec<Json> {
-    let head = |entry: &Entry| match &entry.holds {
-        Holds::Cell(_) => json!({ "label": entry.label }),
-        _ => json!({ "label": entry.label, "heads": row_heads(entry.entries()) }),
-    };
-    entries.iter().map(head).collect()
 }
 
 fn blocks(blocks: &[Block]) -> Vec<Json> {

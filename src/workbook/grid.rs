@@ -1,7 +1,7 @@
 //! An official table as a grid of cells, as the page has it: which label spans what, where each
 //! figure stands, how wide and high it all is.
 
-use crate::report::form::{CellKind, Entry, Form, Head, Holds, Shape, Table};
+use crate::report::form::{CellKind, Entry, Form, Head, Shape, Table};
 
 /// The width of an upright A4 page between its margins, in pixels of 1/96 inch.
 pub const PAGE: u32 = 660;
@@ -214,31 +214,15 @@ fn label_columns(entries: &[Entry]) -> usize {
 }
 
 fn row(table: &Table, areas: &mut Vec<Area>) -> (Vec<u32>, f64) {
-    let own;
-    let tree = match table.entries.first().map(|entry| &entry.holds) {
-        Some(Holds::Cell(_)) => &table.heads,
-        _ => {
-            own = row_heads(&table.entries);
-            &own
-        }
-    };
-    let head = head_rows(tree);
-    let leaves = heads(tree, [0, head], 0, areas);
+    let tree = table.row_heads();
+    let head = head_rows(&tree);
+    let leaves = heads(&tree, [0, head], 0, areas);
     let cells = table.entries.iter().flat_map(Entry::cells);
     for (column, cell) in (0..).zip(cells) {
         area(areas, [head, 1], [column, 1], Is::Cell(cell));
     }
     let width = (PAGE / u32::from(leaves.max(1))).max(44);
     (vec![width; leaves.into()], 10.0)
-}
-
-/// The heads of a row of figures: its groups, with the columns of each.
-fn row_heads(entries: &[Entry]) -> Vec<Head> {
-    let head = |entry: &Entry| Head {
-        label: entry.label.clone(),
-        heads: row_heads(entry.entries()),
-    };
-    entries.iter().map(head).collect()
 }
 
 fn list(form: &Form, table: &Table, areas: &mut Vec<Area>) -> (Vec<u32>, f64) {

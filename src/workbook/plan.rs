@@ -237,8 +237,7 @@ impl Plan {
 
     /// Takes a value out of the job.
     pub fn take(&mut self, pointer: &str) -> Option<Value> {
-        let (parent, name) = pointer.rsplit_once('/')?;
-        self.job.pointer_mut(parent)?.as_object_mut()?.remove(name)
+        take(&mut self.job, pointer)
     }
 
     /// Reads what the job has in each cell, and what it has of last year.
@@ -383,6 +382,12 @@ impl Plan {
     pub fn sheet_of(&self, cell: usize) -> &str {
         &self.sheets[self.cells[cell].sheet]
     }
+}
+
+/// Takes a value out of a job.
+pub fn take(job: &mut Value, pointer: &str) -> Option<Value> {
+    let (parent, name) = pointer.rsplit_once('/')?;
+    job.pointer_mut(parent)?.as_object_mut()?.remove(name)
 }
 
 /// The cells of this year that terms add.

@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::formula::{self, At, Formulas, LONGEST};
 use super::grid::{Area, Is, group_label, text_height};
 use super::map::{self, Spot, What, address};
-use super::plan::{Check, LEFT, Plan, RIGHT, RULES, STATE, TOP, TableSheet, cells_of, prior_of};
+use super::plan::{
+    Check, LEFT, Plan, RIGHT, RULES, STATE, TOP, TableSheet, cells_of, prior_of, take,
+};
 use super::{Made, digits, percentage};
 use crate::problem::Severity;
 use crate::report::form::{
@@ -198,8 +200,7 @@ impl Writer<'_> {
     }
 
     fn take(&mut self, pointer: &str) -> Option<Value> {
-        let (parent, name) = pointer.rsplit_once('/')?;
-        self.job.pointer_mut(parent)?.as_object_mut()?.remove(name)
+        take(&mut self.job, pointer)
     }
 
     /// Writes into a rectangle, and notes what stands there.
@@ -318,14 +319,7 @@ impl Writer<'_> {
             row += 1;
         }
         for field in &plan.form.fields {
-            if !matches!(
-                field.kind,
-                FieldKind::Line
-                    | FieldKind::Text
-                    | FieldKind::Year
-                    | FieldKind::Date
-                    | FieldKind::Lines
-            ) {
+            if !field.kind.is_short() {
                 continue;
             }
             let path = format!("/data/{}", field.field);
