@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use super::output::{line, print_stderr};
 use super::render::{read_file, write_file};
 use super::{Error, Exit, FormArgs};
-use crate::attachment::attachment;
 use crate::config::{Limits, Settings};
 use crate::job;
 use crate::problem::{Outage, Part};
 use crate::report::{Cell, Editions, rules};
-use crate::typesetter::{DATA, PROVENANCE, Provenance, Templates};
+use crate::typesetter::{DATA, PROVENANCE, Templates, Unattached, attached};
 use crate::workbook;
 
 pub fn form(settings: &Settings, args: &FormArgs) -> Result<Exit, Error> {
@@ -102,10 +101,11 @@ fn last_year(
 
 /// The job that a PDF was made of, as far as it is attached.
 fn job_of(pdf: &[u8]) -> Result<Vec<u8>, String> {
-    let attached = |name| attachment(pdf, name).map_err(|error| format!("{name}: {error}"));
-    let made = serde_json::from_slice::<Provenance>(&attached(PROVENANCE)?);
-    let made = made.map_err(|error| format!("{PROVENANCE}: {error}"))?;
-    let data = serde_json::from_slice::<Value>(&attached(DATA)?);
+    let (made, data) = attached(pdf).map_err(|why| match why {
+        Unattached::Missing(name, why) => format!("{name}: {why}"),
+        Unattached::Unknown(error) => format!("{PROVENANCE}: {error}"),
+    })?;
+    let data = serde_json::from_slice::<Value>(&data);
     let data = data.map_err(|error| format!("{DATA}: {error}"))?;
     let job = json!({ "job_id": made.job.id, "template": made.template.name, "data": data });
     Ok(job.to_string().into_bytes())

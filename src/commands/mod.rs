@@ -57,10 +57,10 @@ pub enum Exit {
     /// The environment is at fault: settings, fonts, disk, broker, store; or standard output,
     /// when it is full, or closed before a command that changes something had printed all of it.
     Environment = 3,
-    /// Nothing can be made of the file that was to be imported.
-    Unusable = 5,
     /// The time is up, and not all has ended that was waited for.
     Unended = 4,
+    /// Nothing can be made of the file that was to be imported.
+    Unusable = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -521,7 +521,7 @@ enum ArchiveCommand {
 enum Table {
     /// For people, in English and Chinese
     Text,
-    /// For spreadsheets
+    /// For spreadsheets (RFC 4180), below a line of names
     Csv,
     /// One JSON object a line
     Json,
@@ -578,19 +578,8 @@ struct WaitArgs {
     #[arg(long, value_name = "AGE", value_parser = age)]
     timeout: Option<Duration>,
     /// How the list is printed
-    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
-    format: TableFormat,
-}
-
-/// How a table is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TableFormat {
-    /// For people, in English and Chinese
-    Text,
-    /// A line a job, below a line of names (RFC 4180)
-    Csv,
-    /// One JSON object a line
-    Json,
+    #[arg(long, value_enum, default_value_t = Table::Text)]
+    format: Table,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `banshi wait`: what became of jobs, when all have ended.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use super::output::{as_it_is, json as print_json, line, print_stderr, progress};
 use super::queue::list;
-use super::{Error, Exit, TableFormat, WaitArgs, block_on};
+use super::{Error, Exit, Table, WaitArgs, block_on};
 use crate::bulk::{Input, Journal, Unusable};
 use crate::config::Settings;
 use crate::escape;
@@ -116,22 +117,25 @@ fn state(end: Option<&End>) -> (&'static str, &'static str) {
     }
 }
 
-fn print(ends: &Ends, format: TableFormat) -> Result<(), Error> {
+fn print(ends: &Ends, format: Table) -> Result<(), Error> {
     match format {
-        TableFormat::Json => {
+        Table::Json => {
             for (job, end) in ends.iter() {
                 print_json(&as_json(job, end))?;
             }
         }
-        TableFormat::Csv => {
-            let mut table = format!("{}\r\n", COLUMNS.join(","));
+        Table::Csv => {
+            let mut table = csv::WriterBuilder::new()
+                .terminator(csv::Terminator::CRLF)
+                .from_writer(Vec::new());
+            table.write_record(COLUMNS).map_err(io::Error::from)?;
             for (job, end) in ends.iter() {
-                let cells = row(job, end).map(|cell| quoted(&cell));
-                table += &format!("{}\r\n", cells.join(","));
+                let written = table.write_record(row(job, end));
+                written.map_err(io::Error::from)?;
             }
-            as_it_is(table.as_bytes())?;
+            as_it_is(&table.into_inner().map_err(|error| error.into_error())?)?;
         }
-        TableFormat::Text => text(ends)?,
+        Table::Text => text(ends)?,
     }
     Ok(())
 }
@@ -237,14 +241,6 @@ fn row(job: &Wanted, end: Option<&End>) -> [String; 9] {
         message,
         first.map_or(none(), |it| it.message_zh.clone()),
     ]
-}
-
-/// A cell of CSV (RFC 4180).
-fn quoted(cell: &str) -> String {
-    match cell.contains([',', '"', '\r', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.to_owned(),
-    }
 }
 
 fn as_json(job: &Wanted, end: Option<&End>) -> serde_json::Value {

@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Finding;
-use crate::attachment::attachment;
 use crate::config::Limits;
 use crate::digest::sha256;
 use crate::job;
 use crate::problem::Severity;
 use crate::report::json::Node;
 use crate::report::{Editions, Prior, Report};
-use crate::typesetter::{DATA, PROVENANCE, Provenance};
+use crate::typesetter::{DATA, PROVENANCE, Unattached, attached};
 
 /// A file with a department's report, and what is wrong with it.
 #[derive(Debug)]
@@ -137,20 +136,15 @@ impl Part {
 /// The job that a PDF was made of. It was published as it is, so that what does not add up in it is
 /// told and does not refuse it.
 fn job_of(pdf: &[u8]) -> Result<Vec<u8>, (String, String)> {
-    let attached = |name| {
-        attachment(pdf, name).map_err(|why| {
-            (
-                format!("{name} can't be had of this PDF: {why}"),
-                format!("无法从该PDF中取出{name}：{why}"),
-            )
-        })
-    };
-    let (data, made) = (attached(DATA)?, attached(PROVENANCE)?);
-    let made: Provenance = serde_json::from_slice(&made).map_err(|error| {
-        (
+    let (made, data) = attached(pdf).map_err(|why| match why {
+        Unattached::Missing(name, why) => (
+            format!("{name} can't be had of this PDF: {why}"),
+            format!("无法从该PDF中取出{name}：{why}"),
+        ),
+        Unattached::Unknown(error) => (
             format!("its {PROVENANCE} is none: {error}"),
             format!("其中的{PROVENANCE}无法识别：{error}"),
-        )
+        ),
     })?;
     if sha256(&data) != made.data.sha256 {
         return Err((

@@ -36,7 +36,7 @@ pub use fonts::{Fonts, Role};
 pub use manuscript::{texts, title};
 pub use pictures::{Pictures, Ppi};
 pub use pool::{Census, Pool, Program, child, confine};
-pub use provenance::{DATA, PROVENANCE, Provenance};
+pub use provenance::{DATA, PROVENANCE, Provenance, Unattached, attached};
 pub use templates::{Edition, Templates};
 
 use crate::config::{self, Format, Settings};

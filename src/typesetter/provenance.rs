@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ENGINE, Edition, Manuscript, STANDARD};
+use crate::attachment::{Unreadable, attachment};
 use crate::config::Bands;
 use crate::digest;
 
@@ -33,6 +34,27 @@ pub struct Provenance {
     pub job: JobFacts,
     /// What of the job it shows: its `data`, which is attached.
     pub data: DataFacts,
+}
+
+/// Why a PDF does not say what it was made of.
+#[derive(Debug)]
+pub enum Unattached {
+    /// The attachment of this name can't be had.
+    Missing(&'static str, Unreadable),
+    /// [`PROVENANCE`] is none.
+    Unknown(serde_json::Error),
+}
+
+/// What a PDF says of how it was made, and the data that are attached to it. Whether the one names
+/// the other is not looked at.
+///
+/// # Errors
+/// When one of them can't be had.
+pub fn attached(pdf: &[u8]) -> Result<(Provenance, Vec<u8>), Unattached> {
+    let of = |name| attachment(pdf, name).map_err(|why| Unattached::Missing(name, why));
+    let (made, data) = (of(PROVENANCE)?, of(DATA)?);
+    let made = serde_json::from_slice(&made).map_err(Unattached::Unknown)?;
+    Ok((made, data))
 }
 
 /// An edition of a template.
