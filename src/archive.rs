@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
@@ -274,15 +274,15 @@ impl Follower<'_> {
         }
         let mut settled = Instant::now();
         loop {
-            let entries = match timeout(QUIET, some(&mut log)).await {
+            let entries = match timeout(QUIET, log.some(TOGETHER)).await {
                 Ok(entries) => entries?,
                 Err(_) => {
                     block_in_place(|| self.end(false))?;
                     is_back(tries);
                     match self.once {
-                        false => some(&mut log).await?,
+                        false => log.some(TOGETHER).await?,
                         // What was there may go away meanwhile, at its age's end.
-                        true => match timeout(SILENCE, some(&mut log)).await {
+                        true => match timeout(SILENCE, log.some(TOGETHER)).await {
                             Ok(entries) => entries?,
                             Err(_) => return Ok(()),
                         },
@@ -481,16 +481,4 @@ fn is_back(tries: &mut u32) {
     if std::mem::take(tries) > 0 {
         info!("the archive goes on: what was out is back");
     }
-}
-
-/// The next event, and those that are there already. Cancel safe: it waits for the first alone.
-async fn some(log: &mut Log) -> Result<Vec<Entry>, Outage> {
-    let mut entries = vec![log.next().await?];
-    while entries.len() < TOGETHER {
-        match log.next().now_or_never() {
-            Some(entry) => entries.push(entry?),
-            None => break,
-        }
-    }
-    Ok(entries)
 }

@@ -11,8 +11,8 @@
 //! A disk may also never answer: a hard mount whose server is gone. [`Calls`] waits for one only
 //! so long, and bounds how many threads it holds for ever.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Seek as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 use std::sync::Arc;
@@ -195,7 +195,53 @@ pub fn link_new(from: &Path, to: &Path) -> io::Result<bool> {
 /// # Errors
 /// As [`sync_dir`].
 pub fn sync_parent(file: &Path) -> io::Result<()> {
-    file.parent().map_or(Ok(()), sync_dir)
+    match file.parent() {
+        Some(here) if here.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(folder) => sync_dir(folder),
+        None => Ok(()),
+    }
+}
+
+/// Opens a file that lines are added to, and makes it where it is missing; none, where somebody else
+/// has it open so.
+///
+/// # Errors
+/// When the disk fails.
+pub fn hold_lines(path: &Path) -> io::Result<Option<File>> {
+    let mut open = File::options();
+    let file = open.read(true).append(true).create(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Reads the whole lines of a file from its beginning, and gives how many bytes they have. What has
+/// no line end is no line: who wrote it was killed, or is writing it. `each` has the number of a
+/// line, from 1, and the line.
+///
+/// # Errors
+/// When the disk fails, or the first of `each`.
+pub fn whole_lines(
+    path: &Path,
+    file: &File,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), Outage>,
+) -> Result<u64, Outage> {
+    let outage = |error| outage(Part::Disk, "read", path, error);
+    let mut reader = BufReader::new(file);
+    reader.rewind().map_err(outage)?;
+    let (mut whole, mut line) = (0, Vec::new());
+    for number in 1.. {
+        line.clear();
+        let bytes = reader.read_until(b'\n', &mut line).map_err(outage)?;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        each(number, &line)?;
+        whole += bytes as u64;
+    }
+    Ok(whole)
 }
 
 /// Says what could not be done, where, and what to do about it.

@@ -4,8 +4,8 @@
 //! somebody archives here. Never rewrites a line. If we crash here, the last line may be half
 //! written: it is cut off, and what it spoke of is done again.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -108,24 +108,13 @@ impl Journal {
     pub(super) fn open(dir: &Path) -> Result<(Journal, Vec<Line>), Outage> {
         let path = dir.join(JOURNAL);
         let outage = |error| disk::outage(Part::Disk, "open", &path, error);
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path);
-        let mut file = file.map_err(outage)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("another `banshi archive` is at work in {}", dir.display());
-                return Err(Outage::new(Part::Disk, message));
-            }
-            Err(TryLockError::Error(error)) => return Err(outage(error)),
-        }
+        let Some(file) = disk::hold_lines(&path).map_err(outage)? else {
+            let message = format!("another `banshi archive` is at work in {}", dir.display());
+            return Err(Outage::new(Part::Disk, message));
+        };
         disk::sync_dir(dir).map_err(outage)?;
         let (lines, whole) = lines(&file, &path)?;
         file.set_len(whole).map_err(outage)?;
-        file.seek(io::SeekFrom::End(0)).map_err(outage)?;
         Ok((Journal(file), lines))
     }
 
@@ -161,26 +150,19 @@ impl Journal {
 
 /// The lines of a journal, and how many bytes the whole ones have.
 fn lines(file: &File, path: &Path) -> Result<(Vec<Line>, u64), Outage> {
-    let mut reader = BufReader::new(file);
-    let (mut lines, mut whole, mut text) = (Vec::new(), 0, Vec::new());
-    loop {
-        text.clear();
-        let read = reader.read_until(b'\n', &mut text);
-        let read = read.map_err(|error| disk::outage(Part::Disk, "read", path, error))?;
-        if text.last() != Some(&b'\n') {
-            return Ok((lines, whole));
-        }
-        let line = serde_json::from_slice(&text).map_err(|error| {
+    let mut lines = Vec::new();
+    let whole = disk::whole_lines(path, file, |number, text| {
+        let line = serde_json::from_slice(text).map_err(|error| {
             let message = format!(
-                "line {} of {} is none of this version's; restore the file from a backup",
-                lines.len() + 1,
+                "line {number} of {} is none of this version's; restore the file from a backup",
                 path.display()
             );
             Outage::because(Part::Disk, message, error)
         })?;
         lines.push(line);
-        whole += read as u64;
-    }
+        Ok(())
+    })?;
+    Ok((lines, whole))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::event::{Event, Kind};
 use crate::job::is_id;
 use crate::problem::{Outage, Part};
 use crate::report::Editions;
-use crate::store::{Key, Manifest, Store};
+use crate::store::{Companion, Key, Manifest, Store};
 use crate::typesetter::DATA;
 use crate::verify::Verifier;
 
@@ -148,19 +148,6 @@ pub(super) fn event_of(event: &[u8]) -> String {
     }
 }
 
-/// What a manifest says of what stands beside the PDF, where there is any: `{job_id}.ofd`.
-#[derive(Debug, Deserialize)]
-struct Companions {
-    #[serde(default)]
-    companions: Vec<Companion>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Companion {
-    uri: String,
-    sha256: String,
-}
-
 /// Where reports come from.
 pub(super) struct Source {
     pub(super) store: Store,
@@ -252,12 +239,8 @@ impl Source {
             (format!("{job_id}.metadata.xml"), metadata.into_bytes()),
             (format!("{job_id}.pdf"), pdf),
         ];
-        let companions = match companions(&text) {
-            Ok(companions) => companions,
-            Err(why) => return Ok(Err(why)),
-        };
-        for companion in companions {
-            match self.companion(&key, job_id, &companion).await? {
+        for companion in &manifest.companions {
+            match self.companion(&key, job_id, companion).await? {
                 Ok(file) => files.push(file),
                 Err(why) => return Ok(Err(why)),
             }
@@ -291,6 +274,7 @@ impl Source {
         let Companion {
             uri,
             sha256: announced,
+            ..
         } = companion;
         let name = uri.rsplit('/').next().unwrap_or_default();
         let ending = name
@@ -323,13 +307,6 @@ impl Source {
             false => name.to_owned(),
         }
     }
-}
-
-/// The companions that a manifest names.
-fn companions(manifest: &[u8]) -> Result<Vec<Companion>, String> {
-    let read = serde_json::from_slice::<Companions>(manifest);
-    let read = read.map(|Companions { companions }| companions);
-    read.map_err(|error| format!("what its manifest names beside it cannot be read: {error}"))
 }
 
 /// 成文日期, as the data in the PDF say it.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Holdings;
+use crate::job::unmarked;
 
 /// An agency that reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,7 @@ pub struct Row {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn read(bytes: &[u8]) -> Result<Vec<Agency>, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes)
+    let text = std::str::from_utf8(unmarked(bytes))
         .map_err(|_| "it is not UTF-8: save it as “CSV UTF-8”".to_owned())?;
     let mut rows = csv::ReaderBuilder::new()
         .flexible(true)

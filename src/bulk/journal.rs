@@ -5,8 +5,8 @@
 //! kill loses none; it is made safe from a power cut at least once a second, and at the end. If we
 //! crash here, the last line may be torn: it is cut off, and its job is sent once more.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Seek as _, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -121,17 +121,10 @@ impl Journal {
     /// When it belongs to something else, is damaged in the middle, is in use, or can't be written.
     pub fn open(path: &Path, begun: &Begun) -> Result<Journal, Outage> {
         let outage = |error| disk::outage(Part::Disk, "write", path, error);
-        let mut open = OpenOptions::new();
-        open.read(true).append(true).create(true);
-        let file = open.open(path).map_err(outage)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let why = format!("{} is being written by another enqueue", path.display());
-                return Err(Outage::new(Part::Disk, why));
-            }
-            Err(std::fs::TryLockError::Error(error)) => return Err(outage(error)),
-        }
+        let Some(file) = disk::hold_lines(path).map_err(outage)? else {
+            let why = format!("{} is being written by another enqueue", path.display());
+            return Err(Outage::new(Part::Disk, why));
+        };
         let mut has = vec![false; usize::try_from(begun.jobs).unwrap_or_default()];
         let (first, whole) = read(path, &file, |noted| {
             let at = usize::try_from(noted.sent).ok();
@@ -154,9 +147,8 @@ impl Journal {
         };
         if whole == 0 {
             journal.write(begun).map_err(outage)?;
-            let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
             let safe = journal.file.sync_all();
-            let safe = safe.and_then(|()| disk::sync_dir(folder.unwrap_or(Path::new("."))));
+            let safe = safe.and_then(|()| disk::sync_parent(path));
             safe.map_err(outage)?;
         }
         Ok(journal)
@@ -243,33 +235,22 @@ fn read(
     file: &File,
     mut each: impl FnMut(Noted) -> Result<(), &'static str>,
 ) -> Result<(Option<Begun>, u64), Outage> {
-    let outage = |error| disk::outage(Part::Disk, "read", path, error);
-    let mut reader = BufReader::new(file);
-    reader.rewind().map_err(outage)?;
-    let (mut begun, mut whole, mut number) = (None, 0, 0);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let bytes = reader.read_until(b'\n', &mut line).map_err(outage)?;
-        if !line.ends_with(b"\n") {
-            return Ok((begun, whole));
-        }
-        number += 1;
+    let mut begun = None;
+    let whole = disk::whole_lines(path, file, |number, line| {
         let damaged = |why: &str| {
             let name = path.display();
             let why = format!("{name}:{number}: {why}; it is no journal, or it was changed");
             Outage::new(Part::Disk, why)
         };
         if number == 1 {
-            let first = serde_json::from_slice(&line);
+            let first = serde_json::from_slice(line);
             begun = Some(first.map_err(|error| damaged(&error.to_string()))?);
-        } else {
-            let noted = serde_json::from_slice(&line);
-            let noted = noted.map_err(|error| damaged(&error.to_string()))?;
-            each(noted).map_err(damaged)?;
+            return Ok(());
         }
-        whole += bytes as u64;
-    }
+        let noted = serde_json::from_slice(line);
+        each(noted.map_err(|error| damaged(&error.to_string()))?).map_err(damaged)
+    })?;
+    Ok((begun, whole))
 }
 
 #[cfg(test)]

@@ -173,8 +173,7 @@ fn last(
         ));
     }
     let mut bytes = super::import::read(path)?;
-    let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    if !start.trim_ascii_start().starts_with(b"{") {
+    if !job::unmarked(&bytes).trim_ascii_start().starts_with(b"{") {
         let reading = import::read(&bytes, Some("last"), None, editions);
         let imported = match reading {
             Ok(reading) => reading.imported,

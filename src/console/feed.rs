@@ -14,7 +14,7 @@ use crate::fleet::Outcome;
 use crate::problem::Outage;
 use crate::telemetry::metric;
 use crate::timing::unix_seconds;
-use crate::transport::{Entry, From, Log, Observer, Statuses};
+use crate::transport::{Entry, From, Observer, Statuses};
 
 /// Seconds of the log that are read at the start.
 const PAST: u64 = 24 * 3_600;
@@ -86,7 +86,7 @@ impl Feed {
         self.progress(at_end);
         loop {
             tokio::select! {
-                entries = some(&mut log) => {
+                entries = log.some(TOGETHER) => {
                     let entries = entries?;
                     let last = entries.last().map(|entry| entry.offset);
                     self.take(entries);
@@ -180,19 +180,6 @@ impl Feed {
         drop(facts);
         self.console.known.changed();
     }
-}
-
-/// The next event, and those that are there already.
-async fn some(log: &mut Log) -> Result<Vec<Entry>, Outage> {
-    use futures_util::FutureExt as _;
-    let mut entries = vec![log.next().await?];
-    while entries.len() < TOGETHER {
-        match log.next().now_or_never() {
-            Some(entry) => entries.push(entry?),
-            None => break,
-        }
-    }
-    Ok(entries)
 }
 
 async fn hear(statuses: &mut Option<Statuses>) -> Result<Vec<u8>, Outage> {

@@ -4,6 +4,8 @@
 //! takes a job out, and nothing waits for it. If we crash here, nobody misses us: the log is read
 //! again from wherever one likes.
 
+use futures_util::FutureExt as _;
+
 use super::{Depths, amqp, spool};
 use crate::config;
 use crate::problem::Outage;
@@ -154,5 +156,21 @@ impl Log {
             Log::Amqp(log) => log.next().await,
             Log::Spool(log) => log.next().await,
         }
+    }
+
+    /// The next event, and of those that are there already up to `most` in all. Cancel safe: it waits
+    /// for the first alone.
+    ///
+    /// # Errors
+    /// As [`Log::next`].
+    pub async fn some(&mut self, most: usize) -> Result<Vec<Entry>, Outage> {
+        let mut entries = vec![self.next().await?];
+        while entries.len() < most {
+            match self.next().now_or_never() {
+                Some(entry) => entries.push(entry?),
+                None => break,
+            }
+        }
+        Ok(entries)
     }
 }
