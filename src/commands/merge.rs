@@ -10,18 +10,10 @@ use super::render::{read_file, write_file};
 use super::{Error, Exit, Format, MergeArgs};
 use crate::config::Settings;
 use crate::escape;
-use crate::job;
 use crate::merge::{County, Finding, Merged, Own, Part, compare, merge as add_up};
 use crate::typesetter::Templates;
 
 pub fn merge(settings: &Settings, args: &MergeArgs) -> Result<Exit, Error> {
-    let job_id = args.job_id.as_deref();
-    if let Some(id) = job_id.filter(|id| !job::is_id(id)) {
-        return Err(Error::Usage(format!(
-            "--job-id {id}: want 1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter \
-             or digit"
-        )));
-    }
     let editions = Templates::load(settings.templates.folder())?.forms();
     let (mut parts, mut unread) = (Vec::new(), false);
     let mut read = |path: &Path| match read_file(path) {
@@ -47,7 +39,7 @@ pub fn merge(settings: &Settings, args: &MergeArgs) -> Result<Exit, Error> {
     let agency = agency.or_else(|| other.as_ref().map(Part::agency));
     let own = Own {
         agency: agency.unwrap_or_default(),
-        job_id,
+        job_id: args.job_id.as_deref(),
     };
     let Merged {
         county,

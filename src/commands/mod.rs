@@ -34,6 +34,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use output::print_stderr;
 
 use crate::config::{ConfigError, Settings};
+use crate::job;
 use crate::problem::{Failure, Outage, Part, Problem, Rejection};
 use crate::telemetry::{self, trace::Traces};
 use crate::transport::{Lane, Unsent};
@@ -110,7 +111,8 @@ enum Command {
                             millisecond a job. Faces,\n\
                             templates and limits are those of the settings.")]
     Check(CheckArgs),
-    /// Make a job of what is published already: a PDF of banshi, a report as text or web page
+    /// Make a job of what is published already, a PDF of banshi, a report as text or web page, or of
+    /// a workbook that was filled in
     #[command(after_help = "Example:\n  \
                             banshi import report.pdf -o job.json\n  \
                             banshi import --explain report.html > job.json\n  \
@@ -394,7 +396,7 @@ struct CheckArgs {
     jobs: Vec<PathBuf>,
     /// Answer jobs as they come: a line of JSON on standard input, job or {"id": …, "job": …}, is a
     /// line on standard output
-    #[arg(long, conflicts_with_all = ["jobs", "layout", "proof", "format"])]
+    #[arg(long, conflicts_with_all = ["jobs", "layout", "proof", "prior", "format"])]
     serve: bool,
     /// With --serve, answer over HTTP at this address: POST /check, GET /openapi.json
     #[arg(long, value_name = "ADDRESS:PORT", requires = "serve")]
@@ -424,14 +426,14 @@ struct CheckArgs {
 
 #[derive(Debug, Args)]
 struct ImportArgs {
-    /// A PDF of banshi, a web page or a text, or - for standard input
+    /// A PDF of banshi, a workbook, a web page or a text, or - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The file for the job [default: standard output]
     #[arg(short, long, value_name = "JOB.json")]
     output: Option<PathBuf>,
     /// The id of the job [default: the file's own, or else its name]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = job_id)]
     job_id: Option<String>,
     /// Print what was read, cell by cell and line by line, on standard error
     #[arg(long)]
@@ -527,6 +529,13 @@ enum Table {
     Json,
 }
 
+fn job_id(text: &str) -> Result<String, String> {
+    let id = job::is_id(text).then(|| text.to_owned());
+    id.ok_or_else(|| {
+        "want 1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter or digit".to_owned()
+    })
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "want a whole number, 1 or more".to_owned())
@@ -591,7 +600,7 @@ struct MergeArgs {
     #[arg(long, value_name = "NAME", required_unless_present = "agree")]
     agency: Option<String>,
     /// The id of its job [default: merged-YEAR- and a digest of the parts]
-    #[arg(long, value_name = "JOB-ID")]
+    #[arg(long, value_name = "JOB-ID", value_parser = job_id)]
     job_id: Option<String>,
     /// Where its job is written [default: standard output]
     #[arg(short, long, value_name = "FILE")]

@@ -153,9 +153,9 @@ fn text(bytes: &[u8]) -> Result<String, Unusable> {
         Some(text) if !text.contains('\0') => Ok(text.into_owned()),
         _ => Err(Unusable::new(
             "it is no text in UTF-8, GB 18030 (GBK, GB 2312) or the encoding that it names, and no \
-             file of a kind that is read: .pdf of banshi, .html, .txt",
+             file of a kind that is read: .pdf and .xlsx of banshi, .html, .txt",
             "既不是UTF-8、GB 18030（GBK、GB 2312）或其自身标明编码的文本，也不是可读取的文件\
-             （banshi的.pdf、.html、.txt）",
+             （banshi的.pdf和.xlsx、.html、.txt）",
         )),
     }
 }

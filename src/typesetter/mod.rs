@@ -219,19 +219,6 @@ impl Typesetter {
         result
     }
 
-    /// Sets one report as OFD.
-    ///
-    /// # Errors
-    /// As [`Typesetter::typeset`]; `E-OFD` for what can't be written so.
-    pub fn ofd(&self, manuscript: &Manuscript) -> Result<Vec<u8>, Failure> {
-        let mut remarks = Vec::new();
-        let result = self.lay_out(manuscript, &mut remarks, |document, _| {
-            Ok(self.as_ofd(document, manuscript))
-        });
-        remarks.iter().for_each(|remark| remark.log(manuscript));
-        result?
-    }
-
     /// The pages as OFD.
     fn as_ofd(
         &self,

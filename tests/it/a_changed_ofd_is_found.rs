@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::a_changed_file_is_found::{Files, manuscript, text, typesetter};
 use crate::support::jobs::{CORPUS, corpus};
-use crate::support::ofd::{Stored, edited, package, render, unpacked};
+use crate::support::ofd::{Stored, edited, package, render, set, unpacked};
 
 const PAGE: &str = "Doc_0/Pages/Page_0/Content.xml";
 const DATA: &str = "Doc_0/Attachs/report.json";
@@ -239,7 +239,7 @@ fn a_package_that_means_harm_is_refused() {
 fn another_version_that_sets_the_same_pages_is_equivalent() {
     let (files, typesetter) = (Files::new(), typesetter());
     let manuscript = manuscript(&corpus("hongze-2024"));
-    let own = entry(&typesetter.ofd(&manuscript).expect("an OFD"), PROVENANCE);
+    let own = entry(&set(&typesetter, &manuscript).expect("an OFD"), PROVENANCE);
     let own: Provenance = serde_json::from_slice(&own).expect("a provenance");
     let older = Manuscript {
         made: Some(Box::new(Provenance {
@@ -248,7 +248,7 @@ fn another_version_that_sets_the_same_pages_is_equivalent() {
         })),
         ..manuscript
     };
-    files.add("older.ofd", &typesetter.ofd(&older).expect("an OFD"));
+    files.add("older.ofd", &set(&typesetter, &older).expect("an OFD"));
     let (code, findings) = files.verify(&["older.ofd"]);
     assert_eq!(
         (code, text(&findings[0], "verdict")),

@@ -12,7 +12,7 @@ use crate::long_lists;
 use crate::support::deployment::{Deployment, succeeded};
 use crate::support::jobs::{self, KINDS, corpus};
 use crate::support::official::{FORMS, Form};
-use crate::support::{BANSHI, check, repository};
+use crate::support::{BANSHI, check, ran, repository};
 
 const COUNTY: &str = "某县人民政府";
 
@@ -88,16 +88,6 @@ impl Files {
             answer.unwrap_or_else(|error| panic!("{error}: {out}\n{err}")),
         )
     }
-}
-
-fn ran(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
 }
 
 fn read(path: &Path) -> Value {

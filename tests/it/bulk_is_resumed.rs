@@ -3,27 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
 use crate::support::node::Node;
-use crate::support::until;
+use crate::support::{ran, until};
 
 /// As many as a kill may send twice (docs/send-many.md).
 const IN_FLIGHT: usize = 64;
-
-fn ran(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
 
 /// Lines of jobs that nobody works on.
 fn lines(jobs: usize) -> String {

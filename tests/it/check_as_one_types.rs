@@ -524,3 +524,19 @@ fn the_form_of_the_documentation_checks_as_one_types() {
     run(true);
     run(false);
 }
+
+/// An option that would be passed over is refused.
+#[test]
+fn what_cannot_be_said_of_each_job_is_not_taken_beside_serve() {
+    for more in [
+        &["--layout"][..],
+        &["--proof", "."],
+        &["--prior", "last.json"],
+        &["--format", "json"],
+        &["job.json"],
+    ] {
+        let mut ran = banshi(&[&["check", "--serve"], more].concat());
+        let ran = ran.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(ran.status.code(), Some(2), "{more:?}");
+    }
+}

@@ -1,14 +1,14 @@
 //! The command line: exit codes, what goes where, and errors that say what to do.
 
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
 use crate::support::node::Node;
-use crate::support::{BANSHI, listed, repository};
+use crate::support::{BANSHI, listed, ran, repository};
 
 fn banshi(arguments: &[&str]) -> Command {
     let mut command = Command::new(BANSHI);
@@ -16,16 +16,6 @@ fn banshi(arguments: &[&str]) -> Command {
         .args(arguments)
         .env("BANSHI__FONTS__DIR", repository("fonts"));
     command
-}
-
-fn ran(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (status.code(), text(stdout), text(stderr))
 }
 
 fn report(name: &str) -> String {

@@ -238,7 +238,7 @@ fn rare_characters_and_marks_are_text() {
         "faces with characters beyond U+FFFF"
     );
     let text = format!("〇一二，“引号”；王{rare}与㐂堃。 12 345.6% A&B <C> é");
-    let made = typesetter.ofd(&a_note(&text)).expect("an OFD");
+    let made = ofd::set(&typesetter, &a_note(&text)).expect("an OFD");
     let read = ofd::sound(&made);
     let shown: String = ofd::texts(&read).concat();
     for c in text.chars().filter(|c| !c.is_whitespace()) {
@@ -282,7 +282,7 @@ fn a_reader_without_the_embedded_faces_finds_its_own() {
 /// The problems of a manuscript that can't be written, `E-OFD` each, and its PDF can.
 fn unwritable(typesetter: &Typesetter, manuscript: &Manuscript) -> Vec<String> {
     typesetter.typeset(manuscript).expect("a PDF");
-    let Err(Failure::Rejected(rejection)) = typesetter.ofd(manuscript) else {
+    let Err(Failure::Rejected(rejection)) = ofd::set(typesetter, manuscript) else {
         panic!("wanted a rejection");
     };
     let problems = rejection.problems().iter();
@@ -382,7 +382,7 @@ fn pictures_are_kept_as_they_are() {
         "{TEMPLATE}\n#let it = image(\"seal.png\", width: 20mm, height: 10mm, alt: \"红\")\n#it\n#it"
     ));
     std::fs::write(tree.path().join("note/seal.png"), &png).expect("a file");
-    let made = typesetter(&tree).ofd(&a_note("正文。")).expect("an OFD");
+    let made = ofd::set(&typesetter(&tree), &a_note("正文。")).expect("an OFD");
     let read = ofd::sound(&made);
     let units = read["pages"][0]["units"].as_array().expect("units").iter();
     let images: Vec<&Value> = units.filter(|unit| unit["kind"] == "ImageObject").collect();

@@ -17,22 +17,11 @@ use crate::long_lists;
 use crate::other_documents::sample;
 use crate::support::deployment::{Deployment, succeeded};
 use crate::support::jobs::{CORPUS, case, corpus};
-use crate::support::{BANSHI, check, editions, listed, repository};
+use crate::support::{BANSHI, check, editions, listed, render_as, repository};
 
 /// The page of a job, as `render` writes it.
 fn page(folder: &Path, name: &str, job: &Value) -> PathBuf {
-    let path = folder.join(format!("{name}.json"));
-    fs::write(&path, job.to_string()).unwrap();
-    let page = folder.join(format!("{name}.html"));
-    let mut render = Command::new(BANSHI);
-    render
-        .args(["render", "--format", "html", "-o"])
-        .args([&page, &path])
-        .env("BANSHI__FONTS__DIR", repository("fonts"))
-        .current_dir(folder);
-    let ran = render.output().unwrap();
-    assert!(ran.status.success(), "{name}: {ran:?}");
-    page
+    render_as(job, folder, name, "html")
 }
 
 /// What a browser sees of pages, which it finds no fault with.

@@ -6,6 +6,7 @@
 //! written.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use subsetter::{GlyphRemapper, Tag as Axis};
 use ttf_parser::{GlyphId, RawFace, Rect, Tag};
@@ -119,23 +120,20 @@ impl Face {
         let axes: Vec<(Axis, f32)> = axes
             .map(|(tag, value)| (Axis::new(&tag.to_bytes()), value.0))
             .collect();
+        let wrong = |why: &dyn Display| Unwritable::Face(self.name(), why.to_string());
         let cut = subsetter::subset_with_variations(font.data(), font.index(), &axes, &self.new)
-            .map_err(|error| Unwritable::Face(self.name(), error.to_string()))?;
+            .map_err(|error| wrong(&error))?;
         let glyphs = self.shown.iter().filter_map(|(&c, &glyph)| {
             let new = self.new.get(glyph)?;
             Some((c, types::GlyphId::from(new)))
         });
-        let cmap = Cmap::from_mappings(glyphs)
-            .map_err(|error| Unwritable::Face(self.name(), error.to_string()))?;
+        let cmap = Cmap::from_mappings(glyphs).map_err(|error| wrong(&error))?;
         let mut builder = FontBuilder::new();
-        builder
-            .add_table(&cmap)
-            .map_err(|error| Unwritable::Face(self.name(), error.to_string()))?;
+        builder.add_table(&cmap).map_err(|error| wrong(&error))?;
         if let Some(os2) = self.font.ttf().raw_face().table(Tag::from_bytes(OS2)) {
             builder.add_raw(types::Tag::new(OS2), self.os2(os2));
         }
-        let cut = RawFace::parse(&cut, 0)
-            .map_err(|error| Unwritable::Face(self.name(), error.to_string()))?;
+        let cut = RawFace::parse(&cut, 0).map_err(|error| wrong(&error))?;
         for record in cut.table_records {
             if let Some(table) = cut.table(record.tag) {
                 builder.add_raw(types::Tag::new(&record.tag.to_bytes()), table);

@@ -122,19 +122,34 @@ impl Rendered {
 /// The PDF of a job, made by the program in a process of its own.
 pub fn render(job: &Value) -> Rendered {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("job.json"), job.to_string()).expect("a file");
-    let ran = Command::new(BANSHI)
-        .args(["render", "job.json", "-o", "report.pdf"])
-        .env("BANSHI__FONTS__DIR", repository("fonts"))
-        .current_dir(folder.path())
-        .output()
-        .expect("the program starts");
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    render_as(job, folder.path(), "report", "pdf");
     Rendered(folder)
+}
+
+/// The file of a job in a format, `NAME.FORMAT` in a folder, made by the program in a process of its
+/// own.
+pub fn render_as(job: &Value, folder: &Path, name: &str, format: &str) -> PathBuf {
+    let source = folder.join(format!("{name}.json"));
+    std::fs::write(&source, job.to_string()).expect("a file");
+    let target = folder.join(format!("{name}.{format}"));
+    let (code, _, err) = ran(Command::new(BANSHI)
+        .args(["render", "--format", format, "-o"])
+        .args([&target, &source])
+        .env("BANSHI__FONTS__DIR", repository("fonts"))
+        .current_dir(folder));
+    assert_eq!(code, Some(0), "{name}: {err}");
+    target
+}
+
+/// How a command ends, and what it says: its exit code, standard output, standard error.
+pub fn ran(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// Reads and checks a job.

@@ -8,7 +8,11 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use serde_json::Value;
 
-use super::{BANSHI, repository};
+use banshi::config::Format;
+use banshi::problem::Failure;
+use banshi::typesetter::{Manuscript, Typesetter};
+
+use super::{render_as, repository};
 
 /// What is in packages, of each what `ofd-read` says.
 pub fn read(files: &[PathBuf]) -> Vec<Value> {
@@ -30,6 +34,16 @@ pub fn read(files: &[PathBuf]) -> Vec<Value> {
     read
 }
 
+/// A manuscript as it is set beside its PDF.
+pub fn set(typesetter: &Typesetter, manuscript: &Manuscript) -> Result<Vec<u8>, Failure> {
+    let manuscript = Manuscript {
+        companions: vec![Format::Ofd],
+        ..manuscript.clone()
+    };
+    let mut set = typesetter.typeset(&manuscript)?;
+    Ok(set.companions.remove(0).1)
+}
+
 /// What is in a package of these bytes, after nothing was found wrong with it.
 pub fn sound(ofd: &[u8]) -> Value {
     let file = tempfile::NamedTempFile::with_suffix(".ofd").expect("a file");
@@ -42,21 +56,7 @@ pub fn sound(ofd: &[u8]) -> Value {
 /// The OFD of a job, made by the program into a folder under its id.
 pub fn render(job: &Value, folder: &Path) -> PathBuf {
     let id = job["job_id"].as_str().expect("an id");
-    let source = folder.join(format!("{id}.json"));
-    std::fs::write(&source, job.to_string()).expect("a file");
-    let target = folder.join(format!("{id}.ofd"));
-    let ran = Command::new(BANSHI)
-        .args(["render", "--format", "ofd", "-o"])
-        .args([&target, &source])
-        .env("BANSHI__FONTS__DIR", repository("fonts"))
-        .output()
-        .expect("the program starts");
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    target
+    render_as(job, folder, id, "ofd")
 }
 
 /// The texts of a package in the order of its pages.
