@@ -9,17 +9,10 @@ use super::render::write_file;
 use super::{Error, Exit, ImportArgs};
 use crate::config::Settings;
 use crate::import::{self, LARGEST, Reading, RemarkKind, Taken, Unusable};
-use crate::job::is_id;
 use crate::problem::{Outage, Part};
 use crate::typesetter::Templates;
 
 pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
-    if let Some(id) = args.job_id.as_deref().filter(|id| !is_id(id)) {
-        return Err(Error::Usage(format!(
-            "--job-id {id}: want 1 to 128 of A-Z, a-z, 0-9, '.', '_', '-', starting with a letter \
-             or digit"
-        )));
-    }
     let editions = Templates::load(settings.templates.folder())?.forms();
     let bytes = read(&args.file)?;
     let stem = args.file.file_stem().and_then(|stem| stem.to_str());
