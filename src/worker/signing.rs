@@ -1,0 +1,239 @@
+//! The signature of a PDF, between its putting and its manifest, and whether a signer that fails is
+//! out for every document.
+//!
+//! Takes a PDF that is stored and has no manifest, gives a signature of it, which is stored beside
+//! it. Never has a document signed of which a signature is there, and never puts one over another:
+//! a signature can't be made twice the same, and the first is the one that is announced. If we crash
+//! here, before the signature is stored another is made, after it that one is found.
+//!
+//! # Whose trouble it is
+//!
+//! A signer can't be asked how it is but by having something signed, and nothing is signed only to
+//! find out. So what is tried again is the document that it failed with last; what comes of that is
+//! kept, and found when its job comes back. A document that it fails with while it signs others
+//! uses up its attempts. Where there are no others to be seen, because none are let in, some are
+//! after a while.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::problem::{Failure, Outage, Part};
+use crate::sign::{Document, Signer, Trouble};
+use crate::store::{Beside, Key, Store};
+
+/// Tries after which others are let in to see whether the signer signs those; each time twice as
+/// many, until it signs one.
+const TRIES: (u32, u32) = (6, 96);
+
+/// The most documents whose troubles are remembered.
+const REMEMBERED: usize = 64;
+
+/// A signer, and how it has done.
+#[derive(Debug)]
+pub(super) struct Signing {
+    signer: Signer,
+    past: Mutex<Past>,
+}
+
+#[derive(Debug)]
+struct Past {
+    /// Documents that it has signed.
+    signed: u64,
+    /// With which it has failed, and how many it had signed before.
+    failed: VecDeque<(Key, u64)>,
+    /// The last of them.
+    last: Option<(Key, Document)>,
+    /// Tries since the gate was shut that may be that document's own trouble, and after how many
+    /// others are let in.
+    tries: u32,
+    most: u32,
+    /// When it wants to be asked again, and why it could not sign.
+    again: Option<(Instant, String)>,
+}
+
+impl Signing {
+    pub(super) fn new(signer: Signer) -> Signing {
+        info!("{} signs what is made from now on", signer.name());
+        let past = Mutex::new(Past {
+            signed: 0,
+            failed: VecDeque::new(),
+            last: None,
+            tries: 0,
+            most: TRIES.0,
+            again: None,
+        });
+        Signing { signer, past }
+    }
+
+    /// The signature of a PDF that is stored, which is stored, too; with `look`, the one that may be
+    /// there already.
+    pub(super) async fn of(
+        &self,
+        store: &Store,
+        key: &Key,
+        document: Document,
+        look: bool,
+    ) -> Result<Beside<'static>, Failure> {
+        if look
+            && let Some(there) = store.object(key, self.signer.gives().ending()).await?
+        {
+            info!("signed already: the signature that is there is taken");
+            return Ok(self.adopt(store, key, &document, there).await?);
+        }
+        match self.signer.sign(&document).await {
+            Ok(signature) => {
+                self.past().signs(key);
+                Ok(self.keep(store, key, &document, signature).await?)
+            }
+            Err(trouble) => {
+                self.past().fails(key, document, &trouble);
+                Err(trouble.into())
+            }
+        }
+    }
+
+    /// Stores a signature, or takes the one that is there.
+    async fn keep(
+        &self,
+        store: &Store,
+        key: &Key,
+        document: &Document,
+        signature: Vec<u8>,
+    ) -> Result<Beside<'static>, Outage> {
+        let ours = self.beside(signature);
+        match store.keep_beside(key, &ours).await? {
+            None => Ok(ours),
+            Some(theirs) => self.adopt(store, key, document, theirs).await,
+        }
+    }
+
+    /// A signature that was there: of another worker with the same job, or of one that was killed.
+    async fn adopt(
+        &self,
+        store: &Store,
+        key: &Key,
+        document: &Document,
+        there: Vec<u8>,
+    ) -> Result<Beside<'static>, Outage> {
+        let checked = self.signer.check(&document.pdf, there).await;
+        let checked = checked.map_err(|why| {
+            let ending = self.signer.gives().ending();
+            let message = format!(
+                "{} is there and is no signature of {}: {why}; see whose it is, and move it away",
+                store.uri_of(key, ending),
+                store.uri_of(key, "pdf"),
+            );
+            Outage::new(Part::Store, message)
+        })?;
+        Ok(self.beside(checked))
+    }
+
+    fn beside(&self, signature: Vec<u8>) -> Beside<'static> {
+        let gives = self.signer.gives();
+        Beside {
+            format: gives.ending(),
+            media_type: gives.media_type(),
+            bytes: signature.into(),
+        }
+    }
+
+    /// Whether it signs: the document that it failed with last is tried again. Takes as long as a
+    /// signature may.
+    pub(super) async fn probe(&self, store: &Store) -> Result<(), Outage> {
+        let (key, document) = {
+            let past = self.past();
+            let Some(last) = past.last.clone().filter(|_| past.is_out()) else {
+                return Ok(());
+            };
+            if let Some((again, why)) = &past.again
+                && *again > Instant::now()
+            {
+                return Err(Outage::new(Part::Signer, why.clone()));
+            }
+            last
+        };
+        let ending = self.signer.gives().ending();
+        if store.object(&key, ending).await?.is_some() {
+            // Another worker has had it signed. Others show whether it signs for us.
+            self.past().last = None;
+            return Ok(());
+        }
+        match self.signer.sign(&document).await {
+            Ok(signature) => {
+                self.past().signs(&key);
+                self.keep(store, &key, &document, signature).await.map(drop)
+            }
+            Err(trouble) => {
+                let opens = self.past().fails_again(&trouble);
+                match trouble.into() {
+                    Failure::Outage(outage) if !opens => Err(outage),
+                    // A refusal is for the job to hear.
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Past {
+    fn signs(&mut self, key: &Key) {
+        self.signed += 1;
+        self.failed.retain(|(failed, _)| failed != key);
+        if self.last.as_ref().is_some_and(|(last, _)| last == key) {
+            self.last = None;
+        }
+        (self.tries, self.most) = (0, TRIES.0);
+        self.again = None;
+    }
+
+    fn fails(&mut self, key: &Key, document: Document, trouble: &Trouble) {
+        if let Trouble::Refused(_) = trouble {
+            return;
+        }
+        self.wait(trouble);
+        if !self.failed.iter().any(|(failed, _)| failed == key) {
+            if self.failed.len() == REMEMBERED {
+                self.failed.pop_front();
+            }
+            self.failed.push_back((key.clone(), self.signed));
+        }
+        self.last = Some((key.clone(), document));
+    }
+
+    /// Notes that it has failed with the last document once more; whether others are let in now.
+    fn fails_again(&mut self, trouble: &Trouble) -> bool {
+        self.wait(trouble);
+        // Of one that is not there no document is the cause.
+        if !matches!(trouble, Trouble::Wrong(_)) {
+            return false;
+        }
+        self.tries += 1;
+        if self.tries < self.most {
+            return false;
+        }
+        self.tries = 0;
+        self.most = (self.most * 2).min(TRIES.1);
+        true
+    }
+
+    fn wait(&mut self, trouble: &Trouble) {
+        self.again = match trouble {
+            Trouble::Away(why, Some(after)) => Some((Instant::now() + *after, why.reason())),
+            _ => None,
+        };
+    }
+
+    /// Whether it may be out for all: it has signed none since it first failed with the last.
+    fn is_out(&self) -> bool {
+        let last = self.last.as_ref().map(|(key, _)| key);
+        let first = self.failed.iter().find(|(key, _)| Some(key) == last);
+        first.is_some_and(|(_, signed)| *signed == self.signed)
+    }
+}
