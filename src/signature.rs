@@ -8,9 +8,21 @@
 //! here, on whatever file, that is a fault: every place is looked up with its bounds, nesting,
 //! counts and sizes have limits, and nothing is followed twice.
 
+mod asn1;
+mod changes;
+mod cms;
+mod date;
+mod key;
+mod pdf;
+mod xmp;
+
 use std::fmt;
 
 use serde::Serialize;
+
+use changes::{Found, judge};
+use cms::{Given, Held, Over};
+use pdf::{Object, Revision};
 
 /// What a signature is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -89,6 +101,23 @@ pub struct Fault {
     pub message_zh: String,
 }
 
+impl Fault {
+    fn new(en: impl Into<String>, zh: impl Into<String>) -> Fault {
+        Fault {
+            message: en.into(),
+            message_zh: zh.into(),
+        }
+    }
+
+    /// The same, after what it is of.
+    fn of(self, en: impl fmt::Display, zh: impl fmt::Display) -> Fault {
+        Fault::new(
+            format!("{en}: {}", self.message),
+            format!("{zh}：{}", self.message_zh),
+        )
+    }
+}
+
 /// Every reason at once; never none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -126,11 +155,174 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// When it adds anything else, or nothing: everything that was found, each with its object.
 pub fn copy(original: &[u8], copy: &[u8]) -> Result<Vec<Signature>, Refusal> {
-    let _ = (original, copy);
-    Err(Refusal(vec![Fault {
-        message: "not built yet".to_owned(),
-        message_zh: "尚未实现".to_owned(),
-    }]))
+    let place = original
+        .iter()
+        .zip(copy)
+        .position(|(one, other)| one != other);
+    let place = place.or((copy.len() < original.len()).then_some(copy.len()));
+    if let Some(place) = place {
+        return Err(Refusal(vec![Fault::new(
+            format!("it does not begin with the original: other bytes from byte {place} on"),
+            format!("开头不是原件：自第{place}字节起不一致"),
+        )]));
+    }
+    let revisions = pdf::revisions(copy, original.len()).map_err(|why| {
+        Refusal(vec![Fault::new(
+            format!("byte {}: {}", why.at, why.en),
+            format!("第{}字节：{}", why.at, why.zh),
+        )])
+    })?;
+    let changes = judge(copy, &revisions);
+    let mut faults = changes.faults;
+    let mut signatures = Vec::new();
+    for found in &changes.found {
+        match within(copy, &revisions[found.revision], found) {
+            Ok((held, sub_filter)) => signatures.push((found, held, sub_filter)),
+            Err(fault) => {
+                let number = found.number;
+                faults.push(fault.of(
+                    format!("object {number}, a signature"),
+                    format!("签名（对象{number}）"),
+                ));
+            }
+        }
+    }
+    if faults.is_empty() && signatures.is_empty() {
+        faults.push(Fault::new(
+            "nothing was signed after the original",
+            "原件之后没有签名",
+        ));
+    }
+    if !faults.is_empty() {
+        return Err(Refusal(faults));
+    }
+    let stamps = signatures
+        .iter()
+        .filter(|(_, _, sub_filter)| sub_filter == STAMP);
+    let stamps: Vec<usize> = stamps.map(|(found, ..)| found.revision).collect();
+    let each = signatures.into_iter().map(|(found, held, sub_filter)| {
+        let brought = |at: usize| changes.certificates.iter().find(|brought| **brought >= at);
+        let level = (sub_filter == PADES && held.names_certificate).then(|| {
+            match (held.time_stamped, brought(found.revision)) {
+                (false, _) => Level::Basic,
+                (true, None) => Level::Stamped,
+                (true, Some(brought)) if stamps.iter().any(|stamp| stamp >= brought) => {
+                    Level::Archival
+                }
+                (true, Some(_)) => Level::LongTerm,
+            }
+        });
+        let kind = match sub_filter == STAMP {
+            true => Kind::TimeStamp,
+            false => Kind::Signature,
+        };
+        Signature {
+            sub_filter: Some(sub_filter),
+            level,
+            seal: found.seal,
+            ..held.signature(kind, revisions[found.revision].place.end)
+        }
+    });
+    Ok(each.collect())
+}
+
+/// PAdES, and what came before it.
+const PADES: &str = "ETSI.CAdES.detached";
+const PKCS7: &str = "adbe.pkcs7.detached";
+/// A time stamp over the document.
+const STAMP: &str = "ETSI.RFC3161";
+
+/// Whether a signature within a PDF holds, over all of its revision but for its own place; and its
+/// `SubFilter`.
+fn within(file: &[u8], revision: &Revision, found: &Found) -> Result<(Held, String), Fault> {
+    let get = |key: &str| found.entries.get(key.as_bytes());
+    let ranges = get("ByteRange").and_then(Object::array).unwrap_or_default();
+    let ranges: Vec<usize> = ranges.iter().filter_map(Object::whole).collect();
+    let place = revision.objects.get(&found.number);
+    let hole = place.and_then(|at| pdf::entry(file, found.number, *at, "Contents"));
+    let (Some(hole), [0, end, start, length]) = (hole, ranges[..]) else {
+        return Err(Fault::new(
+            "it has no ByteRange of two ranges from the first byte on, or no Contents",
+            "没有自首字节起由两段组成的ByteRange，或没有Contents",
+        ));
+    };
+    let last = start.saturating_add(length);
+    let is_hexadecimal = file
+        .get(hole.clone())
+        .is_some_and(|hole| hole.starts_with(b"<"));
+    if (end, start) != (hole.start, hole.end) || !is_hexadecimal {
+        return Err(Fault::new(
+            format!(
+                "its ByteRange leaves out bytes {end} to {start}, its Contents are bytes {} to {}",
+                hole.start, hole.end
+            ),
+            format!(
+                "ByteRange略去第{end}至{start}字节，而Contents在第{}至{}字节",
+                hole.start, hole.end
+            ),
+        ));
+    }
+    if last < revision.mark || last > revision.place.end {
+        return Err(Fault::new(
+            format!(
+                "its ByteRange ends at byte {last}, its revision at byte {}",
+                revision.place.end
+            ),
+            format!(
+                "ByteRange止于第{last}字节，所在版本止于第{}字节",
+                revision.place.end
+            ),
+        ));
+    }
+    let contents = get("Contents").and_then(Object::string).unwrap_or_default();
+    let contents = cms::padded(contents).ok_or_else(|| {
+        Fault::new(
+            "its Contents are no DER, or more than zeros follow it",
+            "Contents不是DER，或其后还有非零内容",
+        )
+    })?;
+    let covered = [&file[..end], &file[start..last]];
+    let sub_filter = match get("SubFilter") {
+        Some(Object::Name(name)) => String::from_utf8_lossy(name).into_owned(),
+        _ => String::new(),
+    };
+    let is_stamp = get("Type").is_some_and(|kind| kind.is_name("DocTimeStamp"));
+    let over = match sub_filter.as_str() {
+        PADES | PKCS7 if !is_stamp => Over::Message(&covered),
+        STAMP => Over::Stamp(&covered),
+        _ => {
+            let other = sub_filter.replace(char::is_control, "\u{fffd}");
+            return Err(Fault::new(
+                format!("its SubFilter {other:?} is none of {PADES}, {PKCS7} and {STAMP}"),
+                format!("SubFilter {other:?}不是{PADES}、{PKCS7}或{STAMP}"),
+            ));
+        }
+    };
+    let mut held = cms::holds(contents, over, None)?;
+    if !held.time_stamped {
+        let said = get("M").and_then(Object::string).and_then(date::of_pdf);
+        held.at = said.or(held.at);
+    }
+    Ok((held, sub_filter))
+}
+
+impl Held {
+    fn signature(self, kind: Kind, covers: usize) -> Signature {
+        Signature {
+            kind,
+            signer: self.signer,
+            issuer: self.issuer,
+            serial: self.serial,
+            certificate_sha256: self.certificate_sha256,
+            algorithm: self.algorithm,
+            sub_filter: None,
+            at: self.at.and_then(date::text),
+            time_stamped: self.time_stamped,
+            level: None,
+            covers,
+            seal: None,
+        }
+    }
 }
 
 /// A signature beside a file, as PEM or DER: CMS SignedData without the content (RFC 5652, PKCS#7,
@@ -148,9 +340,10 @@ pub fn detached(
     signature: &[u8],
     certificate: Option<&[u8]>,
 ) -> Result<Signature, Refusal> {
-    let _ = (original, signature, certificate);
-    Err(Refusal(vec![Fault {
-        message: "not built yet".to_owned(),
-        message_zh: "尚未实现".to_owned(),
-    }]))
+    let held = || {
+        let given = certificate.map(Given::of).transpose()?;
+        cms::beside(original, signature, given.as_ref())
+    };
+    let held = held().map_err(|fault| Refusal(vec![fault]))?;
+    Ok(held.signature(Kind::Detached, original.len()))
 }
