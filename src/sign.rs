@@ -287,12 +287,16 @@ impl Signer {
         let gives = self.gives;
         // Megabytes of a stranger's, whose reading must hold nobody up.
         let checked = spawn_blocking(move || {
+            let beside = || {
+                let found = signature::detached(&pdf, &signed, certificate.as_deref());
+                found.map(|signature| vec![signature])
+            };
             let found = match gives {
                 Gives::Pdf => signature::copy(&pdf, &signed),
-                Gives::Cms | Gives::Sm2 => {
-                    let found = signature::detached(&pdf, &signed, certificate.as_deref());
-                    found.map(|signature| vec![signature])
-                }
+                Gives::Cms if begins_with(&signed, OBJECT_IDENTIFIER) => beside(),
+                Gives::Cms => return Err("it is no CMS in DER".to_owned()),
+                Gives::Sm2 if begins_with(&signed, INTEGER) => beside(),
+                Gives::Sm2 => return Err("it is no SM2 signature in DER".to_owned()),
             };
             let found = found.map_err(|refusal| refusal.to_string())?;
             match found.iter().any(|it| it.kind != Kind::TimeStamp) {
@@ -303,6 +307,20 @@ impl Signer {
         let fault = |error| format!("it could not be read: {error}");
         checked.await.map_err(fault)?
     }
+}
+
+/// The tags of what a CMS begins with, and an SM2 signature.
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const INTEGER: u8 = 0x02;
+
+/// Whether it is a sequence in DER, or in BER of unknown length, whose first element has this tag.
+fn begins_with(der: &[u8], tag: u8) -> bool {
+    let length = match der {
+        [0x30, 0x81..=0x84, ..] => 1 + usize::from(der[1] & 0x7f),
+        [0x30, ..] => 1,
+        _ => return false,
+    };
+    der.get(1 + length) == Some(&tag)
 }
 
 /// A PEM file.
