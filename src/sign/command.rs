@@ -121,7 +121,7 @@ impl Program {
         };
         let most = question.most();
         let (mut answer, mut said) = (Vec::new(), Vec::new());
-        let unread = |error| {
+        let unread = |error: io::Error| {
             let message = format!("cannot read what {} answers", self.name());
             Trouble::Wrong(Outage::because(Part::Signer, message, error))
         };
@@ -129,7 +129,7 @@ impl Program {
             // One that does not read all of it says why by its exit code.
             let told = input.write_all(question.input()).await;
             drop((input, told));
-            Ok(())
+            Ok::<_, Trouble>(())
         };
         let read = async {
             let mut output = output.take(most as u64 + 1);

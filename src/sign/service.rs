@@ -44,7 +44,7 @@ impl Service {
         let tls = &settings.tls;
         let not_pem = |setting: &str| {
             let message = format!("{setting}: want PEM");
-            move |error| Outage::because(Part::Signer, message, error)
+            move |error: reqwest::Error| Outage::because(Part::Signer, message, error)
         };
         if let Some(path) = tls.authorities() {
             let ca = Certificate::from_pem_bundle(&pem("sign.tls.ca", path)?);
@@ -143,7 +143,7 @@ impl Service {
 
     async fn send(&self, mut request: RequestBuilder) -> Result<Response, Trouble> {
         if let Some(path) = &self.token_file {
-            let unread = |error| {
+            let unread = |error: std::io::Error| {
                 let outage = disk::outage(Part::Signer, "read sign.token_file", path, error);
                 Trouble::Away(outage, None)
             };
