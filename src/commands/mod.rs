@@ -456,6 +456,14 @@ struct VerifyArgs {
     /// Also hold each against the manifest beside it, of the same name with .json
     #[arg(long)]
     manifest: bool,
+    /// Also say whether this signature beside the file is of it: CMS (PKCS#7, GB/T 35275) as PEM or
+    /// DER, or an SM2 signature alone
+    #[arg(long, value_name = "FILE.sig")]
+    signature: Option<PathBuf>,
+    /// The certificate or public key that the signature beside the file has to be by, where it does
+    /// not bring its own or that is not enough
+    #[arg(long, value_name = "PEM", requires = "signature")]
+    certificate: Option<PathBuf>,
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
