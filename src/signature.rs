@@ -53,6 +53,18 @@ pub enum Level {
     Archival,
 }
 
+impl Level {
+    /// As the standard calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Basic => "B-B",
+            Level::Stamped => "B-T",
+            Level::LongTerm => "B-LT",
+            Level::Archival => "B-LTA",
+        }
+    }
+}
+
 /// Where a signature shows on a page.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Seal {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{CORPUS, corpus};
-use crate::support::{BANSHI, check, pdf, render, repository, settings};
+use crate::support::{BANSHI, check, pdf, ran, render, repository, settings};
 
 /// Files to be verified, in a folder of their own.
 pub struct Files(tempfile::TempDir);
@@ -47,7 +47,7 @@ impl Files {
         self.verify_with(&["--format", "json"], names, &[])
     }
 
-    fn verify_with(
+    pub fn verify_with(
         &self,
         arguments: &[&str],
         names: &[&str],
@@ -70,6 +70,15 @@ impl Files {
         let error = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(findings.len(), names.len(), "{said}{error}");
         (ran.status.code(), findings)
+    }
+
+    /// What `verify` says to these arguments: exit code, standard output and error.
+    pub fn say(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        ran(Command::new(BANSHI)
+            .arg("verify")
+            .args(arguments)
+            .env("BANSHI__FONTS__DIR", repository("fonts"))
+            .current_dir(self.0.path()))
     }
 
     /// Verifies one file: verdict and why, after the exit code was held against the verdict.
