@@ -395,7 +395,9 @@ impl Sign {
             "sign.command and sign.url: want one of them, or neither",
         );
         need(
-            self.command.first().is_none_or(|program| !program.is_empty()),
+            self.command
+                .first()
+                .is_none_or(|program| !program.is_empty()),
             "sign.command: want the program first",
         );
         let of = |scheme| self.url.starts_with(scheme);
@@ -418,7 +420,9 @@ impl Sign {
             (1..=1024).contains(&self.at_once),
             "sign.at_once: want 1 to 1024",
         );
-        let Tls { certificate, key, .. } = &self.tls;
+        let Tls {
+            certificate, key, ..
+        } = &self.tls;
         need(
             certificate.as_os_str().is_empty() == key.as_os_str().is_empty(),
             "sign.tls.certificate and sign.tls.key: want both or neither",
@@ -1180,7 +1184,11 @@ fn split_lists(table: &mut Map<String, Value>) {
             value.kind = ValueKind::Array(parts);
         }
     };
-    for (section, key) in [("render", "formats"), ("fonts", "more"), ("sign", "command")] {
+    for (section, key) in [
+        ("render", "formats"),
+        ("fonts", "more"),
+        ("sign", "command"),
+    ] {
         if let Some(Value {
             kind: ValueKind::Table(section),
             ..

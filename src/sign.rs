@@ -26,7 +26,7 @@ use crate::config::{self, Gives, Takes};
 use crate::digest;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem};
-use crate::signature::{self, Kind};
+use crate::signature::{self, Kind, Seal};
 use crate::typesetter::Place;
 
 /// Times that a signer is asked which says that it can't just now.
@@ -299,14 +299,31 @@ impl Signer {
                 Gives::Sm2 => return Err("it is no SM2 signature in DER".to_owned()),
             };
             let found = found.map_err(|refusal| refusal.to_string())?;
-            match found.iter().any(|it| it.kind != Kind::TimeStamp) {
-                true => Ok(signed),
-                false => Err("it has time stamps only".to_owned()),
+            if found.iter().all(|it| it.kind == Kind::TimeStamp) {
+                return Err("it has time stamps only".to_owned());
+            }
+            match found.iter().find_map(|it| it.seal.and_then(breaks)) {
+                None => Ok(signed),
+                Some(why) => Err(why.to_owned()),
             }
         });
         let fault = |error| format!("it could not be read: {error}");
         checked.await.map_err(fault)?
     }
+}
+
+/// What in a seal breaks the standards that the PDF keeps.
+fn breaks(seal: Seal) -> Option<&'static str> {
+    if seal.text {
+        return Some(
+            "its seal has text, for which PDF/A-3a wants embedded faces (ISO 19005-3, 6.2.11.4.1): \
+             let it be a picture, or nothing",
+        );
+    }
+    (!seal.tagged).then_some(
+        "its seal is not tagged (no StructParent at its field), which PDF/UA-1 wants (7.18.4): let \
+         it have a Form element, or let it be nothing",
+    )
 }
 
 /// The tags of what a CMS begins with, and an SM2 signature.

@@ -658,12 +658,16 @@ impl Store {
             manifest.companions.push(self.companion(key, ours, bytes));
         }
         for beside in &kept {
-            manifest.companions.push(self.companion(key, beside, &beside.bytes));
+            manifest
+                .companions
+                .push(self.companion(key, beside, &beside.bytes));
         }
         companions.extend(kept);
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
-        let theirs = put_span("manifest").of(self.keep(&path, &text, JSON)).await?;
+        let theirs = put_span("manifest")
+            .of(self.keep(&path, &text, JSON))
+            .await?;
         if self.overwrites() {
             let stored = self.settled(key, &manifest.job).await?;
             return self.reconcile(key, stored, &pdf, &companions).await;

@@ -691,7 +691,9 @@ impl Pipeline {
         signing: &Signing,
     ) -> Result<Stored, Failure> {
         let began = Instant::now();
-        let begun = self.store.begin_put(key, &pdf.bytes, &pdf.companions, manifest);
+        let begun = self
+            .store
+            .begin_put(key, &pdf.bytes, &pdf.companions, manifest);
         let mut draft = match begun.await? {
             Begun::Done(stored) => return Ok(stored),
             Begun::Draft(draft) => draft,

@@ -100,7 +100,11 @@ impl Program {
         command
             .args(&self.arguments)
             .env_clear()
-            .envs(VARIABLES.iter().filter_map(|name| Some((name, inherited(name)?))))
+            .envs(
+                VARIABLES
+                    .iter()
+                    .filter_map(|name| Some((name, inherited(name)?))),
+            )
             .envs(variables(question))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -190,7 +194,11 @@ fn variables(question: &Question<'_>) -> Vec<(&'static str, String)> {
 /// The last of what it said, on one line.
 fn words(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
-    let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<_> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let line = lines.join(" / ");
     let line = match line.is_empty() {
         true => "it says nothing on its standard error",

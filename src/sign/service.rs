@@ -66,7 +66,9 @@ impl Service {
         Ok(Service {
             url: settings.url.clone(),
             client,
-            token_file: token_file.filter(|path| !path.as_os_str().is_empty()).cloned(),
+            token_file: token_file
+                .filter(|path| !path.as_os_str().is_empty())
+                .cloned(),
         })
     }
 
@@ -98,9 +100,7 @@ impl Service {
         let facts = question.facts().to_string();
         let post = self.client.post(&self.url);
         let post = match &question.digest {
-            Some(_) => post
-                .header(CONTENT_TYPE, "application/json")
-                .body(facts),
+            Some(_) => post.header(CONTENT_TYPE, "application/json").body(facts),
             None => post
                 .header(CONTENT_TYPE, "application/pdf")
                 .header(DOCUMENT, in_ascii(&facts))

@@ -28,7 +28,11 @@ pub struct Place {
 /// The place that the template declares: that of the last element so labelled, on its last page.
 pub(super) fn place(document: &PagedDocument) -> Option<Place> {
     let selector = Selector::Label(Label::new(PicoStr::intern(SEAL))?);
-    let location = document.introspector().query(&selector).last()?.location()?;
+    let location = document
+        .introspector()
+        .query(&selector)
+        .last()?
+        .location()?;
     let mut found = None;
     let mut walk = Walk {
         location,

@@ -77,9 +77,7 @@ impl Signing {
         document: Document,
         look: bool,
     ) -> Result<Beside<'static>, Failure> {
-        if look
-            && let Some(there) = store.object(key, self.signer.gives().ending()).await?
-        {
+        if look && let Some(there) = store.object(key, self.signer.gives().ending()).await? {
             info!("signed already: the signature that is there is taken");
             return Ok(self.adopt(store, key, &document, there).await?);
         }

@@ -218,7 +218,10 @@ fn a_signer_is_one_and_what_it_gives_can_be_made_of_what_it_takes() {
         ("timeout = 0", "sign.timeout"),
         ("at_once = 0", "sign.at_once"),
         ("token_file = \"token\"", "sign.token_file: want an address"),
-        ("[sign.tls]\nca = \"ca.pem\"", "sign.tls: want an https:// address"),
+        (
+            "[sign.tls]\nca = \"ca.pem\"",
+            "sign.tls: want an https:// address",
+        ),
         (
             "url = \"https://sign\"\n[sign.tls]\nkey = \"key.pem\"",
             "sign.tls.certificate and sign.tls.key: want both or neither",
