@@ -173,16 +173,17 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// When it adds anything else, or nothing: everything that was found, each with its object.
 pub fn copy(original: &[u8], copy: &[u8]) -> Result<Vec<Signature>, Refusal> {
-    let place = original
-        .iter()
-        .zip(copy)
-        .position(|(one, other)| one != other);
-    let place = place.or((copy.len() < original.len()).then_some(copy.len()));
-    if let Some(place) = place {
+    if !copy.starts_with(original) {
+        let mut each = original.iter().zip(copy);
+        let place = each.position(|(one, other)| one != other);
+        let place = place.unwrap_or(copy.len());
         return Err(Refusal(vec![Fault::new(
             format!("it does not begin with the original: other bytes from byte {place} on"),
             format!("开头不是原件：自第{place}字节起不一致"),
         )]));
+    }
+    if copy.len() == original.len() {
+        return Err(Refusal(vec![nothing_signed()]));
     }
     let revisions = pdf::revisions(copy, original.len()).map_err(|why| {
         Refusal(vec![Fault::new(
@@ -206,10 +207,7 @@ pub fn copy(original: &[u8], copy: &[u8]) -> Result<Vec<Signature>, Refusal> {
         }
     }
     if faults.is_empty() && signatures.is_empty() {
-        faults.push(Fault::new(
-            "nothing was signed after the original",
-            "原件之后没有签名",
-        ));
+        faults.push(nothing_signed());
     }
     if !faults.is_empty() {
         return Err(Refusal(faults));
@@ -244,6 +242,10 @@ pub fn copy(original: &[u8], copy: &[u8]) -> Result<Vec<Signature>, Refusal> {
     Ok(each.collect())
 }
 
+fn nothing_signed() -> Fault {
+    Fault::new("nothing was signed after the original", "原件之后没有签名")
+}
+
 /// PAdES, and what came before it.
 const PADES: &str = "ETSI.CAdES.detached";
 const PKCS7: &str = "adbe.pkcs7.detached";
@@ -258,7 +260,7 @@ fn within(file: &[u8], revision: &Revision, found: &Found) -> Result<(Held, Stri
     let ranges: Vec<usize> = ranges.iter().filter_map(Object::whole).collect();
     let place = revision.objects.get(&found.number);
     let hole = place.and_then(|at| pdf::entry(file, found.number, *at, "Contents"));
-    let (Some(hole), [0, end, start, length]) = (hole, ranges[..]) else {
+    let (Some(hole), &[0, end, start, length]) = (hole, &ranges[..]) else {
         return Err(Fault::new(
             "it has no ByteRange of two ranges from the first byte on, or no Contents",
             "没有自首字节起由两段组成的ByteRange，或没有Contents",

@@ -92,7 +92,8 @@ fn unarmored(pem: &[u8]) -> Option<(String, Document)> {
     let (label, _) = text.split_once("-----")?;
     let end = format!("-----END {label}-----");
     let (text, _) = text.split_once(&end)?;
-    let (label, document) = Document::from_pem(&format!("-----BEGIN {text}{end}\n")).ok()?;
+    let plain = format!("-----BEGIN {text}{end}\n");
+    let (label, document) = Document::from_pem(&plain).ok()?;
     Some((label.to_owned(), document))
 }
 

@@ -3,7 +3,6 @@
 use der::asn1::ObjectIdentifier as Oid;
 use der::{Decode as _, Encode as _};
 use ring::signature::{self as ring_signature, UnparsedPublicKey, VerificationAlgorithm};
-use sha2::Digest as _;
 use sm2::dsa::signature::MultipartVerifier as _;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
@@ -42,7 +41,7 @@ pub enum Digest {
 }
 
 impl Digest {
-    pub fn of_oid(oid: Oid) -> Result<Digest, Fault> {
+    pub fn of_oid(given: Oid) -> Result<Digest, Fault> {
         const DIGESTS: [(Oid, Digest); 5] = [
             (oid("2.16.840.1.101.3.4.2.1"), Digest::Sha256),
             (oid("2.16.840.1.101.3.4.2.2"), Digest::Sha384),
@@ -50,11 +49,11 @@ impl Digest {
             (oid("1.2.156.10197.1.401"), Digest::Sm3),
             (oid("1.2.156.10197.1.401.1"), Digest::Sm3),
         ];
-        let found = DIGESTS.iter().find(|(known, _)| *known == oid);
+        let found = DIGESTS.iter().find(|(known, _)| *known == given);
         found.map(|(_, digest)| *digest).ok_or_else(|| {
             Fault::new(
-                format!("digest {oid} is none of SHA-256, SHA-384, SHA-512 and SM3"),
-                format!("摘要算法{oid}不是SHA-256、SHA-384、SHA-512或SM3"),
+                format!("digest {given} is none of SHA-256, SHA-384, SHA-512 and SM3"),
+                format!("摘要算法{given}不是SHA-256、SHA-384、SHA-512或SM3"),
             )
         })
     }

@@ -630,3 +630,93 @@ fn is_space(byte: u8) -> bool {
 fn is_regular(byte: u8) -> bool {
     !is_space(byte) && !b"()<>[]{}/%".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of two objects, and an update of the second.
+    fn updated(object: &str) -> (Vec<u8>, usize) {
+        let mut file = b"%PDF-1.7\n".to_vec();
+        let mut section = |objects: &[(u32, &str)], prev: &str| {
+            let mut table = String::new();
+            for (number, object) in objects {
+                table += &format!("{number} 1\n{:010} 00000 n \n", file.len());
+                file.extend(format!("{number} 0 obj\n{object}\nendobj\n").bytes());
+            }
+            let at = file.len();
+            let trailer =
+                format!("trailer\n<</Size 3/Root 1 0 R{prev}>>\nstartxref\n{at}\n%%EOF\n");
+            file.extend(format!("xref\n{table}{trailer}").bytes());
+            (at, file.len())
+        };
+        let (table, first) = section(&[(1, "<</Type/Catalog>>"), (2, "(old)")], "");
+        section(&[(2, object)], &format!("/Prev {table}"));
+        (file, first)
+    }
+
+    fn read(object: &str) -> Option<Object> {
+        let (file, first) = updated(object);
+        let revisions = revisions(&file, first).ok()?;
+        assert_eq!(revisions.len(), 2);
+        let update = &revisions[1];
+        assert_eq!(update.place, first..file.len());
+        Some(super::object(&file, 2, update.objects[&2], |_| None)?.0)
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same() {
+        for (one, other) in [
+            ("(a\\(b\\)\\101\\n\\\nc)", "<61 286229 41 0A 63>"),
+            ("/A#20B", "/A#20B"),
+            ("[1.50 +2 -.5 null]", "[1.5 2 -0.5 null]"),
+            ("<</A 1/B null>>", "<< /A 1 >>"),
+            ("[1 0 R 1 0]", "[ 1  0  R 1 0 ]"),
+        ] {
+            let (one, other) = (read(one), read(other));
+            assert!(one.is_some() && one == other, "{one:?} {other:?}");
+        }
+        assert_ne!(read("(a)"), read("/a"));
+    }
+
+    #[test]
+    fn what_readers_read_differently_is_not_read() {
+        for object in [
+            "<</A 1/A 2>>",
+            "<</A 1",
+            "<</A 1 2>>",
+            "(a",
+            "<6g>",
+            "1 2 R",
+            "1e5",
+            "% a comment\n1",
+            "1\nendobj\n3 0 obj\n2",
+            "<</Length 3>>\nstream\n12345\nendstream",
+            "<</Length 5>>\nstream\r12345\nendstream",
+        ] {
+            assert_eq!(read(object), None, "{object}");
+        }
+        assert!(read("<</Length 5>>\nstream\r\n12345\nendstream").is_some());
+    }
+
+    proptest::proptest! {
+        /// Whatever becomes of a byte or two, and wherever the file ends, there is an answer.
+        #[test]
+        fn no_damage_brings_it_down(
+            at in 0_usize..600, with in 0_u8.., other in 0_usize..600, end in 0_usize..600,
+        ) {
+            let (mut file, first) = updated("<</A[1 0 R(a)<62>]/Length 2>>\nstream\nab\nendstream");
+            let length = file.len();
+            for place in [at, other] {
+                file[place % length] = with;
+            }
+            file.truncate(end.max(first));
+            let answer = revisions(&file, first);
+            if let Ok(revisions) = answer {
+                for (number, at) in &revisions[revisions.len() - 1].objects {
+                    let _object = super::object(&file, *number, *at, |_| None);
+                }
+            }
+        }
+    }
+}

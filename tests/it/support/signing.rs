@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -345,8 +346,7 @@ impl Update {
 
 /// Fills the last hole of a file with a signature of all the rest.
 pub fn sign(mut file: Vec<u8>, signer: &Signer) -> Vec<u8> {
-    let begin = place(&file, b"/Contents<0000") + "/Contents".len();
-    let end = begin + 2 * ROOM + 2;
+    let Range { start: begin, end } = hole(&file);
     let ranges = format!("{begin:010} {end:010} {:010}", file.len() - end);
     let at = place(&file, b"/ByteRange[0 1111111111") + "/ByteRange[0 ".len();
     file[at..at + ranges.len()].copy_from_slice(ranges.as_bytes());
@@ -357,11 +357,17 @@ pub fn sign(mut file: Vec<u8>, signer: &Signer) -> Vec<u8> {
 
 /// Puts a signature into the last hole of a file.
 pub fn fill(file: &mut [u8], signature: &[u8]) {
-    let begin = place(file, b"/Contents<") + "/Contents<".len();
+    let begin = hole(file).start + 1;
     for (index, byte) in signature.iter().enumerate() {
         let digits = format!("{byte:02x}");
         file[begin + 2 * index..begin + 2 * index + 2].copy_from_slice(digits.as_bytes());
     }
+}
+
+/// The last hole of an update: the place of its signature.
+pub fn hole(file: &[u8]) -> Range<usize> {
+    let begin = place(file, b"/Contents<") + "/Contents".len();
+    begin..begin + 2 * ROOM + 2
 }
 
 /// Where some bytes stand last.
