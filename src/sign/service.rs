@@ -4,7 +4,6 @@
 //! show the token and the document to somebody else. If we crash here, the service may have made a
 //! signature that nobody has.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -202,8 +201,7 @@ fn in_ascii(json: &str) -> String {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            // A String takes whatever is written.
-            drop(write!(text, "\\u{unit:04x}"));
+            text.push_str(&format!("\\u{unit:04x}"));
         }
     }
     text
