@@ -572,7 +572,7 @@ fn a_signature_beside_a_file_is_of_it() {
     assert!(signature::detached(&STORED, &cms, None).is_ok());
     let bare = SIGNER.cms(&STORED, "-nocerts");
     let certificate = SIGNER.read("certificate.pem");
-    let why = |refusal: Result<Signature, _>| refusal.expect_err("refused").to_string();
+    let why = |refusal: Result<Signature, Refusal>| refusal.expect_err("refused").to_string();
     let said = why(signature::detached(&STORED, &bare, None));
     assert!(said.contains("does not bring the certificate"), "{said}");
     let held = signature::detached(&STORED, &bare, Some(&certificate)).expect("it holds");
@@ -647,7 +647,7 @@ fn sm2_signs_alone_and_in_a_cms() {
     );
     let held = signature::detached(&STORED, &alone, Some(&public)).expect("it holds");
     assert_eq!(held.signer, None);
-    let why = |refusal: Result<Signature, _>| refusal.expect_err("refused").to_string();
+    let why = |refusal: Result<Signature, Refusal>| refusal.expect_err("refused").to_string();
     assert!(why(signature::detached(b"other", &alone, Some(&public))).contains("not made of this"));
     assert!(why(signature::detached(&STORED, &alone, None)).contains("give the certificate"));
     let other = SIGNER.read("certificate.pem");
