@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use banshi::signature::{self, Kind, Level, Signature};
+use banshi::signature::{self, Kind, Level, Refusal, Signature};
 use serde_json::{Value, json};
 
 use crate::a_changed_file_is_found::{Files, text};

@@ -66,6 +66,13 @@ fn pades(deployment: Deployment) -> Deployment {
     signer(deployment, &sign)
 }
 
+/// A CMS by OpenSSL, with a key of this moment.
+fn cms(deployment: Deployment) -> Deployment {
+    authority(&deployment, "rsa:2048");
+    let sign = "openssl cms -sign -binary -signer certificate.pem -inkey key.pem -outform DER";
+    signer(deployment, sign).with("SIGN__GIVES", "cms")
+}
+
 /// What the program does from now on; as it should, with "".
 fn does(deployment: &Deployment, what: &str) {
     let path = deployment.path("does");
@@ -324,7 +331,7 @@ async fn a_document_that_the_signer_refuses_is_rejected_with_its_words_and_no_ot
 /// Whatever a signer does wrong, `why` is told, nothing is lost, and no job has an attempt less.
 async fn goes_and_comes_back(deployment: Deployment, wrong: &str, why: &str) -> Deployment {
     let deployment = deployment.with("WORKER__ATTEMPTS", "1");
-    let (deployment, admin) = deployment.with("SIGN__TIMEOUT", "3").with_admin();
+    let (deployment, admin) = deployment.with_admin();
     does(&deployment, wrong);
     let worker = deployment.worker();
     for name in ["a", "b", "c"] {
@@ -354,10 +361,10 @@ async fn goes_and_comes_back(deployment: Deployment, wrong: &str, why: &str) -> 
     for event in ended.values() {
         assert_eq!(event["type"], "report.completed", "{event:#}");
         let companion = &event["data"]["companions"][0];
-        let name = event["subject"].as_str().unwrap();
-        let (_, copy) = stored(&deployment, &format!("/{name}.signed.pdf")).expect("a copy");
-        assert_eq!(companion["sha256"], json!(sha256(&copy)));
-        assert!(copy.starts_with(&stored(&deployment, &format!("/{name}.pdf")).unwrap().1));
+        let (name, format) = (&event["subject"], &companion["format"]);
+        let (name, format) = (name.as_str().unwrap(), format.as_str().unwrap());
+        let (_, signature) = stored(&deployment, &format!("/{name}.{format}")).expect("it is");
+        assert_eq!(companion["sha256"], json!(sha256(&signature)));
     }
     assert!(deployment.dead().await.is_empty());
     assert_eq!(deployment.left().await, Vec::<String>::new());
@@ -374,9 +381,9 @@ async fn a_signer_that_is_out_shuts_the_gate_until_it_is_back_over_rabbitmq() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_that_hangs_is_killed_with_what_it_has_started() {
-    let deployment = pades(Deployment::spool());
+    let deployment = cms(Deployment::spool()).with("SIGN__TIMEOUT", "5");
     let hangs = "sleep 1000 & echo $! >> sleepers; wait";
-    let why = "gave no signature within 3 s";
+    let why = "gave no signature within 5 s";
     let deployment = goes_and_comes_back(deployment, hangs, why).await;
     let sleepers = fs::read_to_string(deployment.path("sleepers")).unwrap();
     for sleeper in sleepers.lines() {
@@ -440,10 +447,7 @@ async fn a_document_that_it_fails_with_alone_uses_up_its_attempts_and_holds_up_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detached_cms_is_one_that_openssl_verifies() {
-    let deployment = Deployment::spool().with("SIGN__GIVES", "cms");
-    authority(&deployment, "rsa:2048");
-    let sign = "openssl cms -sign -binary -signer certificate.pem -inkey key.pem -outform DER";
-    let deployment = signer(deployment, sign);
+    let deployment = cms(Deployment::spool());
     send(&deployment, "a", "zibo-bigdata-2020").await;
     deployment.work_until_idle();
     let data = completed(&deployment).await;
