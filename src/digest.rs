@@ -38,3 +38,15 @@ impl Running {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{hex, sm3};
+
+    #[test]
+    fn sm3_is_that_of_the_standard() {
+        // GB/T 32905-2016, A.1.
+        let abc = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0";
+        assert_eq!(hex(&sm3(b"abc")), abc);
+    }
+}

@@ -292,6 +292,19 @@ async fn a_program_is_told_of_the_document_and_nothing_of_the_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_takes_a_digest_gets_its_32_bytes_and_no_file() {
+    let deployment = cms(Deployment::spool()).with("SIGN__TAKES", "sm3");
+    does(&deployment, "cat > got; exit 65");
+    send(&deployment, "a", "zibo-bigdata-2020").await;
+    deployment.work_until_idle();
+    let (pdf, _) = stored(&deployment, "/a.pdf").expect("it is stored");
+    let digest = format!("openssl dgst -sm3 -binary -out digest '{}'", pdf.display());
+    shell(&deployment, &digest);
+    let [got, digest] = ["got", "digest"].map(|name| fs::read(deployment.path(name)).unwrap());
+    assert_eq!(got, digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_the_signer_refuses_is_rejected_with_its_words_and_no_other_is() {
     let deployment = pades(Deployment::spool());
     does(
