@@ -44,6 +44,11 @@ struct Past {
     signed: u64,
     /// With which it has failed, and how many it had signed before.
     failed: VecDeque<(Key, u64)>,
+    /// With which it has failed since it last signed one; whether with others, too.
+    since: Option<Key>,
+    several: bool,
+    /// Whether it was away the last time, of which no document is the cause.
+    away: bool,
     /// The last of them.
     last: Option<(Key, Document)>,
     /// Tries since the gate was shut that may be that document's own trouble, and after how many
@@ -60,6 +65,9 @@ impl Signing {
         let past = Mutex::new(Past {
             signed: 0,
             failed: VecDeque::new(),
+            since: None,
+            several: false,
+            away: false,
             last: None,
             tries: 0,
             most: TRIES.0,
@@ -187,6 +195,7 @@ impl Past {
         if self.last.as_ref().is_some_and(|(last, _)| last == key) {
             self.last = None;
         }
+        (self.since, self.several, self.away) = (None, false, false);
         (self.tries, self.most) = (0, TRIES.0);
         self.again = None;
     }
@@ -195,21 +204,22 @@ impl Past {
         if let Trouble::Refused(_) = trouble {
             return;
         }
-        self.wait(trouble);
+        self.hears(trouble);
         if !self.failed.iter().any(|(failed, _)| failed == key) {
             if self.failed.len() == REMEMBERED {
                 self.failed.pop_front();
             }
             self.failed.push_back((key.clone(), self.signed));
         }
+        let since = self.since.get_or_insert_with(|| key.clone());
+        self.several |= since != key;
         self.last = Some((key.clone(), document));
     }
 
     /// Notes that it has failed with the last document once more; whether others are let in now.
     fn fails_again(&mut self, trouble: &Trouble) -> bool {
-        self.wait(trouble);
-        // Of one that is not there no document is the cause.
-        if !matches!(trouble, Trouble::Wrong(_)) {
+        self.hears(trouble);
+        if self.away {
             return false;
         }
         self.tries += 1;
@@ -221,17 +231,20 @@ impl Past {
         true
     }
 
-    fn wait(&mut self, trouble: &Trouble) {
+    /// Notes whether it is away, and when it wants to be asked again.
+    fn hears(&mut self, trouble: &Trouble) {
+        self.away = matches!(trouble, Trouble::Away(..));
         self.again = match trouble {
             Trouble::Away(why, Some(after)) => Some((Instant::now() + *after, why.reason())),
             _ => None,
         };
     }
 
-    /// Whether it may be out for all: it has signed none since it first failed with the last.
+    /// Whether it may be out for all: it is away, or has failed with several since it last signed
+    /// one, or has signed none since it first failed with the last.
     fn is_out(&self) -> bool {
         let last = self.last.as_ref().map(|(key, _)| key);
         let first = self.failed.iter().find(|(key, _)| Some(key) == last);
-        first.is_some_and(|(_, signed)| *signed == self.signed)
+        self.away || self.several || first.is_some_and(|(_, signed)| *signed == self.signed)
     }
 }

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use banshi::digest::sha256;
+use banshi::sign;
 use banshi::typesetter::{Manuscript, Place, Typesetter, attached};
 use serde_json::{Value, json};
 
 use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::corpus;
 use crate::support::signing::{Signer, Update};
-use crate::support::{check, pdf, repository, settings, until};
+use crate::support::{check, pdf, render, repository, settings, until};
 
 /// A key and its certificate, of this moment.
 fn authority(deployment: &Deployment, kind: &str) {
@@ -160,47 +161,59 @@ async fn a_signed_copy_stands_beside_the_pdf_and_in_its_event() {
     assert!(stored(&deployment, "/a.signed.pdf").unwrap().1 == copy);
 }
 
+/// Whether a worker would take a signed copy.
+async fn taken(pdf: &[u8], copy: &[u8]) -> Result<Vec<u8>, String> {
+    let mut settings = settings().sign;
+    settings.command = vec!["true".to_owned()];
+    let signer = sign::Signer::open(&settings).expect("it is right");
+    let signer = signer.expect("there is one");
+    signer.check(&pdf.into(), copy.to_vec()).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_keeps_pdfa_and_pdfua_with_a_seal_or_without() {
-    let deployment = pades(Deployment::spool());
-    send(&deployment, "a", "pingtan-2023").await;
-    deployment.work_until_idle();
-    let (plain, _) = stored(&deployment, "/a.signed.pdf").expect("a signed copy");
-
-    // A picture in a tagged field, over name and date.
-    let sealed = pades(Deployment::spool());
-    let (_, pdf) = stored(&deployment, "/a.pdf").expect("a PDF");
-    let copy = Update::seal(&pdf).signed(&Signer::new("rsa:2048"));
-    fs::write(sealed.path("sealed.pdf"), &copy).unwrap();
-    does(&sealed, "cat sealed.pdf; exit 0");
-    send(&sealed, "a", "pingtan-2023").await;
-    sealed.work_until_idle();
-    let (shown, taken) = stored(&sealed, "/a.signed.pdf").expect("a signed copy");
-    assert!(taken == copy);
-    for verdict in pdf::verapdf(&[plain, shown]) {
+    let rendered = render(&corpus("pingtan-2023"));
+    let pdf = fs::read(rendered.path()).unwrap();
+    let signer = Signer::new("rsa:2048");
+    let invisible = signer.copy(&pdf, "");
+    // A picture, with its tag.
+    let seal = Update::seal(&pdf).signed(&signer);
+    let files = [("invisible", invisible), ("seal", seal)].map(|(name, copy)| {
+        let file = signer.path(&format!("{name}.pdf"));
+        fs::write(&file, &copy).unwrap();
+        (file, copy)
+    });
+    for (_, copy) in &files {
+        assert_eq!(taken(&pdf, copy).await.as_ref(), Ok(copy));
+    }
+    for verdict in pdf::verapdf(&files.map(|(file, _)| file)) {
         assert!(verdict.passes, "{verdict:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seal_with_text_is_not_taken_and_the_message_says_why() {
-    let python = repository("target/tools/documents/bin/python")
-        .display()
-        .to_string();
-    let stamps = format!(
-        "exec '{python}' -c '
-import io, sys
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.sign import fields, signers
-signer = signers.SimpleSigner.load(\"key.pem\", \"certificate.pem\")
-about = signers.PdfSignatureMetadata(field_name=\"Seal\", md_algorithm=\"sha256\")
-pdf = IncrementalPdfFileWriter(io.BytesIO(sys.stdin.buffer.read()))
-field = fields.SigFieldSpec(\"Seal\", box=(400, 100, 500, 200))
-signed = signers.sign_pdf(pdf, about, signer=signer, new_field_spec=field)
-sys.stdout.buffer.write(signed.getvalue())'"
+async fn a_seal_that_breaks_them_is_not_taken_and_the_message_says_why() {
+    let rendered = render(&corpus("zibo-bigdata-2020"));
+    let pdf = fs::read(rendered.path()).unwrap();
+    let signer = Signer::new("rsa:2048");
+    let mut untagged = Update::signature(&pdf);
+    let field = untagged.field;
+    untagged.edit(
+        field,
+        "/Rect[0 0 0 0]",
+        &format!("/Rect[400 100 500 200]/AP<</N {} 0 R>>", field + 2),
     );
-    let deployment = pades(Deployment::spool());
-    goes_and_comes_back(deployment, &stamps, "its seal has text").await;
+    let picture = "/Type/XObject/Subtype/Form/BBox[0 0 100 100]";
+    untagged.stream(field + 2, picture, b"0 0 100 100 re f");
+    let why = taken(&pdf, &untagged.signed(&signer))
+        .await
+        .expect_err("untagged");
+    assert!(why.contains("7.18.4"), "{why}");
+
+    // As pyHanko draws one by itself.
+    let text = signer.copy(&pdf, "--shown");
+    let why = taken(&pdf, &text).await.expect_err("text");
+    assert!(why.contains("6.2.11.4.1"), "{why}");
 }
 
 /// What a worker leaves that is killed between the signed copy and the manifest.
@@ -409,12 +422,9 @@ async fn a_signer_that_hangs_is_killed_with_what_it_has_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_no_signature_of_this_very_pdf_is_an_outage_and_says_why() {
     let why = "is no signature of the PDF: ";
-    // The PDF itself, and a signed copy of another.
-    let deployment = pades(Deployment::spool());
-    let deployment = goes_and_comes_back(deployment, "cat; exit 0", why).await;
-    let (path, _) = stored(&deployment, "/a.signed.pdf").expect("a signed copy");
-    let of_another = format!("cat '{}'; exit 0", path.display());
-    goes_and_comes_back(pades(Deployment::spool()), &of_another, why).await;
+    let of_another = "echo | openssl cms -sign -binary -signer certificate.pem -inkey key.pem \
+                      -outform DER; exit 0";
+    goes_and_comes_back(cms(Deployment::spool()), of_another, why).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
