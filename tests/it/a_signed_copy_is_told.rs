@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use banshi::signature::{self, Kind, Level, Signature};
+use banshi::signature::{self, Kind, Level, Refusal, Signature};
 use serde_json::{Value, json};
 
 use crate::a_changed_file_is_found::{Files, text};
@@ -32,6 +32,10 @@ fn refused_of(original: &[u8], what: &str, copy: &[u8], why: &str) {
     let said = refusal.to_string();
     assert!(said.contains(why), "{what}: {why:?} in {said:?}");
     assert!(!refusal.zh().is_ascii(), "{what}: {}", refusal.zh());
+}
+
+fn why(answer: Result<Signature, Refusal>) -> String {
+    answer.expect_err("refused").to_string()
 }
 
 /// The first page's content, and another object of the original.
@@ -572,7 +576,6 @@ fn a_signature_beside_a_file_is_of_it() {
     assert!(signature::detached(&STORED, &cms, None).is_ok());
     let bare = SIGNER.cms(&STORED, "-nocerts");
     let certificate = SIGNER.read("certificate.pem");
-    let why = |refusal: Result<Signature, _>| refusal.expect_err("refused").to_string();
     let said = why(signature::detached(&STORED, &bare, None));
     assert!(said.contains("does not bring the certificate"), "{said}");
     let held = signature::detached(&STORED, &bare, Some(&certificate)).expect("it holds");
@@ -603,8 +606,8 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let value = parts.concat();
     let length = u16::try_from(value.len()).expect("short").to_be_bytes();
     let length = match value.len() {
-        0..128 => vec![length[1]],
-        128..256 => vec![0x81, length[1]],
+        0..=127 => vec![length[1]],
+        128..=255 => vec![0x81, length[1]],
         _ => vec![0x82, length[0], length[1]],
     };
     [&[tag][..], &length, &value].concat()
@@ -614,10 +617,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn sm2_signs_alone_and_in_a_cms() {
     let identity = "distid:1234567812345678";
-    let signer = Signer::with(
-        "ec -pkeyopt ec_paramgen_curve:SM2",
-        &format!("-sm3 -sigopt {identity}"),
-    );
+    let signer = Signer::with("sm2", &format!("-sm3 -sigopt {identity}"));
     let sign = |message: &[u8]| {
         std::fs::write(signer.path("message"), message).expect("a file");
         signer.run(
@@ -647,7 +647,6 @@ fn sm2_signs_alone_and_in_a_cms() {
     );
     let held = signature::detached(&STORED, &alone, Some(&public)).expect("it holds");
     assert_eq!(held.signer, None);
-    let why = |refusal: Result<Signature, _>| refusal.expect_err("refused").to_string();
     assert!(why(signature::detached(b"other", &alone, Some(&public))).contains("not made of this"));
     assert!(why(signature::detached(&STORED, &alone, None)).contains("give the certificate"));
     let other = SIGNER.read("certificate.pem");
@@ -723,7 +722,7 @@ fn sm2_signs_alone_and_in_a_cms() {
 fn der_issuer_and_serial(certificate: &[u8]) -> Vec<u8> {
     let item = |bytes: &[u8]| -> (usize, usize) {
         match bytes[1] {
-            length @ 0..128 => (2, usize::from(length)),
+            length @ 0..=127 => (2, usize::from(length)),
             0x81 => (3, usize::from(bytes[2])),
             _ => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
         }

@@ -357,7 +357,9 @@ pub fn sign(mut file: Vec<u8>, signer: &Signer) -> Vec<u8> {
 
 /// Puts a signature into the last hole of a file.
 pub fn fill(file: &mut [u8], signature: &[u8]) {
-    let begin = hole(file).start + 1;
+    let Range { start, end } = hole(file);
+    let begin = start + 1;
+    file[begin..end - 1].fill(b'0');
     for (index, byte) in signature.iter().enumerate() {
         let digits = format!("{byte:02x}");
         file[begin + 2 * index..begin + 2 * index + 2].copy_from_slice(digits.as_bytes());
