@@ -2,7 +2,7 @@
 //! and an SM2 signature alone.
 
 use der::asn1::ObjectIdentifier as Oid;
-use der::{Decode as _, Document, Encode as _};
+use der::{Decode as _, Document};
 use time::OffsetDateTime;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
@@ -48,9 +48,30 @@ pub struct Held {
     pub names_certificate: bool,
 }
 
+/// A certificate, with the very bytes that it was read from.
+pub struct Known {
+    bytes: Vec<u8>,
+    certificate: Certificate,
+}
+
+impl Known {
+    fn read(bytes: &[u8]) -> Option<Known> {
+        if bytes.len() > CERTIFICATE {
+            return None;
+        }
+        let certificate = Certificate::from_der(bytes).ok()?;
+        let bytes = bytes.to_vec();
+        Some(Known { bytes, certificate })
+    }
+
+    fn key(&self) -> Result<Key, Fault> {
+        Key::of(&self.certificate.tbs_certificate.subject_public_key_info)
+    }
+}
+
 /// A certificate or a key that was given beside the signature.
 pub enum Given {
-    Certificate(Box<Certificate>),
+    Certificate(Box<Known>),
     Key(Key),
 }
 
@@ -66,7 +87,7 @@ impl Given {
         let (label, document) = unarmored(pem).ok_or_else(wrong)?;
         let bytes = document.as_bytes();
         match label.as_str() {
-            "CERTIFICATE" => certificate(bytes)
+            "CERTIFICATE" => Known::read(bytes)
                 .map(|found| Given::Certificate(Box::new(found)))
                 .ok_or_else(wrong),
             "PUBLIC KEY" => {
@@ -79,8 +100,16 @@ impl Given {
 
     fn key(&self) -> Result<Key, Fault> {
         match self {
-            Given::Certificate(found) => Key::of(&found.tbs_certificate.subject_public_key_info),
+            Given::Certificate(found) => found.key(),
             Given::Key(key) => Ok(key.clone()),
+        }
+    }
+
+    /// Whether a signature by this certificate is by the one given.
+    fn is(&self, found: &Known) -> Result<bool, Fault> {
+        match self {
+            Given::Certificate(given) => Ok(given.bytes == found.bytes),
+            Given::Key(given) => Ok(*given == found.key()?),
         }
     }
 }
@@ -95,12 +124,6 @@ fn unarmored(pem: &[u8]) -> Option<(String, Document)> {
     let plain = format!("-----BEGIN {text}{end}\n");
     let (label, document) = Document::from_pem(&plain).ok()?;
     Some((label.to_owned(), document))
-}
-
-/// A certificate by itself.
-fn certificate(bytes: &[u8]) -> Option<Certificate> {
-    let fits = bytes.len() <= CERTIFICATE;
-    fits.then(|| Certificate::from_der(bytes).ok())?
 }
 
 /// A signature beside a file.
@@ -235,17 +258,17 @@ impl<'a> SignedData<'a> {
     }
 
     /// The certificate that the signer names.
-    fn certificate(&self) -> Option<Certificate> {
+    fn certificate(&self) -> Option<Known> {
         let mut each = self.certificates.iter();
         let named = each.find(|bytes| self.names(bytes).unwrap_or(false))?;
-        certificate(named)
+        Known::read(named)
     }
 
     /// Whether the signer names this one: by issuer and serial number, or by the identifier of its
     /// key.
     fn names(&self, bytes: &[u8]) -> Option<bool> {
         if self.by.tag == 0x80 {
-            let certificate = certificate(bytes)?.tbs_certificate;
+            let certificate = Known::read(bytes)?.certificate.tbs_certificate;
             let (_, identifier) = certificate.get::<SubjectKeyIdentifier>().ok()??;
             return Some(identifier.0.as_bytes() == self.by.value);
         }
@@ -312,17 +335,13 @@ pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fa
     };
     let certificate = signed.certificate();
     let key = match (&certificate, given) {
-        (Some(found), None) => Key::of(&found.tbs_certificate.subject_public_key_info)?,
-        (Some(found), Some(given)) => {
-            let key = Key::of(&found.tbs_certificate.subject_public_key_info)?;
-            if given.key()? != key {
-                return Err(Fault::new(
-                    "it was signed with another certificate than the one given",
-                    "签名所用证书与所给证书不是同一个",
-                ));
-            }
-            key
+        (Some(found), Some(given)) if !given.is(found)? => {
+            return Err(Fault::new(
+                "it was signed with another certificate than the one given",
+                "签名所用证书与所给证书不是同一个",
+            ));
         }
+        (Some(found), _) => found.key()?,
         (None, Some(given)) => given.key()?,
         (None, None) => {
             return Err(Fault::new(
@@ -390,7 +409,7 @@ fn attributes_agree(signed: &SignedData, message: &[&[u8]]) -> Result<(), Fault>
 }
 
 /// Whether the signer's certificate is signed, too (RFC 5035); another one must not be.
-fn names_certificate(signed: &SignedData, of: &Certificate) -> Result<bool, Fault> {
+fn names_certificate(signed: &SignedData, of: &Known) -> Result<bool, Fault> {
     let Some(value) = attribute(signed.attributes, SIGNING_CERTIFICATE) else {
         return Ok(false);
     };
@@ -403,7 +422,7 @@ fn names_certificate(signed: &SignedData, of: &Certificate) -> Result<bool, Faul
             None => Digest::Sha256,
         };
         let named = first.take(0x04)?.value;
-        Some(digest.of(&[&of.to_der().ok()?]) == named)
+        Some(digest.of(&[&of.bytes]) == named)
     };
     match read() {
         Some(true) => Ok(true),
@@ -440,7 +459,7 @@ fn stamp_time(info: &[u8], stamped: &[&[u8]]) -> Result<OffsetDateTime, Fault> {
 
 /// Who signed, for people.
 fn about(
-    of: Option<&Certificate>,
+    of: Option<&Known>,
     algorithm: String,
     at: Option<OffsetDateTime>,
     time_stamped: bool,
@@ -459,13 +478,13 @@ fn about(
     let Some(of) = of else {
         return Ok(held);
     };
-    let certificate = &of.tbs_certificate;
+    let certificate = &of.certificate.tbs_certificate;
     let printable = |name: &Name| name.to_string().replace(char::is_control, "\u{fffd}");
     held.signer = Some(printable(&certificate.subject));
     held.issuer = Some(printable(&certificate.issuer));
     let serial = certificate.serial_number.as_bytes().iter();
     held.serial = Some(serial.map(|byte| format!("{byte:02x}")).collect());
-    held.certificate_sha256 = of.to_der().ok().map(|bytes| sha256(&bytes));
+    held.certificate_sha256 = Some(sha256(&of.bytes));
     Ok(held)
 }
 
