@@ -1,4 +1,4 @@
-//! Signatures apart from the file they are in: CMS SignedData (RFC 5652), time stamps (RFC 3161),
+//! Signatures apart from the file they are in: CMS `SignedData` (RFC 5652), time stamps (RFC 3161),
 //! and an SM2 signature alone.
 
 use der::asn1::ObjectIdentifier as Oid;
@@ -44,8 +44,30 @@ pub struct Held {
     /// What a time stamp says, or else the signer.
     pub at: Option<OffsetDateTime>,
     pub time_stamped: bool,
+    /// Whose time stamp of this signature it is.
+    pub stamped_by: Option<String>,
     /// Whether the certificate is signed, too.
     pub names_certificate: bool,
+}
+
+impl Held {
+    /// By whom, for people.
+    fn by(known: Option<&Known>, algorithm: String) -> Held {
+        let of = known.map(|known| &known.certificate.tbs_certificate);
+        let printable = |name: &Name| name.to_string().replace(char::is_control, "\u{fffd}");
+        let serial = of.map(|of| of.serial_number.as_bytes().iter());
+        Held {
+            signer: of.map(|of| printable(&of.subject)),
+            issuer: of.map(|of| printable(&of.issuer)),
+            serial: serial.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).collect()),
+            certificate_sha256: known.map(|known| sha256(&known.bytes)),
+            algorithm,
+            at: None,
+            time_stamped: false,
+            stamped_by: None,
+            names_certificate: false,
+        }
+    }
 }
 
 /// A certificate, with the very bytes that it was read from.
@@ -153,7 +175,7 @@ pub fn beside(file: &[u8], signature: &[u8], given: Option<&Given>) -> Result<He
         Given::Certificate(found) => Some(&**found),
         Given::Key(_) => None,
     };
-    about(of, algorithm, None, false, false)
+    Ok(Held::by(of, algorithm))
 }
 
 fn not_signed() -> Fault {
@@ -163,7 +185,7 @@ fn not_signed() -> Fault {
     )
 }
 
-/// What a SignedData is over.
+/// What a `SignedData` is over.
 #[derive(Clone, Copy)]
 pub enum Over<'a> {
     /// A message that it does not hold, in pieces.
@@ -172,7 +194,7 @@ pub enum Over<'a> {
     Stamp(&'a [&'a [u8]]),
 }
 
-/// The parts of a SignedData with one signer.
+/// The parts of a `SignedData` with one signer.
 struct SignedData<'a> {
     kind: Oid,
     content: Option<&'a [u8]>,
@@ -301,7 +323,7 @@ fn attribute(attributes: Option<Item>, kind: Oid) -> Option<Item> {
     found
 }
 
-/// Whether a SignedData holds over this, and whose it is.
+/// Whether a `SignedData` holds over this, and whose it is.
 pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fault> {
     let signed = SignedData::read(bytes)?;
     let stamp = match (over, signed.content) {
@@ -365,26 +387,29 @@ pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fa
         (None, Some(Given::Certificate(found))) => Some(&**found),
         (None, _) => None,
     };
-    let names_certificate = match of {
-        Some(of) => names_certificate(&signed, of)?,
-        None => false,
-    };
-    let (at, time_stamped) = match (over, stamp) {
-        (Over::Stamp(stamped), Some(info)) => (Some(stamp_time(info, stamped)?), true),
-        _ => match attribute(signed.unsigned, TIME_STAMP) {
-            Some(token) => {
-                let stamped = [signed.signature];
-                let held = holds(token.whole, Over::Stamp(&stamped), None)
-                    .map_err(|fault| fault.of("its time stamp does not hold", "其时间戳无效"))?;
-                (held.at, true)
-            }
-            None => {
-                let said = attribute(signed.attributes, SIGNING_TIME);
-                (said.and_then(|said| date::of_item(said)), false)
-            }
-        },
-    };
-    about(of, algorithm, at, time_stamped, names_certificate)
+    let mut held = Held::by(of, algorithm);
+    if let Some(of) = of {
+        held.names_certificate = names_certificate(&signed, of)?;
+    }
+    match (over, stamp, attribute(signed.unsigned, TIME_STAMP)) {
+        (Over::Stamp(stamped), Some(info), _) => {
+            held.at = Some(stamp_time(info, stamped)?);
+            held.time_stamped = true;
+        }
+        (_, _, Some(token)) => {
+            let stamped = [signed.signature];
+            let stamp = holds(token.whole, Over::Stamp(&stamped), None)
+                .map_err(|fault| fault.of("its time stamp does not hold", "其时间戳无效"))?;
+            held.at = stamp.at;
+            held.time_stamped = true;
+            held.stamped_by = stamp.signer;
+        }
+        (_, _, None) => {
+            let said = attribute(signed.attributes, SIGNING_TIME);
+            held.at = said.and_then(|said| date::of_item(said));
+        }
+    }
+    Ok(held)
 }
 
 /// The signed attributes name the content's type and digest.
@@ -433,7 +458,7 @@ fn names_certificate(signed: &SignedData, of: &Known) -> Result<bool, Fault> {
     }
 }
 
-/// When this was stamped, by what the time stamp holds: a TSTInfo (RFC 3161, 2.4.2).
+/// When this was stamped, by what the time stamp holds: a `TSTInfo` (RFC 3161, 2.4.2).
 fn stamp_time(info: &[u8], stamped: &[&[u8]]) -> Result<OffsetDateTime, Fault> {
     let read = || {
         let mut info = Items::of(info)?.only(0x30)?;
@@ -457,38 +482,7 @@ fn stamp_time(info: &[u8], stamped: &[&[u8]]) -> Result<OffsetDateTime, Fault> {
     }
 }
 
-/// Who signed, for people.
-fn about(
-    of: Option<&Known>,
-    algorithm: String,
-    at: Option<OffsetDateTime>,
-    time_stamped: bool,
-    names_certificate: bool,
-) -> Result<Held, Fault> {
-    let mut held = Held {
-        signer: None,
-        issuer: None,
-        serial: None,
-        certificate_sha256: None,
-        algorithm,
-        at,
-        time_stamped,
-        names_certificate,
-    };
-    let Some(of) = of else {
-        return Ok(held);
-    };
-    let certificate = &of.certificate.tbs_certificate;
-    let printable = |name: &Name| name.to_string().replace(char::is_control, "\u{fffd}");
-    held.signer = Some(printable(&certificate.subject));
-    held.issuer = Some(printable(&certificate.issuer));
-    let serial = certificate.serial_number.as_bytes().iter();
-    held.serial = Some(serial.map(|byte| format!("{byte:02x}")).collect());
-    held.certificate_sha256 = Some(sha256(&of.bytes));
-    Ok(held)
-}
-
-/// The SignedData at the beginning of these bytes; nothing but zeros may follow.
+/// The `SignedData` at the beginning of these bytes; nothing but zeros may follow.
 pub fn padded(bytes: &[u8]) -> Option<&[u8]> {
     let first = Items::of(bytes)?.next()?.whole;
     let rest = bytes.get(first.len()..)?;

@@ -131,6 +131,9 @@ pub fn revisions(file: &[u8], first: usize) -> Result<Vec<Revision>, Unreadable>
     let own = |at| unreadable(at, "the first revision can't be read", "首个版本无法读取");
     let table = last_table(&file[..first]).ok_or_else(|| own(first))?;
     let base = section(&file[..first], table, usize::MAX).map_err(|_| own(table))?;
+    if base.trailer.contains_key(b"Prev".as_slice()) {
+        return Err(own(table));
+    }
     if file.len() - first > ADDED {
         let (en, zh) = (
             "more was added than is ever read",

@@ -1,6 +1,6 @@
 //! What was signed of a report: a copy that adds nothing but signatures is told from one that
 //! changes what it shows, and a signature beside a file from one of something else. Signed by
-//! pyHanko and OpenSSL, and by hand where no program would.
+//! `pyHanko` and OpenSSL, and by hand where no program would.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -56,9 +56,10 @@ fn copies_signed_once_and_twice_are_signed() {
     let once = SIGNER.copy(&STORED, "");
     files.add("once.pdf", &once);
     files.add("twice.pdf", &other.copy(&once, "--field Second"));
-    files.add("other.pdf", &other.copy(&pingtan, ""));
+    files.add("other.pdf", &Update::signature(&pingtan).signed(&other));
     // What earlier builds have stored, without the line end.
-    files.add("earlier.pdf", &SIGNER.copy(&STORED[..STORED.len() - 1], ""));
+    let earlier = &STORED[..STORED.len() - 1];
+    files.add("earlier.pdf", &Update::signature(earlier).signed(&SIGNER));
     let (code, findings) = files.verify(&["once.pdf", "twice.pdf", "other.pdf", "earlier.pdf"]);
     for finding in &findings {
         assert_eq!(finding["verdict"], "signed", "{finding}");
@@ -115,6 +116,7 @@ fn certificates_and_time_stamps_of_an_archival_signature_belong_to_it() {
     assert_eq!(stamp.kind, Kind::TimeStamp);
     assert_eq!(stamp.signer.as_deref(), Some("CN=stamp"));
     assert!(stamp.at.is_some() && stamp.time_stamped);
+    assert_eq!(first.stamped_by.as_deref(), Some("CN=stamp"));
     // Without what came last, which no signature covers: certificates alone.
     assert!(stamp.covers < copy.len());
     let signatures = signature::copy(&STORED, &copy[..stamp.covers]).expect("a signed copy");
@@ -599,6 +601,21 @@ fn a_signature_beside_a_file_is_of_it() {
     assert!(said.contains("a content of its own"), "{said}");
     let said = why(signature::detached(&STORED, b"{}", None));
     assert!(said.contains("no SignedData"), "{said}");
+    // No damage brings it down, and none makes it another's.
+    let cms = SIGNER.cms(b"{}", "");
+    for place in 0..cms.len() {
+        let mut changed = cms.clone();
+        changed[place] ^= 1;
+        let _answer = signature::detached(b"{}", &changed, None);
+        assert!(
+            signature::detached(b"[]", &changed, None).is_err(),
+            "byte {place}"
+        );
+        assert!(
+            signature::detached(b"{}", &cms[..place], None).is_err(),
+            "cut at {place}"
+        );
+    }
 }
 
 /// DER: a tag, and parts one after the other.

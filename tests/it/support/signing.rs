@@ -1,4 +1,4 @@
-//! Signed copies and signatures beside a file: by pyHanko, and updates of any objects, written by
+//! Signed copies and signatures beside a file: by `pyHanko`, and updates of any objects, written by
 //! hand and signed by OpenSSL.
 
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Signer {
         self.read("signature")
     }
 
-    /// A copy signed by pyHanko, `PAdES` B-B or with more arguments for `tests/tools/sign-pdf`.
+    /// A copy signed by `pyHanko`, `PAdES` B-B or with more arguments for `tests/tools/sign-pdf`.
     pub fn copy(&self, pdf: &[u8], more: &str) -> Vec<u8> {
         std::fs::write(self.path("stored.pdf"), pdf).expect("a file");
         self.run(
