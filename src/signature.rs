@@ -102,7 +102,9 @@ pub struct Signature {
     pub at: Option<String>,
     /// Whether a time stamp says so, which holds too. Otherwise the signer says so.
     pub time_stamped: bool,
-    /// Of a signature within a PDF that keeps PAdES, how much of it.
+    /// The subject of the certificate of that time stamp, where it is of this signature alone.
+    pub stamped_by: Option<String>,
+    /// Of a signature within a PDF that keeps `PAdES`, how much of it.
     pub level: Option<Level>,
     /// How many bytes it covers, from the first on; but for the place of the signature itself.
     pub covers: usize,
@@ -246,7 +248,7 @@ fn nothing_signed() -> Fault {
     Fault::new("nothing was signed after the original", "原件之后没有签名")
 }
 
-/// PAdES, and what came before it.
+/// `PAdES`, and what came before it.
 const PADES: &str = "ETSI.CAdES.detached";
 const PKCS7: &str = "adbe.pkcs7.detached";
 /// A time stamp over the document.
@@ -338,6 +340,7 @@ impl Held {
             sub_filter: None,
             at: self.at.and_then(date::text),
             time_stamped: self.time_stamped,
+            stamped_by: self.stamped_by,
             level: None,
             covers,
             seal: None,
@@ -345,7 +348,7 @@ impl Held {
     }
 }
 
-/// A signature beside a file, as PEM or DER: CMS SignedData without the content (RFC 5652, PKCS#7,
+/// A signature beside a file, as PEM or DER: CMS `SignedData` without the content (RFC 5652, PKCS#7,
 /// GB/T 35275) by RSA with PKCS#1 v1.5 or PSS, ECDSA over P-256 or P-384, or SM2; or an SM2
 /// signature alone (GB/T 35276: a sequence of `r` and `s`), with the signer's identity
 /// `1234567812345678`.

@@ -10,7 +10,7 @@
 
 use serde::Serialize;
 
-use crate::attachment::{Unreadable, attachment};
+use crate::attachment::{Unreadable, attachment, first_revision};
 use crate::config::{Bands, Format, Limits, Settings};
 use crate::digest::sha256;
 use crate::job::{self, Job};
@@ -61,7 +61,7 @@ impl Verdict {
 /// The file that a signed copy is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Original {
-    /// Authentic or equivalent.
+    /// Authentic or equivalent, if the copy is signed; unproven, if the copy is, too.
     pub verdict: Verdict,
     /// How many bytes of the copy it is, from the first on.
     pub bytes: usize,
@@ -266,6 +266,9 @@ impl Verifier {
         finding.verdict = found.verdict;
         finding.message = found.en;
         finding.message_zh = found.zh;
+        if finding.verdict == Verdict::Unproven {
+            signed_unproven(file, &mut finding);
+        }
         Ok(finding)
     }
 
@@ -487,6 +490,29 @@ fn more(file: &[u8], bytes: usize, found: Verdicts, finding: &mut Finding) -> Ve
                 refusal.zh()
             ),
         ),
+    }
+}
+
+/// What was signed of a file that is unproven, so that its manifest can vouch for the file that was
+/// signed.
+fn signed_unproven(file: &[u8], finding: &mut Finding) {
+    let first = first_revision(file).filter(|first| *first < file.len());
+    let Some((original, first)) = first.map(|first| (&file[..first], first)) else {
+        return;
+    };
+    if let Ok(signatures) = signature::copy(original, file) {
+        finding.message += &format!(
+            ". It is a signed copy: its first {first} bytes are that file, and after them come only \
+             signatures that hold"
+        );
+        finding.message_zh +=
+            &format!("。这是已签名的副本：前{first}字节为该文件，其后只有有效的签名及其附属内容");
+        finding.signatures = signatures;
+        finding.original = Some(Original {
+            verdict: Verdict::Unproven,
+            bytes: first,
+            sha256: sha256(original),
+        });
     }
 }
 

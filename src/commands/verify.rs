@@ -186,10 +186,11 @@ fn told(signature: &Signature) -> String {
     let signer = signature.signer.as_deref().unwrap_or("the key given");
     let issuer = signature.issuer.as_ref();
     let issuer = issuer.map_or(String::new(), |issuer| format!(" (issued by {issuer})"));
-    let at = match (&signature.at, signature.time_stamped) {
-        (Some(at), true) => format!(", at {at} by its time stamp"),
-        (Some(at), false) => format!(", at {at} as the signer says"),
-        (None, _) => String::new(),
+    let at = match (&signature.at, signature.time_stamped, &signature.stamped_by) {
+        (Some(at), true, Some(by)) => format!(", at {at} by the time stamp of {by}"),
+        (Some(at), true, None) => format!(", at {at}"),
+        (Some(at), false, _) => format!(", at {at} as the signer says"),
+        (None, ..) => String::new(),
     };
     let level = signature
         .level
@@ -210,17 +211,18 @@ fn told(signature: &Signature) -> String {
 /// The same in Chinese.
 fn told_zh(signature: &Signature) -> String {
     let what = match signature.kind {
-        Kind::Signature => "签名人",
-        Kind::TimeStamp => "时间戳",
-        Kind::Detached => "旁附签名的签名人",
+        Kind::Signature => "签名人：",
+        Kind::TimeStamp => "时间戳：",
+        Kind::Detached => "旁附签名的签名人：",
     };
     let signer = signature.signer.as_deref().unwrap_or("所给密钥");
     let issuer = signature.issuer.as_ref();
     let issuer = issuer.map_or(String::new(), |issuer| format!("（签发者{issuer}）"));
-    let at = match (&signature.at, signature.time_stamped) {
-        (Some(at), true) => format!("，时间戳所载时间{at}"),
-        (Some(at), false) => format!("，签名人自述时间{at}"),
-        (None, _) => String::new(),
+    let at = match (&signature.at, signature.time_stamped, &signature.stamped_by) {
+        (Some(at), true, Some(by)) => format!("，时间{at}（{by}的时间戳）"),
+        (Some(at), true, None) => format!("，时间{at}"),
+        (Some(at), false, _) => format!("，时间{at}（签名人自述）"),
+        (None, ..) => String::new(),
     };
     let level = signature
         .level

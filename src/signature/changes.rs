@@ -12,7 +12,7 @@ use super::pdf::{self, Dictionary, Object, Revision};
 use super::{Fault, Seal, xmp};
 
 /// The largest XMP packet, in bytes.
-const PACKET: usize = 256 << 10;
+const PACKET: usize = 64 << 10;
 
 /// How deep the tree of pages may nest.
 const DEPTH: usize = 16;
@@ -924,13 +924,20 @@ impl Update<'_> {
             let (nums, more) = (was.get("Nums").cloned(), is.get("Nums").cloned());
             let pairs = self.extended(nums.as_ref(), more.as_ref(), Role::Structure);
             let kids = self.extended(old.get("K"), new.get("K"), Role::Structure);
-            let Some(((_, pairs), (_, kids))) = pairs.zip(kids) else {
+            let Some(((nums, pairs), (_, kids))) = pairs.zip(kids) else {
                 self.fault(
                     format!("object {root}, the root of the tags: a tag was taken out or replaced"),
                     format!("标签树根（对象{root}）的标签被删除或替换"),
                 );
                 return;
             };
+            let keys = nums.iter().chain(&pairs).step_by(2).map(Object::number);
+            if !keys.is_sorted_by(|one, next| one < next) {
+                self.fault(
+                    format!("object {root}, the root of the tags: a key of ParentTree is not new"),
+                    format!("标签树根（对象{root}）：ParentTree的键并非新增"),
+                );
+            }
             let values = pairs.into_iter().skip(1).step_by(2);
             for element in values.chain(kids) {
                 self.form_element(&element, fields, root);

@@ -1,8 +1,8 @@
-//! Signatures apart from the file they are in: CMS SignedData (RFC 5652), time stamps (RFC 3161),
+//! Signatures apart from the file they are in: CMS `SignedData` (RFC 5652), time stamps (RFC 3161),
 //! and an SM2 signature alone.
 
 use der::asn1::ObjectIdentifier as Oid;
-use der::{Decode as _, Document, Encode as _};
+use der::{Decode as _, Document};
 use time::OffsetDateTime;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
@@ -44,13 +44,56 @@ pub struct Held {
     /// What a time stamp says, or else the signer.
     pub at: Option<OffsetDateTime>,
     pub time_stamped: bool,
+    /// Whose time stamp of this signature it is.
+    pub stamped_by: Option<String>,
     /// Whether the certificate is signed, too.
     pub names_certificate: bool,
 }
 
+impl Held {
+    /// By whom, for people.
+    fn by(known: Option<&Known>, algorithm: String) -> Held {
+        let of = known.map(|known| &known.certificate.tbs_certificate);
+        let printable = |name: &Name| name.to_string().replace(char::is_control, "\u{fffd}");
+        let serial = of.map(|of| of.serial_number.as_bytes().iter());
+        Held {
+            signer: of.map(|of| printable(&of.subject)),
+            issuer: of.map(|of| printable(&of.issuer)),
+            serial: serial.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).collect()),
+            certificate_sha256: known.map(|known| sha256(&known.bytes)),
+            algorithm,
+            at: None,
+            time_stamped: false,
+            stamped_by: None,
+            names_certificate: false,
+        }
+    }
+}
+
+/// A certificate, with the very bytes that it was read from.
+pub struct Known {
+    bytes: Vec<u8>,
+    certificate: Certificate,
+}
+
+impl Known {
+    fn read(bytes: &[u8]) -> Option<Known> {
+        if bytes.len() > CERTIFICATE {
+            return None;
+        }
+        let certificate = Certificate::from_der(bytes).ok()?;
+        let bytes = bytes.to_vec();
+        Some(Known { bytes, certificate })
+    }
+
+    fn key(&self) -> Result<Key, Fault> {
+        Key::of(&self.certificate.tbs_certificate.subject_public_key_info)
+    }
+}
+
 /// A certificate or a key that was given beside the signature.
 pub enum Given {
-    Certificate(Box<Certificate>),
+    Certificate(Box<Known>),
     Key(Key),
 }
 
@@ -66,7 +109,7 @@ impl Given {
         let (label, document) = unarmored(pem).ok_or_else(wrong)?;
         let bytes = document.as_bytes();
         match label.as_str() {
-            "CERTIFICATE" => certificate(bytes)
+            "CERTIFICATE" => Known::read(bytes)
                 .map(|found| Given::Certificate(Box::new(found)))
                 .ok_or_else(wrong),
             "PUBLIC KEY" => {
@@ -79,8 +122,16 @@ impl Given {
 
     fn key(&self) -> Result<Key, Fault> {
         match self {
-            Given::Certificate(found) => Key::of(&found.tbs_certificate.subject_public_key_info),
+            Given::Certificate(found) => found.key(),
             Given::Key(key) => Ok(key.clone()),
+        }
+    }
+
+    /// Whether a signature by this certificate is by the one given.
+    fn is(&self, found: &Known) -> Result<bool, Fault> {
+        match self {
+            Given::Certificate(given) => Ok(given.bytes == found.bytes),
+            Given::Key(given) => Ok(*given == found.key()?),
         }
     }
 }
@@ -95,12 +146,6 @@ fn unarmored(pem: &[u8]) -> Option<(String, Document)> {
     let plain = format!("-----BEGIN {text}{end}\n");
     let (label, document) = Document::from_pem(&plain).ok()?;
     Some((label.to_owned(), document))
-}
-
-/// A certificate by itself.
-fn certificate(bytes: &[u8]) -> Option<Certificate> {
-    let fits = bytes.len() <= CERTIFICATE;
-    fits.then(|| Certificate::from_der(bytes).ok())?
 }
 
 /// A signature beside a file.
@@ -130,7 +175,7 @@ pub fn beside(file: &[u8], signature: &[u8], given: Option<&Given>) -> Result<He
         Given::Certificate(found) => Some(&**found),
         Given::Key(_) => None,
     };
-    about(of, algorithm, None, false, false)
+    Ok(Held::by(of, algorithm))
 }
 
 fn not_signed() -> Fault {
@@ -140,7 +185,7 @@ fn not_signed() -> Fault {
     )
 }
 
-/// What a SignedData is over.
+/// What a `SignedData` is over.
 #[derive(Clone, Copy)]
 pub enum Over<'a> {
     /// A message that it does not hold, in pieces.
@@ -149,7 +194,7 @@ pub enum Over<'a> {
     Stamp(&'a [&'a [u8]]),
 }
 
-/// The parts of a SignedData with one signer.
+/// The parts of a `SignedData` with one signer.
 struct SignedData<'a> {
     kind: Oid,
     content: Option<&'a [u8]>,
@@ -235,17 +280,17 @@ impl<'a> SignedData<'a> {
     }
 
     /// The certificate that the signer names.
-    fn certificate(&self) -> Option<Certificate> {
+    fn certificate(&self) -> Option<Known> {
         let mut each = self.certificates.iter();
         let named = each.find(|bytes| self.names(bytes).unwrap_or(false))?;
-        certificate(named)
+        Known::read(named)
     }
 
     /// Whether the signer names this one: by issuer and serial number, or by the identifier of its
     /// key.
     fn names(&self, bytes: &[u8]) -> Option<bool> {
         if self.by.tag == 0x80 {
-            let certificate = certificate(bytes)?.tbs_certificate;
+            let certificate = Known::read(bytes)?.certificate.tbs_certificate;
             let (_, identifier) = certificate.get::<SubjectKeyIdentifier>().ok()??;
             return Some(identifier.0.as_bytes() == self.by.value);
         }
@@ -278,7 +323,7 @@ fn attribute(attributes: Option<Item>, kind: Oid) -> Option<Item> {
     found
 }
 
-/// Whether a SignedData holds over this, and whose it is.
+/// Whether a `SignedData` holds over this, and whose it is.
 pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fault> {
     let signed = SignedData::read(bytes)?;
     let stamp = match (over, signed.content) {
@@ -312,17 +357,13 @@ pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fa
     };
     let certificate = signed.certificate();
     let key = match (&certificate, given) {
-        (Some(found), None) => Key::of(&found.tbs_certificate.subject_public_key_info)?,
-        (Some(found), Some(given)) => {
-            let key = Key::of(&found.tbs_certificate.subject_public_key_info)?;
-            if given.key()? != key {
-                return Err(Fault::new(
-                    "it was signed with another certificate than the one given",
-                    "签名所用证书与所给证书不是同一个",
-                ));
-            }
-            key
+        (Some(found), Some(given)) if !given.is(found)? => {
+            return Err(Fault::new(
+                "it was signed with another certificate than the one given",
+                "签名所用证书与所给证书不是同一个",
+            ));
         }
+        (Some(found), _) => found.key()?,
         (None, Some(given)) => given.key()?,
         (None, None) => {
             return Err(Fault::new(
@@ -346,26 +387,29 @@ pub fn holds(bytes: &[u8], over: Over, given: Option<&Given>) -> Result<Held, Fa
         (None, Some(Given::Certificate(found))) => Some(&**found),
         (None, _) => None,
     };
-    let names_certificate = match of {
-        Some(of) => names_certificate(&signed, of)?,
-        None => false,
-    };
-    let (at, time_stamped) = match (over, stamp) {
-        (Over::Stamp(stamped), Some(info)) => (Some(stamp_time(info, stamped)?), true),
-        _ => match attribute(signed.unsigned, TIME_STAMP) {
-            Some(token) => {
-                let stamped = [signed.signature];
-                let held = holds(token.whole, Over::Stamp(&stamped), None)
-                    .map_err(|fault| fault.of("its time stamp does not hold", "其时间戳无效"))?;
-                (held.at, true)
-            }
-            None => {
-                let said = attribute(signed.attributes, SIGNING_TIME);
-                (said.and_then(|said| date::of_item(said)), false)
-            }
-        },
-    };
-    about(of, algorithm, at, time_stamped, names_certificate)
+    let mut held = Held::by(of, algorithm);
+    if let Some(of) = of {
+        held.names_certificate = names_certificate(&signed, of)?;
+    }
+    match (over, stamp, attribute(signed.unsigned, TIME_STAMP)) {
+        (Over::Stamp(stamped), Some(info), _) => {
+            held.at = Some(stamp_time(info, stamped)?);
+            held.time_stamped = true;
+        }
+        (_, _, Some(token)) => {
+            let stamped = [signed.signature];
+            let stamp = holds(token.whole, Over::Stamp(&stamped), None)
+                .map_err(|fault| fault.of("its time stamp does not hold", "其时间戳无效"))?;
+            held.at = stamp.at;
+            held.time_stamped = true;
+            held.stamped_by = stamp.signer;
+        }
+        (_, _, None) => {
+            let said = attribute(signed.attributes, SIGNING_TIME);
+            held.at = said.and_then(|said| date::of_item(said));
+        }
+    }
+    Ok(held)
 }
 
 /// The signed attributes name the content's type and digest.
@@ -390,7 +434,7 @@ fn attributes_agree(signed: &SignedData, message: &[&[u8]]) -> Result<(), Fault>
 }
 
 /// Whether the signer's certificate is signed, too (RFC 5035); another one must not be.
-fn names_certificate(signed: &SignedData, of: &Certificate) -> Result<bool, Fault> {
+fn names_certificate(signed: &SignedData, of: &Known) -> Result<bool, Fault> {
     let Some(value) = attribute(signed.attributes, SIGNING_CERTIFICATE) else {
         return Ok(false);
     };
@@ -403,7 +447,7 @@ fn names_certificate(signed: &SignedData, of: &Certificate) -> Result<bool, Faul
             None => Digest::Sha256,
         };
         let named = first.take(0x04)?.value;
-        Some(digest.of(&[&of.to_der().ok()?]) == named)
+        Some(digest.of(&[&of.bytes]) == named)
     };
     match read() {
         Some(true) => Ok(true),
@@ -414,7 +458,7 @@ fn names_certificate(signed: &SignedData, of: &Certificate) -> Result<bool, Faul
     }
 }
 
-/// When this was stamped, by what the time stamp holds: a TSTInfo (RFC 3161, 2.4.2).
+/// When this was stamped, by what the time stamp holds: a `TSTInfo` (RFC 3161, 2.4.2).
 fn stamp_time(info: &[u8], stamped: &[&[u8]]) -> Result<OffsetDateTime, Fault> {
     let read = || {
         let mut info = Items::of(info)?.only(0x30)?;
@@ -438,38 +482,7 @@ fn stamp_time(info: &[u8], stamped: &[&[u8]]) -> Result<OffsetDateTime, Fault> {
     }
 }
 
-/// Who signed, for people.
-fn about(
-    of: Option<&Certificate>,
-    algorithm: String,
-    at: Option<OffsetDateTime>,
-    time_stamped: bool,
-    names_certificate: bool,
-) -> Result<Held, Fault> {
-    let mut held = Held {
-        signer: None,
-        issuer: None,
-        serial: None,
-        certificate_sha256: None,
-        algorithm,
-        at,
-        time_stamped,
-        names_certificate,
-    };
-    let Some(of) = of else {
-        return Ok(held);
-    };
-    let certificate = &of.tbs_certificate;
-    let printable = |name: &Name| name.to_string().replace(char::is_control, "\u{fffd}");
-    held.signer = Some(printable(&certificate.subject));
-    held.issuer = Some(printable(&certificate.issuer));
-    let serial = certificate.serial_number.as_bytes().iter();
-    held.serial = Some(serial.map(|byte| format!("{byte:02x}")).collect());
-    held.certificate_sha256 = of.to_der().ok().map(|bytes| sha256(&bytes));
-    Ok(held)
-}
-
-/// The SignedData at the beginning of these bytes; nothing but zeros may follow.
+/// The `SignedData` at the beginning of these bytes; nothing but zeros may follow.
 pub fn padded(bytes: &[u8]) -> Option<&[u8]> {
     let first = Items::of(bytes)?.next()?.whole;
     let rest = bytes.get(first.len()..)?;

@@ -5,7 +5,7 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 use super::asn1::Item;
 
-/// A UTCTime or a GeneralizedTime in UTC (X.690, 11.7 and 11.8).
+/// A `UTCTime` or a `GeneralizedTime` in UTC (X.690, 11.7 and 11.8).
 pub fn of_item(item: Item) -> Option<OffsetDateTime> {
     let text = std::str::from_utf8(item.value).ok()?.strip_suffix('Z')?;
     let text = match item.tag {

@@ -127,7 +127,13 @@ fn pss(algorithm: &AlgorithmIdentifierOwned) -> Result<Digest, Fault> {
         let fits = mgf == MGF1 && masks == digest && salt == [u8::try_from(length).ok()?];
         fits.then_some(digest)
     };
-    let digest = read().ok_or_else(|| unknown("RSA PSS with unlike digests or another salt"))?;
+    let digest = read().ok_or_else(|| {
+        Fault::new(
+            "RSA PSS is read where digest and mask are of one of SHA-256, SHA-384 and SHA-512, with \
+             a salt as long",
+            "RSA PSS只支持摘要与掩码同为SHA-256、SHA-384或SHA-512且盐长等于摘要长的签名",
+        )
+    })?;
     Digest::of_oid(digest)
 }
 

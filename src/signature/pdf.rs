@@ -13,7 +13,10 @@ use std::ops::Range;
 const DEPTH: usize = 32;
 
 /// The most revisions of a file.
-const REVISIONS: usize = 64;
+const REVISIONS: usize = 32;
+
+/// How much all updates may add, in bytes.
+const ADDED: usize = 64 << 20;
 
 /// The most objects that one update may bring.
 const OBJECTS: usize = 20_000;
@@ -127,7 +130,17 @@ fn unreadable(at: usize, en: &'static str, zh: &'static str) -> Unreadable {
 pub fn revisions(file: &[u8], first: usize) -> Result<Vec<Revision>, Unreadable> {
     let own = |at| unreadable(at, "the first revision can't be read", "首个版本无法读取");
     let table = last_table(&file[..first]).ok_or_else(|| own(first))?;
-    let base = section(&file[..first], table).map_err(|_| own(table))?;
+    let base = section(&file[..first], table, usize::MAX).map_err(|_| own(table))?;
+    if base.trailer.contains_key(b"Prev".as_slice()) {
+        return Err(own(table));
+    }
+    if file.len() - first > ADDED {
+        let (en, zh) = (
+            "more was added than is ever read",
+            "追加的内容过多，不予读取",
+        );
+        return Err(unreadable(first, en, zh));
+    }
     let mut tables = Vec::new();
     let mut next = last_table(file).ok_or_else(|| {
         unreadable(
@@ -148,7 +161,7 @@ pub fn revisions(file: &[u8], first: usize) -> Result<Vec<Revision>, Unreadable>
             return Err(unreadable(next, "too many updates", "增量更新次数过多"));
         }
         tables.push(next);
-        let prev = section(file, next)?.trailer;
+        let prev = section(file, next, OBJECTS)?.trailer;
         next = prev
             .get(b"Prev".as_slice())
             .and_then(Object::whole)
@@ -166,7 +179,7 @@ pub fn revisions(file: &[u8], first: usize) -> Result<Vec<Revision>, Unreadable>
     }];
     for table in tables.into_iter().rev() {
         let begin = revisions[revisions.len() - 1].place.end;
-        let mut revision = section(file, table)?;
+        let mut revision = section(file, table, OBJECTS)?;
         revision.place.start = begin;
         tiled(file, begin, table, &revision)?;
         revisions.push(revision);
@@ -192,8 +205,8 @@ fn last_table(file: &[u8]) -> Option<usize> {
     cursor.digits()
 }
 
-/// The table at an offset, and the trailer after it.
-fn section(file: &[u8], table: usize) -> Result<Revision, Unreadable> {
+/// The table at an offset, of at most so many entries, and the trailer after it.
+fn section(file: &[u8], table: usize, most: usize) -> Result<Revision, Unreadable> {
     let mut cursor = Cursor::at(file, table);
     let wrong = |at: usize| {
         let (en, zh) = (
@@ -220,7 +233,7 @@ fn section(file: &[u8], table: usize) -> Result<Revision, Unreadable> {
                 let number = u32::try_from(number).ok()?;
                 let entry = cursor.take(20)?;
                 let (place, used) = entry_of(entry)?;
-                seen.insert(number).then_some(())?;
+                (seen.insert(number) && seen.len() <= most).then_some(())?;
                 match used {
                     true => {
                         objects.insert(number, place);
@@ -277,10 +290,6 @@ fn entry_of(entry: &[u8]) -> Option<(usize, bool)> {
 /// Every byte between the end of the last revision and the table is an object of the table, or
 /// white space.
 fn tiled(file: &[u8], begin: usize, table: usize, revision: &Revision) -> Result<(), Unreadable> {
-    if revision.objects.len() > OBJECTS {
-        let (en, zh) = ("too many objects in an update", "一次增量更新的对象过多");
-        return Err(unreadable(begin, en, zh));
-    }
     let mut places: Vec<(usize, u32)> = revision.objects.iter().map(|(n, at)| (*at, *n)).collect();
     places.sort_unstable();
     let mut end = begin;

@@ -46,7 +46,10 @@ fn properties(packet: &[u8]) -> Option<BTreeMap<String, String>> {
     };
     let document = Document::parse_with_options(text, options).ok()?;
     let is_rdf = |node: &Node| node.has_tag_name((RDF, "RDF"));
-    let rdf = document.descendants().find(is_rdf)?;
+    let mut each = document.descendants().filter(is_rdf);
+    let (Some(rdf), None) = (each.next(), each.next()) else {
+        return None;
+    };
     let mut found = BTreeMap::new();
     for description in rdf.children().filter(Node::is_element) {
         resource(description, "", DEPTH, &mut found)?;
@@ -63,20 +66,23 @@ fn resource(
 ) -> Option<()> {
     let depth = depth.checked_sub(1)?;
     let named = |namespace: Option<&str>, name: &str| {
-        format!("{path}/{{{}}}{name}", namespace.unwrap_or_default())
+        let namespace = namespace.unwrap_or_default();
+        // Or one path could be written as another.
+        let plain = !namespace.contains(['{', '}']);
+        plain.then(|| format!("{path}/{{{namespace}}}{name}"))
     };
     for attribute in thing.attributes() {
         let (namespace, name) = (attribute.namespace(), attribute.name());
         match (namespace, name) {
             (Some(RDF), "parseType") => {}
             (Some(RDF), "about") if attribute.value().is_empty() => {}
-            _ => add(named(namespace, name), attribute.value().to_owned(), found)?,
+            _ => add(named(namespace, name)?, attribute.value().to_owned(), found)?,
         }
     }
     for child in thing.children() {
         if child.is_element() {
             let tag = child.tag_name();
-            property(child, named(tag.namespace(), tag.name()), depth, found)?;
+            property(child, named(tag.namespace(), tag.name())?, depth, found)?;
         } else if child.is_text() && !child.text().unwrap_or_default().trim().is_empty() {
             return None;
         }

@@ -1,6 +1,6 @@
 //! What was signed of a report: a copy that adds nothing but signatures is told from one that
 //! changes what it shows, and a signature beside a file from one of something else. Signed by
-//! pyHanko and OpenSSL, and by hand where no program would.
+//! `pyHanko` and OpenSSL, and by hand where no program would.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -34,6 +34,10 @@ fn refused_of(original: &[u8], what: &str, copy: &[u8], why: &str) {
     assert!(!refusal.zh().is_ascii(), "{what}: {}", refusal.zh());
 }
 
+fn why(answer: Result<Signature, Refusal>) -> String {
+    answer.expect_err("refused").to_string()
+}
+
 /// The first page's content, and another object of the original.
 fn content(update: &Update) -> u32 {
     let page = update.object(update.page);
@@ -52,9 +56,10 @@ fn copies_signed_once_and_twice_are_signed() {
     let once = SIGNER.copy(&STORED, "");
     files.add("once.pdf", &once);
     files.add("twice.pdf", &other.copy(&once, "--field Second"));
-    files.add("other.pdf", &other.copy(&pingtan, ""));
+    files.add("other.pdf", &Update::signature(&pingtan).signed(&other));
     // What earlier builds have stored, without the line end.
-    files.add("earlier.pdf", &SIGNER.copy(&STORED[..STORED.len() - 1], ""));
+    let earlier = &STORED[..STORED.len() - 1];
+    files.add("earlier.pdf", &Update::signature(earlier).signed(&SIGNER));
     let (code, findings) = files.verify(&["once.pdf", "twice.pdf", "other.pdf", "earlier.pdf"]);
     for finding in &findings {
         assert_eq!(finding["verdict"], "signed", "{finding}");
@@ -111,6 +116,7 @@ fn certificates_and_time_stamps_of_an_archival_signature_belong_to_it() {
     assert_eq!(stamp.kind, Kind::TimeStamp);
     assert_eq!(stamp.signer.as_deref(), Some("CN=stamp"));
     assert!(stamp.at.is_some() && stamp.time_stamped);
+    assert_eq!(first.stamped_by.as_deref(), Some("CN=stamp"));
     // Without what came last, which no signature covers: certificates alone.
     assert!(stamp.covers < copy.len());
     let signatures = signature::copy(&STORED, &copy[..stamp.covers]).expect("a signed copy");
@@ -572,7 +578,6 @@ fn a_signature_beside_a_file_is_of_it() {
     assert!(signature::detached(&STORED, &cms, None).is_ok());
     let bare = SIGNER.cms(&STORED, "-nocerts");
     let certificate = SIGNER.read("certificate.pem");
-    let why = |refusal: Result<Signature, Refusal>| refusal.expect_err("refused").to_string();
     let said = why(signature::detached(&STORED, &bare, None));
     assert!(said.contains("does not bring the certificate"), "{said}");
     let held = signature::detached(&STORED, &bare, Some(&certificate)).expect("it holds");
@@ -596,6 +601,21 @@ fn a_signature_beside_a_file_is_of_it() {
     assert!(said.contains("a content of its own"), "{said}");
     let said = why(signature::detached(&STORED, b"{}", None));
     assert!(said.contains("no SignedData"), "{said}");
+    // No damage brings it down, and none makes it another's.
+    let cms = SIGNER.cms(b"{}", "");
+    for place in 0..cms.len() {
+        let mut changed = cms.clone();
+        changed[place] ^= 1;
+        let _answer = signature::detached(b"{}", &changed, None);
+        assert!(
+            signature::detached(b"[]", &changed, None).is_err(),
+            "byte {place}"
+        );
+        assert!(
+            signature::detached(b"{}", &cms[..place], None).is_err(),
+            "cut at {place}"
+        );
+    }
 }
 
 /// DER: a tag, and parts one after the other.
@@ -603,8 +623,8 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let value = parts.concat();
     let length = u16::try_from(value.len()).expect("short").to_be_bytes();
     let length = match value.len() {
-        0..128 => vec![length[1]],
-        128..256 => vec![0x81, length[1]],
+        0..=127 => vec![length[1]],
+        128..=255 => vec![0x81, length[1]],
         _ => vec![0x82, length[0], length[1]],
     };
     [&[tag][..], &length, &value].concat()
@@ -614,10 +634,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn sm2_signs_alone_and_in_a_cms() {
     let identity = "distid:1234567812345678";
-    let signer = Signer::with(
-        "ec -pkeyopt ec_paramgen_curve:SM2",
-        &format!("-sm3 -sigopt {identity}"),
-    );
+    let signer = Signer::with("sm2", &format!("-sm3 -sigopt {identity}"));
     let sign = |message: &[u8]| {
         std::fs::write(signer.path("message"), message).expect("a file");
         signer.run(
@@ -647,7 +664,6 @@ fn sm2_signs_alone_and_in_a_cms() {
     );
     let held = signature::detached(&STORED, &alone, Some(&public)).expect("it holds");
     assert_eq!(held.signer, None);
-    let why = |refusal: Result<Signature, Refusal>| refusal.expect_err("refused").to_string();
     assert!(why(signature::detached(b"other", &alone, Some(&public))).contains("not made of this"));
     assert!(why(signature::detached(&STORED, &alone, None)).contains("give the certificate"));
     let other = SIGNER.read("certificate.pem");
@@ -723,7 +739,7 @@ fn sm2_signs_alone_and_in_a_cms() {
 fn der_issuer_and_serial(certificate: &[u8]) -> Vec<u8> {
     let item = |bytes: &[u8]| -> (usize, usize) {
         match bytes[1] {
-            length @ 0..128 => (2, usize::from(length)),
+            length @ 0..=127 => (2, usize::from(length)),
             0x81 => (3, usize::from(bytes[2])),
             _ => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
         }

@@ -1,4 +1,4 @@
-//! Signed copies and signatures beside a file: by pyHanko, and updates of any objects, written by
+//! Signed copies and signatures beside a file: by `pyHanko`, and updates of any objects, written by
 //! hand and signed by OpenSSL.
 
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Signer {
         self.read("signature")
     }
 
-    /// A copy signed by pyHanko, `PAdES` B-B or with more arguments for `tests/tools/sign-pdf`.
+    /// A copy signed by `pyHanko`, `PAdES` B-B or with more arguments for `tests/tools/sign-pdf`.
     pub fn copy(&self, pdf: &[u8], more: &str) -> Vec<u8> {
         std::fs::write(self.path("stored.pdf"), pdf).expect("a file");
         self.run(
@@ -357,7 +357,9 @@ pub fn sign(mut file: Vec<u8>, signer: &Signer) -> Vec<u8> {
 
 /// Puts a signature into the last hole of a file.
 pub fn fill(file: &mut [u8], signature: &[u8]) {
-    let begin = hole(file).start + 1;
+    let Range { start, end } = hole(file);
+    let begin = start + 1;
+    file[begin..end - 1].fill(b'0');
     for (index, byte) in signature.iter().enumerate() {
         let digits = format!("{byte:02x}");
         file[begin + 2 * index..begin + 2 * index + 2].copy_from_slice(digits.as_bytes());
