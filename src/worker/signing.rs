@@ -24,9 +24,10 @@ use crate::problem::{Failure, Outage, Part};
 use crate::sign::{Document, Signer, Trouble};
 use crate::store::{Beside, Key, Store};
 
-/// Tries after which others are let in to see whether the signer signs those; each time twice as
-/// many, until it signs one.
-const TRIES: (u32, u32) = (6, 96);
+/// Tries after which others are let in to see whether the signer signs those, and times that they are
+/// doubled while it signs none.
+const TRIES: u32 = 6;
+const DOUBLED: u32 = 4;
 
 /// The most documents whose troubles are remembered.
 const REMEMBERED: usize = 64;
@@ -38,7 +39,7 @@ pub(super) struct Signing {
     past: Mutex<Past>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Past {
     /// Documents that it has signed.
     signed: u64,
@@ -51,10 +52,10 @@ struct Past {
     away: bool,
     /// The last of them.
     last: Option<(Key, Document)>,
-    /// Tries since the gate was shut that may be that document's own trouble, and after how many
-    /// others are let in.
+    /// Tries that may have been that document's own trouble, since others were let in, and how often
+    /// these were.
     tries: u32,
-    most: u32,
+    let_in: u32,
     /// When it wants to be asked again, and why it could not sign.
     again: Option<(Instant, String)>,
 }
@@ -62,18 +63,10 @@ struct Past {
 impl Signing {
     pub(super) fn new(signer: Signer) -> Signing {
         info!("{} signs what is made from now on", signer.name());
-        let past = Mutex::new(Past {
-            signed: 0,
-            failed: VecDeque::new(),
-            since: None,
-            several: false,
-            away: false,
-            last: None,
-            tries: 0,
-            most: TRIES.0,
-            again: None,
-        });
-        Signing { signer, past }
+        Signing {
+            signer,
+            past: Mutex::default(),
+        }
     }
 
     /// The signature of a PDF that is stored, which is stored, too; with `look`, the one that may be
@@ -196,7 +189,7 @@ impl Past {
             self.last = None;
         }
         (self.since, self.several, self.away) = (None, false, false);
-        (self.tries, self.most) = (0, TRIES.0);
+        (self.tries, self.let_in) = (0, 0);
         self.again = None;
     }
 
@@ -223,12 +216,12 @@ impl Past {
             return false;
         }
         self.tries += 1;
-        if self.tries < self.most {
-            return false;
+        let opens = self.tries >= TRIES << self.let_in.min(DOUBLED);
+        if opens {
+            self.tries = 0;
+            self.let_in += 1;
         }
-        self.tries = 0;
-        self.most = (self.most * 2).min(TRIES.1);
-        true
+        opens
     }
 
     /// Notes whether it is away, and when it wants to be asked again.
@@ -246,5 +239,80 @@ impl Past {
         let last = self.last.as_ref().map(|(key, _)| key);
         let first = self.failed.iter().find(|(key, _)| Some(key) == last);
         self.away || self.several || first.is_some_and(|(_, signed)| *signed == self.signed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(job: &str) -> Key {
+        Key::new("note/1", 2024, job)
+    }
+
+    impl Past {
+        fn wrong(&mut self, job: &str) {
+            self.meets(job, &Trouble::Wrong(Outage::new(Part::Signer, "500")));
+        }
+
+        fn meets(&mut self, job: &str, trouble: &Trouble) {
+            let document = Document {
+                pdf: b"%PDF-1.7".as_slice().into(),
+                job_id: job.to_owned(),
+                template: "note/1".to_owned(),
+                agency: String::new(),
+                title: String::new(),
+                year: 2024,
+                seal: None,
+            };
+            self.fails(&key(job), document, trouble);
+        }
+    }
+
+    #[test]
+    fn a_signer_is_out_that_has_signed_none_since_it_failed() {
+        let mut past = Past::default();
+        past.signs(&key("a"));
+        past.wrong("b");
+        assert!(past.is_out());
+        past.signs(&key("b"));
+        past.wrong("b");
+        assert!(past.is_out(), "what was signed is forgotten");
+    }
+
+    #[test]
+    fn a_document_that_it_fails_with_while_it_signs_others_is_in_trouble_itself() {
+        let mut past = Past::default();
+        past.wrong("bad");
+        past.signs(&key("good"));
+        assert!(!past.is_out());
+        past.wrong("bad");
+        assert!(!past.is_out());
+        past.wrong("another");
+        assert!(past.is_out(), "two in a row are no document's trouble");
+    }
+
+    #[test]
+    fn no_document_is_the_cause_that_a_signer_is_away() {
+        let mut past = Past::default();
+        past.wrong("bad");
+        past.signs(&key("good"));
+        let away = || Trouble::Away(Outage::new(Part::Signer, "503"), None);
+        past.meets("bad", &away());
+        assert!(past.is_out());
+        assert!(
+            (0..1_000).all(|_| !past.fails_again(&away())),
+            "nobody is let in"
+        );
+    }
+
+    #[test]
+    fn others_are_let_in_after_more_and_more_tries() {
+        let mut past = Past::default();
+        past.wrong("bad");
+        let wrong = Trouble::Wrong(Outage::new(Part::Signer, "500"));
+        let mut tries = || (1..).find(|_| past.fails_again(&wrong)).expect("at last");
+        let tries: Vec<u32> = (0..7).map(|_| tries()).collect();
+        assert_eq!(tries, [6, 12, 24, 48, 96, 96, 96]);
     }
 }
