@@ -667,6 +667,45 @@ async fn what_a_service_says_is_a_refusal_or_an_outage_by_its_status() {
     assert_eq!(completed.count(), 3, "{events:#?}");
 }
 
+#[test]
+fn the_doctor_says_whether_a_signer_is_there_and_has_nothing_signed() {
+    let says = |deployment: &Deployment| -> Option<Value> {
+        let ran = deployment
+            .banshi(&["doctor", "--format", "json"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        let mut found = said
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        found.find(|found| found["check"] == "signer")
+    };
+    assert_eq!(says(&Deployment::spool()), None, "nothing is signed");
+    let deployment = pades(Deployment::spool());
+    let found = says(&deployment).expect("a check");
+    assert_eq!(found["status"], "ok", "{found}");
+    let gone = deployment.with("SIGN__COMMAND", "no-such-signer");
+    let found = says(&gone).expect("a check");
+    assert_eq!(found["status"], "fail");
+    assert!(
+        found["message"]
+            .as_str()
+            .unwrap()
+            .contains("no-such-signer"),
+        "{found}"
+    );
+    assert_eq!(asked(&gone), Vec::<String>::new());
+
+    let (service, deployment) = Service::new(Deployment::spool());
+    let found = says(&deployment).expect("a check");
+    // Its address has no encryption, and is shown the token.
+    assert_eq!(found["status"], "warn", "{found}");
+    drop(service);
+    let found = says(&deployment).expect("a check");
+    assert_eq!(found["status"], "fail", "{found}");
+    assert!(told(&deployment).is_empty());
+}
+
 /// The words within a place of a page.
 fn words_in(pdf: &[u8], Place { page, rect }: Place) -> String {
     let folder = tempfile::tempdir().unwrap();

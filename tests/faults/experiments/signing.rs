@@ -38,7 +38,7 @@ pub async fn signed(stage: Stage) -> Outcome {
     bench.set("SIGN__COMMAND", signer.program.display().to_string());
     bench.set("SIGN__GIVES", "cms");
     bench.set("SIGN__TIMEOUT", "5");
-    let letters = mixed("e39", stage.pick(120, 2_000), &mut bench.rng);
+    let letters = mixed("e39", stage.pick(60, 2_000), &mut bench.rng);
     let jobs = letters.len();
     bench.work(2).await;
     let sending = bench.sending(letters, Duration::from_millis(20));
