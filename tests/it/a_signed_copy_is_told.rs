@@ -23,12 +23,7 @@ fn stored(name: &str) -> Vec<u8> {
 /// A copy is none that only adds signatures, for a reason that is named.
 #[track_caller]
 fn refused(what: &str, copy: &[u8], why: &str) {
-    refused_of(&STORED, what, copy, why);
-}
-
-#[track_caller]
-fn refused_of(original: &[u8], what: &str, copy: &[u8], why: &str) {
-    let refusal = signature::copy(original, copy).expect_err(what);
+    let refusal = signature::copy(&STORED, copy).expect_err(what);
     let said = refusal.to_string();
     assert!(said.contains(why), "{what}: {why:?} in {said:?}");
     assert!(!refusal.zh().is_ascii(), "{what}: {}", refusal.zh());
@@ -152,7 +147,7 @@ fn a_seal_on_the_page_is_told_with_its_place() {
 #[test]
 fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
     type Change = fn(&mut Update) -> String;
-    let changes: [(&str, Change); 25] = [
+    let changes: [(&str, Change); 24] = [
         ("a page's content is replaced", |update| {
             let number = content(update);
             update.stream(number, "", b"0 0 100 100 re f");
@@ -317,24 +312,21 @@ fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
             update.trailer += "/XRefStm 9";
             "the trailer has /XRefStm".to_owned()
         }),
-        ("objects left out by the trailer", |update| {
-            update.field = 3;
-            "the trailer's Size leaves objects out".to_owned()
-        }),
     ];
     for (what, change) in changes {
         let mut update = Update::signature(&STORED);
         let why = change(&mut update);
-        if what == "objects left out by the trailer" {
-            let size = update.bytes();
-            let at = place(&size, b"/Size ");
-            let end = place(&size, b"/Root ");
-            let short = [&size[..at], b"/Size 3", &size[end..]].concat();
-            refused(what, &sign(short, &SIGNER), &why);
-            continue;
-        }
         refused(what, &update.signed(&SIGNER), &why);
     }
+    let file = Update::signature(&STORED).bytes();
+    let (size, root) = (place(&file, b"/Size "), place(&file, b"/Root "));
+    let short = [&file[..size], b"/Size 3", &file[root..]].concat();
+    let why = "the trailer's Size leaves objects out";
+    refused(
+        "objects that the trailer leaves out",
+        &sign(short, &SIGNER),
+        why,
+    );
     let copy = Update::signature(&STORED).signed(&SIGNER);
     assert_eq!(
         signature::copy(&STORED, &copy)
@@ -410,7 +402,6 @@ fn what_comes_after_the_last_signature_is_found() {
         &changed.signed(&SIGNER),
         &format!("object {seal} (/XObject) was replaced"),
     );
-    let mut changed = changed;
     let first = changed.field - 5;
     changed.edit(first, "/Rect[400", "/Rect[300");
     refused(

@@ -306,7 +306,7 @@ impl Update {
         let mut table = BTreeMap::new();
         for (number, object) in &self.objects {
             table.insert(*number, format!("{:010} 00000 n\r\n", file.len()));
-            write!(file, "{number} 0 obj\n").expect("memory");
+            writeln!(file, "{number} 0 obj").expect("memory");
             file.extend_from_slice(object);
             file.extend_from_slice(b"\nendobj\n");
         }
