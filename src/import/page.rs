@@ -170,21 +170,28 @@ pub(super) fn of_text(text: &str) -> Result<Page, Unusable> {
 /// What ends a sentence.
 const STOPS: [char; 5] = ['。', '！', '？', '：', '；'];
 
-/// Whether a text is broken over lines at a width, its longest line: several lines end where the
-/// first word of the next had no room. A paragraph that is one line is longer than any such width.
+/// Whether a text is broken over lines at a width: the one at which most lines end where the first
+/// word of the next had no room. Few are longer, as the labels of a table may be; where paragraphs
+/// are lines, most are.
 fn broken(lines: &[Line]) -> Option<Broken> {
-    const WIDTHS: std::ops::RangeInclusive<usize> = 40..=160;
+    const LEAST: usize = 40;
+    const MOST: usize = 160;
     const SEVERAL: usize = 5;
-    let single = |line: &&Line| line.cells.len() == 1;
-    let width = lines.iter().filter(single).map(|line| line.span.1).max()?;
-    if !WIDTHS.contains(&width) {
-        return None;
+    let mut full_at = [0_usize; MOST + 1];
+    for pair in lines.windows(2) {
+        let room = room(&pair[0], &pair[1]).unwrap_or_default();
+        let counted = full_at.get_mut(room.start..room.end.min(MOST + 1));
+        counted.into_iter().flatten().for_each(|count| *count += 1);
     }
+    let width = (LEAST..=MOST).max_by_key(|&width| full_at[width])?;
     let pairs = lines.windows(2);
     let after: Vec<&Line> = pairs
         .filter(|pair| full(&pair[0], &pair[1], width))
         .map(|pair| &pair[1])
         .collect();
+    let single = |line: &&Line| line.cells.len() == 1;
+    let longer = |line: &&Line| line.span.1 > width + HANGING;
+    let longer = lines.iter().filter(single).filter(longer).count();
     let indent = after.iter().map(|line| line.span.0).min()?;
     let going_on = after.iter().filter(|line| line.span.0 == indent).count();
     let indented = |line: &&Line| (indent + 2..indent + 9).contains(&line.span.0);
@@ -195,21 +202,26 @@ fn broken(lines: &[Line]) -> Option<Broken> {
     };
     let mut ends = lines.windows(2).filter(ends);
     let parted = ends.all(|pair| pair[1].at.line > pair[0].at.line + 1);
-    (going_on >= SEVERAL).then_some(Broken {
+    (going_on >= SEVERAL && going_on > 2 * longer).then_some(Broken {
         width,
         indent,
         marked: indented || parted,
     })
 }
 
-/// Whether the first word of the next line had no room in this one, both without cells.
-fn full(line: &Line, next: &Line, width: usize) -> bool {
-    // A mark may hang out by its own width.
-    const HANGING: usize = 2;
+/// A mark at the end of a line may hang out by its own width.
+const HANGING: usize = 2;
+
+/// The widths at which the first word of the next line had no room in this one, both without cells.
+fn room(line: &Line, next: &Line) -> Option<std::ops::Range<usize>> {
     let together = line.cells.len() == 1 && next.cells.len() == 1;
-    together
-        && next.at.line == line.at.line + 1
-        && line.span.1 + first_word(&next.cells[0]) + HANGING > width
+    let end = line.span.1;
+    (together && next.at.line == line.at.line + 1)
+        .then(|| end.saturating_sub(HANGING)..end + first_word(&next.cells[0]))
+}
+
+fn full(line: &Line, next: &Line, width: usize) -> bool {
+    room(line, next).is_some_and(|room| room.contains(&width))
 }
 
 /// The columns of what must not be parted at the beginning of a text: a word of Latin letters or

@@ -589,31 +589,25 @@ async fn tried(mistakes: &[Mistake]) -> Vec<[Vec<Problem>; 2]> {
         json!(5),
     );
     fs::write(deployment.path("last.json"), last.to_string()).expect("a file");
-    let sides = |of: &dyn Fn(&Mistake) -> bool, more: &[&str]| {
-        let chosen: Vec<&Mistake> = mistakes.iter().filter(|it| of(it)).collect();
-        let jobs: Vec<&[u8]> = chosen
-            .iter()
-            .flat_map(|it| [&it.wrong[..], &it.right])
-            .collect();
-        said(&deployment, &jobs, more)
-    };
-    let with_last = |it: &Mistake| it.code == "W-PRIOR";
-    let mut alone = sides(&|it| !with_last(it), &[]).into_iter();
-    let mut with = sides(&with_last, &["--prior", "last.json"]).into_iter();
+    let jobs: Vec<&[u8]> = mistakes
+        .iter()
+        .flat_map(|it| [&it.wrong[..], &it.right])
+        .collect();
+    let mut answers = said(&deployment, &jobs, &[]).into_iter();
     let mut all = Vec::new();
     for mistake in mistakes {
-        let said = if with_last(mistake) {
-            &mut with
-        } else {
-            &mut alone
-        };
-        let [wrong, right] = [(); 2].map(|()| said.next().expect("an answer"));
-        let wrong = if mistake.code == "E-CONFLICT" {
-            conflict(&deployment, mistake).await
-        } else {
-            wrong
-        };
-        all.push([wrong, right]);
+        let mut sides = [(); 2].map(|()| answers.next().expect("an answer"));
+        match mistake.code {
+            "E-CONFLICT" => sides[0] = conflict(&deployment, mistake).await,
+            "W-PRIOR" => {
+                sides = [&mistake.wrong, &mistake.right].map(|job| {
+                    let mut answers = said(&deployment, &[job], &["--prior", "last.json"]);
+                    answers.remove(0)
+                });
+            }
+            _ => {}
+        }
+        all.push(sides);
     }
     all
 }
