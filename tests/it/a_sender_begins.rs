@@ -421,21 +421,13 @@ fn mistakes() -> Vec<Mistake> {
         ],
         |job| job["data"]["overview"] = json!(["控制"]),
     ));
-    let table = |columns: usize| {
-        let heads: Vec<String> = (1..=columns).map(|at| format!("第{at}项")).collect();
-        let row = vec!["123456789012"; columns];
-        json!([{ "table": { "columns": heads, "rows": [row] } }])
-    };
-    let mut narrow = corpus(RIGHT);
-    narrow["data"]["overview"] = table(4);
-    all.push(mistake_in(
-        narrow,
-        "E-LAYOUT",
+    all.push(known(
+        "too-many-pages",
         [
-            "A table of the text has no room for its figures, which are never broken: give it fewer columns.",
-            "正文中的表格放不下其数字，数字又从不拆行：请减少列数。",
+            "The report has more pages than the operator allows, here 40. Shorten it, or ask for more.",
+            "报告的页数超过运维人员所设的上限，此例中为40页。请精简，或请其提高上限。",
         ],
-        |job| job["data"]["overview"] = table(40),
+        |job| job["data"]["overview"] = json!(["政府信息公开。".repeat(60)]),
     ));
 
     all.push(mistake(
@@ -693,8 +685,13 @@ fn short(value: &Value) -> String {
             cut(format!("{{ {} }}", fields.join(", ")), " … }")
         }
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(short).collect();
-            cut(format!("[{}]", items.join(", ")), " …]")
+            let all: Vec<String> = items.iter().map(short).collect();
+            match all.join(", ") {
+                long if long.chars().count() > MOST && all.len() > 1 => {
+                    format!("[{}, … +{}]", all[0], all.len() - 1)
+                }
+                whole => format!("[{whole}]"),
+            }
         }
         other => {
             let mut shown = String::new();
@@ -711,35 +708,35 @@ fn short(value: &Value) -> String {
     }
 }
 
+/// The most characters of a value that are shown.
+const MOST: usize = 80;
+
 fn cut(shown: String, end: &str) -> String {
-    const MOST: usize = 80;
     if shown.chars().count() <= MOST {
         return shown;
     }
     shown.chars().take(MOST).collect::<String>() + end
 }
 
-/// The mistakes as a page has them.
+/// The mistakes as a page has them, in the order of docs/problems.md.
 fn shown(mistakes: &[Mistake], said: &[[Vec<Problem>; 2]], language: usize) -> String {
-    let more = ["What it means", "含义"][language];
-    let mut page = String::new();
-    let heading = |page: &mut String, code: &str| {
-        if !page.contains(&format!("\n### {code}\n")) {
-            let anchor = code.to_lowercase();
+    let order = text("docs/problems.md");
+    let mut sections: BTreeMap<usize, String> = BTreeMap::new();
+    let mut show = |code: &str, inside: &str| {
+        let place = order.find(&format!("\n## {code}\n")).expect(code);
+        let section = sections.entry(place).or_insert_with(|| {
+            let more = ["[What it means]", "[含义]"][language];
             let end = [".", "。"][language];
-            writeln!(page, "\n### {code}\n\n[{more}](problems.md#{anchor}){end}")
-                .expect("a string");
-        }
+            let anchor = code.to_lowercase();
+            format!("\n### {code}\n\n{more}(problems.md#{anchor}){end}\n")
+        });
+        section.push_str(inside);
     };
     for (mistake, [problems, _]) in mistakes.iter().zip(said) {
-        heading(&mut page, mistake.code);
         let mut hunks = Vec::new();
         match mistake.shown {
-            Some([wrong, right]) => {
-                hunks.push((
-                    String::new(),
-                    [vec![wrong.to_owned()], vec![right.to_owned()]],
-                ));
+            Some(sides) => {
+                hunks.push((String::new(), sides.map(|side| vec![side.to_owned()])));
             }
             None => {
                 let [wrong, right] = [&mistake.wrong, &mistake.right]
@@ -747,26 +744,22 @@ fn shown(mistakes: &[Mistake], said: &[[Vec<Problem>; 2]], language: usize) -> S
                 differences("", [&wrong, &right], &mut hunks);
             }
         }
-        writeln!(page, "\n{}\n\n```diff", mistake.what[language]).expect("a string");
-        for (place, [wrong, right]) in hunks {
+        let mut inside = format!("\n{}\n\n```diff\n", mistake.what[language]);
+        for (place, sides) in hunks {
             let place = if place.is_empty() { "/" } else { &place };
-            writeln!(page, "@@ {place} @@").expect("a string");
-            for (sign, lines) in [('-', wrong), ('+', right)] {
-                for line in lines {
-                    writeln!(page, "{sign}{line}").expect("a string");
-                }
+            inside += &format!("@@ {place} @@\n");
+            for (sign, lines) in ["-", "+"].into_iter().zip(sides) {
+                inside.extend(lines.iter().map(|line| format!("{sign}{line}\n")));
             }
         }
-        page.push_str("```\n\n```text\n");
-        for problem in problems {
-            writeln!(page, "{problem}").expect("a string");
-        }
-        page.push_str("```\n");
+        inside += "```\n\n```text\n";
+        inside.extend(problems.iter().map(|problem| format!("{problem}\n")));
+        inside += "```\n";
+        show(mistake.code, &inside);
     }
     let (code, why) = NEVER;
-    heading(&mut page, code);
-    writeln!(page, "\n{}", why[language]).expect("a string");
-    page
+    show(code, &format!("\n{}\n", why[language]));
+    sections.into_values().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
