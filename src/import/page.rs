@@ -115,7 +115,7 @@ impl Page {
         };
         let ends = line.cells[0].ends_with(STOPS) && !broken.marked;
         full(line, next, broken.width)
-            && next.span.0 <= broken.indent
+            && next.span.0 <= broken.indent + 1 // a space that had no room, either
             && !ends
             && level(&next.cells[0]).is_none()
     }
@@ -234,8 +234,7 @@ fn first_word(text: &str) -> usize {
     let mut word: usize = text.chars().take(opening).map(columns).sum();
     word += rest.next().map_or(0, |c| {
         let mut word = columns(c);
-        while let Some(more) =
-            rest.next_if(|more| c.is_ascii_alphanumeric() && more.is_ascii_graphic())
+        while let Some(more) = rest.next_if(|more| c.is_ascii_graphic() && more.is_ascii_graphic())
         {
             word += columns(more);
         }
@@ -340,6 +339,7 @@ mod tests {
             ("2023年", 4),
             ("www.example.gov.cn。好", 20),
             ("a b", 1),
+            ("//www.zibo.gov.cn/）", 20),
         ] {
             assert_eq!(first_word(text), expected, "{text}");
         }
