@@ -184,25 +184,25 @@ fn broken(lines: &[Line]) -> Option<Broken> {
         counted.into_iter().flatten().for_each(|count| *count += 1);
     }
     let width = (LEAST..=MOST).max_by_key(|&width| full_at[width])?;
-    let pairs = lines.windows(2);
-    let after: Vec<&Line> = pairs
-        .filter(|pair| full(&pair[0], &pair[1], width))
-        .map(|pair| &pair[1])
-        .collect();
-    let single = |line: &&Line| line.cells.len() == 1;
-    let longer = |line: &&Line| line.span.1 > width + HANGING;
-    let longer = lines.iter().filter(single).filter(longer).count();
-    let indent = after.iter().map(|line| line.span.0).min()?;
-    let going_on = after.iter().filter(|line| line.span.0 == indent).count();
-    let indented = |line: &&Line| (indent + 2..indent + 9).contains(&line.span.0);
-    let indented = lines.iter().filter(single).filter(indented).count() > 1;
-    let ends = |pair: &&[Line]| {
-        let sentence = pair[0].cells.len() == 1 && pair[0].cells[0].ends_with('。');
-        sentence && !full(&pair[0], &pair[1], width)
-    };
-    let mut ends = lines.windows(2).filter(ends);
-    let parted = ends.all(|pair| pair[1].at.line > pair[0].at.line + 1);
-    (going_on >= SEVERAL && going_on > 2 * longer).then_some(Broken {
+    let (mut going_on, mut sentences) = (Vec::new(), Vec::new());
+    for pair in lines.windows(2) {
+        let [line, next] = pair else { continue };
+        if full(line, next, width) {
+            going_on.push((line, next));
+        } else if line.cells.len() == 1 && line.cells[0].ends_with('。') {
+            sentences.push((line, next));
+        }
+    }
+    let indent = going_on.iter().map(|(_, next)| next.span.0).min()?;
+    let indented = |(line, _): &&(&Line, &Line)| (indent + 2..indent + 9).contains(&line.span.0);
+    let indented = going_on.iter().filter(indented).count() > 1;
+    let gap = |(line, next): &(&Line, &Line)| next.at.line > line.at.line + 1;
+    let parted = !sentences.is_empty() && sentences.iter().all(gap);
+    let longer = |line: &&Line| line.cells.len() == 1 && line.span.1 > width + HANGING;
+    let longer = lines.iter().filter(longer).count();
+    let at_indent = |(_, next): &&(&Line, &Line)| next.span.0 == indent;
+    let count = going_on.iter().filter(at_indent).count();
+    (count >= SEVERAL && count > 2 * longer).then_some(Broken {
         width,
         indent,
         marked: indented || parted,
@@ -220,6 +220,7 @@ fn room(line: &Line, next: &Line) -> Option<std::ops::Range<usize>> {
         .then(|| end.saturating_sub(HANGING)..end + first_word(&next.cells[0]))
 }
 
+/// Whether the first word of the next line had no room in this one at a width.
 fn full(line: &Line, next: &Line, width: usize) -> bool {
     room(line, next).is_some_and(|room| room.contains(&width))
 }

@@ -38,8 +38,8 @@ fn boxes(page: &str) -> Vec<(String, &str, &str)> {
     let (mut all, mut heading) = (Vec::new(), "");
     for (at, part) in page.split("```").enumerate() {
         if at % 2 == 0 {
-            let titles = part.lines().filter_map(|line| line.strip_prefix("## "));
-            heading = titles.last().unwrap_or(heading);
+            let mut titles = part.lines().filter_map(|line| line.strip_prefix("## "));
+            heading = titles.next_back().unwrap_or(heading);
         } else {
             let (kind, inside) = part.split_once('\n').expect("a box has a line");
             all.push((heading.to_owned(), kind, inside));
@@ -53,18 +53,18 @@ fn roads(page: &str) -> &str {
     page.split_once("\n### ").expect("mistakes").0
 }
 
-/// The commands of a text, a line each, without comments and without what needs a network or
-/// root: packages, which must be those that the tests install, too.
+/// The commands of a text.
 fn commands(text: &str) -> Vec<String> {
     let all = boxes(text).into_iter().filter(|(_, kind, _)| *kind == "sh");
     all.flat_map(|(_, _, inside)| own(inside)).collect()
 }
 
+/// The commands of a box, a line each, without comments and without what needs root: packages, which
+/// must be those that the tests install, too.
 fn own(inside: &str) -> Vec<String> {
     let installed = fs::read_to_string(repository("tests/tools/install")).expect("a script");
     let mut lines = Vec::new();
     for line in inside.replace("\\\n", " ").lines() {
-        let line = line.split("    #").next().unwrap_or_default().trim_end();
         let line = line.split(" #").next().unwrap_or_default().trim_end();
         match line.strip_prefix("apt-get install ") {
             Some(packages) => {
@@ -184,8 +184,8 @@ fn every_road_ends_as_the_page_says() {
         )
         .current_dir(&here));
     let said = said.replace(&here.display().to_string(), HOME);
-    let mut said = said.split("== ").filter_map(|part| part.split_once('\n'));
-    let said: BTreeMap<&str, &str> = said.by_ref().collect();
+    let said = said.split("== ").filter_map(|part| part.split_once('\n'));
+    let said: BTreeMap<&str, &str> = said.collect();
     for (at, (heading, kind, inside)) in boxes.iter().enumerate() {
         if *kind == "text" {
             let found = said.get((at - 1).to_string().as_str());
