@@ -53,6 +53,21 @@ pub fn attachment(pdf: &[u8], name: &str) -> Result<Vec<u8>, Unreadable> {
     file.content(spec).ok_or(Unreadable::Foreign)
 }
 
+/// Where the first revision of a PDF ends, with the line end after its `%%EOF`.
+pub fn first_revision(pdf: &[u8]) -> Option<usize> {
+    let mut cursor = first_startxref(pdf)?;
+    cursor.number()?;
+    cursor.word(b"%%EOF").then_some(())?;
+    Some(cursor.line().unwrap_or(cursor.at))
+}
+
+/// After the first `startxref` of a file.
+fn first_startxref(bytes: &[u8]) -> Option<Cursor<'_>> {
+    const MARK: &[u8] = b"startxref";
+    let mark = bytes.windows(MARK.len()).position(|found| found == MARK)?;
+    Some(Cursor::at(bytes, mark + MARK.len()))
+}
+
 /// What a PDF has, whoever says what made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
@@ -108,9 +123,7 @@ struct File<'a> {
 impl<'a> File<'a> {
     /// Reads the first cross-reference table. What was appended later stands after it.
     fn read(bytes: &'a [u8]) -> Option<File<'a>> {
-        const MARK: &[u8] = b"startxref";
-        let mark = bytes.windows(MARK.len()).position(|found| found == MARK)?;
-        let mut cursor = Cursor::at(bytes, mark + MARK.len());
+        let mut cursor = first_startxref(bytes)?;
         let table = usize::try_from(cursor.number()?).ok()?;
         let mut cursor = Cursor::at(bytes, table);
         let mut places = BTreeMap::new();
@@ -419,6 +432,17 @@ mod tests {
         assert_eq!(attachment(&pdf, "c.json"), Err(Unreadable::Absent));
         assert_eq!(attachment(b"{}", "a.json"), Err(Unreadable::NotPdf));
         assert_eq!(attachment(b"%PDF-1.7", "a.json"), Err(Unreadable::Foreign));
+    }
+
+    #[test]
+    fn the_first_revision_ends_with_its_line() {
+        let pdf = with(b"{}", "");
+        assert_eq!(first_revision(&pdf), Some(pdf.len()));
+        for (more, line) in [("\n", 1), ("\r\n1 0 obj", 2), ("1 0 obj", 0)] {
+            let longer = [&pdf[..], more.as_bytes()].concat();
+            assert_eq!(first_revision(&longer), Some(pdf.len() + line), "{more:?}");
+        }
+        assert_eq!(first_revision(b"%PDF-1.7"), None);
     }
 
     #[test]

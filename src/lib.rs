@@ -31,6 +31,7 @@ pub mod digest;
 pub mod disk;
 pub mod loopback;
 pub mod problem;
+pub mod signature;
 pub mod timing;
 
 // 2: the report, 3: the job around it.

@@ -10,12 +10,13 @@
 
 use serde::Serialize;
 
-use crate::attachment::{Unreadable, attachment};
+use crate::attachment::{Unreadable, attachment, first_revision};
 use crate::config::{Bands, Format, Limits, Settings};
 use crate::digest::sha256;
 use crate::job::{self, Job};
 use crate::problem::{Failure, Outage, Rejection};
 use crate::report::Editions;
+use crate::signature::{self, Signature};
 use crate::store::{Companion, Manifest};
 use crate::typesetter::ofd::Entry;
 use crate::typesetter::{
@@ -33,6 +34,10 @@ pub enum Verdict {
     /// same file of its data but for what the file says of versions, or for the line end at its
     /// end.
     Equivalent,
+    /// 已签名. A copy that begins with a file which is authentic or equivalent, as the finding says,
+    /// and adds nothing but signatures that hold. Whether their certificates are to be trusted was
+    /// not asked.
+    Signed,
     /// 未能核实. Made by another version or with wider limits, and this build makes another file of
     /// its data, or none: it cannot tell. Its data are those that its provenance names.
     Unproven,
@@ -46,14 +51,26 @@ impl Verdict {
         match self {
             Verdict::Authentic => ("authentic", "真实"),
             Verdict::Equivalent => ("equivalent", "等同"),
+            Verdict::Signed => ("signed", "已签名"),
             Verdict::Unproven => ("unproven", "未能核实"),
             Verdict::Altered => ("altered", "已改动"),
         }
     }
 }
 
-/// A verdict and why.
+/// The file that a signed copy is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Original {
+    /// Authentic or equivalent, if the copy is signed; unproven, if the copy is, too.
+    pub verdict: Verdict,
+    /// How many bytes of the copy it is, from the first on.
+    pub bytes: usize,
+    /// SHA-256 of these.
+    pub sha256: String,
+}
+
+/// A verdict and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     /// What the file is.
     pub verdict: Verdict,
@@ -68,6 +85,10 @@ pub struct Finding {
     pub data_agree: Option<bool>,
     /// What the file says of how it was made, when that can be read.
     pub provenance: Option<Provenance>,
+    /// The file within it that was signed, of a signed copy.
+    pub original: Option<Original>,
+    /// The signatures of a signed copy, in the order in which they were added.
+    pub signatures: Vec<Signature>,
 }
 
 impl Finding {
@@ -77,11 +98,12 @@ impl Finding {
     pub fn is_good(&self, manifest_agrees: Option<bool>) -> bool {
         match (self.verdict, manifest_agrees) {
             (Verdict::Altered, _) | (_, Some(false)) | (Verdict::Unproven, None) => false,
-            (Verdict::Authentic | Verdict::Equivalent, _) | (Verdict::Unproven, Some(true)) => true,
+            (Verdict::Authentic | Verdict::Equivalent | Verdict::Signed, _)
+            | (Verdict::Unproven, Some(true)) => true,
         }
     }
 
-    /// Holds the file against a manifest.
+    /// Holds the file against a manifest; of a signed copy, the file that was signed.
     ///
     /// # Errors
     /// What the manifest says otherwise, a line each.
@@ -94,7 +116,9 @@ impl Finding {
                 ));
             }
         };
-        compare("artifact.sha256", &manifest.artifact.sha256, &self.sha256);
+        let original = self.original.as_ref().map(|original| &original.sha256);
+        let file = original.unwrap_or(&self.sha256);
+        compare("artifact.sha256", &manifest.artifact.sha256, file);
         if let Some(made) = &self.provenance {
             let (template, stated) = (&manifest.template, &made.template);
             for (what, manifest, file) in [
@@ -235,11 +259,16 @@ impl Verifier {
             sha256: sha256(file),
             data_agree: None,
             provenance: None,
+            original: None,
+            signatures: Vec::new(),
         };
         let found = self.judge(file, &mut finding).await?;
         finding.verdict = found.verdict;
         finding.message = found.en;
         finding.message_zh = found.zh;
+        if finding.verdict == Verdict::Unproven {
+            signed_unproven(file, &mut finding);
+        }
         Ok(finding)
     }
 
@@ -293,7 +322,11 @@ impl Verifier {
             Ok(mut again) => {
                 let companion = again.companions.pop();
                 let again = companion.map_or(again.bytes, |(_, ofd)| ofd);
-                Ok(compare(kind, file, &again, &others))
+                let (same, found) = compare(kind, file, &again, &others);
+                match same.filter(|same| *same < file.len()) {
+                    Some(same) => Ok(more(file, same, found, finding)),
+                    None => Ok(found),
+                }
             }
             Err(Failure::Outage(outage)) => Err(outage),
             Err(Failure::Rejected(rejection)) => Ok(refused(&rejection, &others)),
@@ -346,15 +379,24 @@ impl Verifier {
     }
 }
 
-/// The file against what this build made.
-fn compare(kind: Kind, file: &[u8], again: &[u8], others: &[(String, String)]) -> Verdicts {
+/// The file against what this build made: how many of its first bytes that is, if it begins with
+/// it, and what these are; else what the file is.
+fn compare(
+    kind: Kind,
+    file: &[u8],
+    again: &[u8],
+    others: &[(String, String)],
+) -> (Option<usize>, Verdicts) {
     // Earlier builds ended a PDF with `%%EOF`, without the line end.
     let bare = again.strip_suffix(b"\n");
     let bare = bare.filter(|_| kind == Kind::Pdf && !file.starts_with(again));
     let again = bare.unwrap_or(again);
-    let same = file == again;
+    let same = match kind {
+        Kind::Pdf => file.starts_with(again),
+        Kind::Ofd => file == again,
+    };
     let (theirs, ours) = versions(others);
-    match (same, others.is_empty()) {
+    let found = match (same, others.is_empty()) {
         (true, true) if bare.is_some() => Verdicts {
             verdict: Verdict::Equivalent,
             en: format!(
@@ -394,20 +436,6 @@ fn compare(kind: Kind, file: &[u8], again: &[u8], others: &[(String, String)]) -
             ),
         },
         (false, true) if kind == Kind::Ofd => other_entry(file, again),
-        (false, true) if file.starts_with(again) => {
-            let more = file.len() - again.len();
-            altered(
-                format!(
-                    "it begins with the authentic file of {} bytes, and {more} bytes were added \
-                     after it: a signature, or a change of what is shown",
-                    again.len()
-                ),
-                format!(
-                    "前{}字节与原件相同，其后追加了{more}字节：可能是签名，也可能改动了显示内容",
-                    again.len()
-                ),
-            )
-        }
         (false, true) => {
             let place = file.iter().zip(again).position(|(a, b)| a != b);
             let place = place.unwrap_or(file.len().min(again.len()));
@@ -418,6 +446,73 @@ fn compare(kind: Kind, file: &[u8], again: &[u8], others: &[(String, String)]) -
                 format!("与同一版本由其数据重新生成的文件不同：自第{place}字节起不一致"),
             )
         }
+    };
+    (same.then_some(again.len()), found)
+}
+
+/// What a file is that begins with one that is known to be good, of so many bytes, and goes on.
+fn more(file: &[u8], bytes: usize, found: Verdicts, finding: &mut Finding) -> Verdicts {
+    let (original, added) = (&file[..bytes], file.len() - bytes);
+    let (verdict, verdict_zh) = found.verdict.words();
+    match signature::copy(original, file) {
+        Ok(signatures) => {
+            let many = signatures.len();
+            finding.signatures = signatures;
+            finding.original = Some(Original {
+                verdict: found.verdict,
+                bytes,
+                sha256: sha256(original),
+            });
+            let (noun, pronoun) = match many {
+                1 => ("signature", "it"),
+                _ => ("signatures", "each"),
+            };
+            Verdicts {
+                verdict: Verdict::Signed,
+                en: format!(
+                    "a signed copy: its first {bytes} bytes are {verdict} ({}), and the {added} \
+                     bytes after them are {many} {noun} and what belongs to {pronoun}",
+                    found.en
+                ),
+                zh: format!(
+                    "已签名的副本：前{bytes}字节{verdict_zh}（{}），其后{added}字节是{many}个签名及其附属内容",
+                    found.zh
+                ),
+            }
+        }
+        Err(refusal) => altered(
+            format!(
+                "it begins with the authentic file of {bytes} bytes, and {added} bytes were added \
+                 after it, which are not just signatures that hold: {refusal}"
+            ),
+            format!(
+                "前{bytes}字节与原件相同，其后追加了{added}字节，但不只是有效的签名：{}",
+                refusal.zh()
+            ),
+        ),
+    }
+}
+
+/// What was signed of a file that is unproven, so that its manifest can vouch for the file that was
+/// signed.
+fn signed_unproven(file: &[u8], finding: &mut Finding) {
+    let first = first_revision(file).filter(|first| *first < file.len());
+    let Some((original, first)) = first.map(|first| (&file[..first], first)) else {
+        return;
+    };
+    if let Ok(signatures) = signature::copy(original, file) {
+        finding.message += &format!(
+            ". It is a signed copy: its first {first} bytes are that file, and after them come only \
+             signatures that hold"
+        );
+        finding.message_zh +=
+            &format!("。这是已签名的副本：前{first}字节为该文件，其后只有有效的签名及其附属内容");
+        finding.signatures = signatures;
+        finding.original = Some(Original {
+            verdict: Verdict::Unproven,
+            bytes: first,
+            sha256: sha256(original),
+        });
     }
 }
 

@@ -128,13 +128,17 @@ enum Command {
     /// Check that PDFs and OFDs are what banshi made: each is made again from its attachments and compared
     #[command(after_help = "Example:\n  \
                             banshi verify annual-report/2021/2023/*.pdf\n  \
-                            banshi verify --manifest --format json report.pdf | jq .verdict\n\n\
+                            banshi verify --manifest --format json report.pdf | jq .verdict\n  \
+                            banshi verify report.pdf --signature report.p7s\n\n\
                             Verdicts:\n  \
                             authentic   真实      this build makes the same bytes of the attached \
                             data\n  \
                             equivalent  等同      made by another version, with other templates or \
                             fonts; this build makes\n                        \
                             the same file but for the names of versions in it\n  \
+                            signed      已签名    such a file, and after it nothing but signatures \
+                            that hold; whether their\n                        \
+                            certificates are to be trusted is not asked\n  \
                             unproven    未能核实  made by another version or with wider limits, and \
                             this build makes another\n                        \
                             file or none: the data are those that the file's provenance names, of \
@@ -142,8 +146,9 @@ enum Command {
                             page only that version can tell\n  \
                             altered     已改动    not what banshi made: changed, saved again, or \
                             never banshi's\n\n\
-                            Exit codes: 0 every file is authentic, or equivalent, or unproven with \
-                            a manifest that agrees; 1 any other; 3 the environment is at fault. \
+                            Exit codes: 0 every file is authentic, or equivalent, or signed, or \
+                            unproven with a manifest that agrees, and the signature beside it, if \
+                            one was given, holds; 1 any other; 3 the environment is at fault. \
                             Templates and fonts are those of the settings.")]
     Verify(VerifyArgs),
     /// Keep every report that was announced in packages for the archive (BagIt, 档发〔2012〕7号); or
@@ -456,6 +461,14 @@ struct VerifyArgs {
     /// Also hold each against the manifest beside it, of the same name with .json
     #[arg(long)]
     manifest: bool,
+    /// Also say whether this signature beside the file is of it: CMS (PKCS#7, GB/T 35275) as PEM or
+    /// DER, or an SM2 signature alone
+    #[arg(long, value_name = "FILE.sig")]
+    signature: Option<PathBuf>,
+    /// The certificate or public key that the signature beside the file has to be by, where it does
+    /// not bring its own or that is not enough
+    #[arg(long, value_name = "PEM", requires = "signature")]
+    certificate: Option<PathBuf>,
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

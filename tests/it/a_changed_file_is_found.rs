@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{CORPUS, corpus};
-use crate::support::{BANSHI, check, pdf, render, repository, settings};
+use crate::support::signing::{Signer, Update};
+use crate::support::{BANSHI, check, pdf, ran, render, repository, settings};
 
 /// Files to be verified, in a folder of their own.
 pub struct Files(tempfile::TempDir);
@@ -47,7 +48,7 @@ impl Files {
         self.verify_with(&["--format", "json"], names, &[])
     }
 
-    fn verify_with(
+    pub fn verify_with(
         &self,
         arguments: &[&str],
         names: &[&str],
@@ -70,6 +71,15 @@ impl Files {
         let error = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(findings.len(), names.len(), "{said}{error}");
         (ran.status.code(), findings)
+    }
+
+    /// What `verify` says to these arguments: exit code, standard output and error.
+    pub fn say(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        ran(Command::new(BANSHI)
+            .arg("verify")
+            .args(arguments)
+            .env("BANSHI__FONTS__DIR", repository("fonts"))
+            .current_dir(self.0.path()))
     }
 
     /// Verifies one file: verdict and why, after the exit code was held against the verdict.
@@ -474,7 +484,21 @@ async fn a_stored_file_agrees_with_its_manifest_and_nothing_else_does() {
             .contains("cannot read")
     );
 
-    // A manifest vouches for a file of which this build alone cannot tell.
+    // A signed copy agrees with it by the file that was signed.
+    let signer = Signer::new("rsa:2048");
+    files.add("signed.pdf", &Update::signature(&pdf).signed(&signer));
+    files.add("signed.json", manifest.to_string().as_bytes());
+    let (code, findings) = files.verify_with(&with, &["signed.pdf"], &[]);
+    assert_eq!((code, text(&findings[0], "verdict")), (Some(0), "signed"));
+    assert_eq!(findings[0]["manifest"]["agrees"], true);
+    let other = manifest
+        .to_string()
+        .replace(&sha256(&pdf), &sha256(b"other"));
+    files.add("signed.json", other.as_bytes());
+    let (code, findings) = files.verify_with(&with, &["signed.pdf"], &[]);
+    assert_eq!((code, text(&findings[0], "verdict")), (Some(1), "signed"));
+
+    // A manifest vouches for a file of which this build alone cannot tell, and for its signed copy.
     let templates = files.path("templates");
     std::fs::create_dir_all(templates.join("gongwen")).expect("a folder");
     let page = std::fs::read_to_string(repository("typst-templates/gongwen/page.typ"));
@@ -483,11 +507,21 @@ async fn a_stored_file_agrees_with_its_manifest_and_nothing_else_does() {
     let deployment = Deployment::spool().with("TEMPLATES__DIR", templates.to_str().expect("UTF-8"));
     deployment.send("a", job.to_string().as_bytes()).await;
     deployment.work_until_idle();
-    files.add("old.pdf", &deployment.stored(&format!("{key}.pdf")));
+    let old = deployment.stored(&format!("{key}.pdf"));
+    files.add("old.pdf", &old);
     files.add("old.json", &deployment.stored(&format!("{key}.json")));
     let (code, findings) = files.verify_with(&with, &["old.pdf"], &[]);
     assert_eq!((code, text(&findings[0], "verdict")), (Some(0), "unproven"));
     assert_eq!(files.verify(&["old.pdf"]).0, Some(1));
+    files.add("old.pdf", &Update::signature(&old).signed(&signer));
+    let (code, findings) = files.verify_with(&with, &["old.pdf"], &[]);
+    assert_eq!((code, text(&findings[0], "verdict")), (Some(0), "unproven"));
+    assert_eq!(findings[0]["original"]["bytes"], old.len());
+    assert_eq!(findings[0]["signatures"].as_array().map(Vec::len), Some(1));
+    let mut update = Update::signature(&old);
+    update.add(update.catalog, "/OpenAction<<>>");
+    files.add("old.pdf", &update.signed(&signer));
+    assert_eq!(files.verify_with(&with, &["old.pdf"], &[]).0, Some(1));
 }
 
 #[test]

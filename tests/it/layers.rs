@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 32] = [
+const LAYERS: [(&str, u8); 33] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, u8); 32] = [
     ("loopback", 1),
     ("timing", 1),
     ("disk", 2),
+    ("signature", 2),
     ("report", 2),
     ("job", 3),
     ("webpage", 3),

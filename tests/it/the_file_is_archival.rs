@@ -7,6 +7,7 @@ use banshi::digest::sha256;
 use banshi::typesetter::{ENGINE, Provenance, STANDARD};
 
 use crate::support::jobs::{CORPUS, corpus};
+use crate::support::signing::{Signer, Update};
 use crate::support::{BANSHI, Rendered, check, pdf, render, repository};
 
 /// The PDF of a real report, whatever rules it breaks.
@@ -190,13 +191,18 @@ fn every_real_report_passes_verapdf_and_what_is_wrong_fails() {
     }
     let signed = signed(&sound);
     add("signed", &signed);
+    let signer = Signer::new("rsa:2048");
+    add("sealed", &Update::seal(&sound).signed(&signer));
+    signer.authority();
+    add("archival", &signer.copy(&sound, "--archival ."));
     // The way of spoiling them spoils nothing by itself.
     add(
         "spaced",
         &pdf::replaced(&sound, "/Type/Catalog", "/Type   /Catalog"),
     );
     let verdicts = pdf::verapdf(&files);
-    for name in CORPUS.into_iter().chain(["spaced", "signed"]) {
+    let copies = ["spaced", "signed", "sealed", "archival"];
+    for name in CORPUS.into_iter().chain(copies) {
         for verdict in verdicts
             .iter()
             .filter(|verdict| verdict.file.ends_with(format!("{name}.pdf")))

@@ -16,6 +16,7 @@ pub mod pdf;
 pub mod picture;
 pub mod prometheus;
 pub mod raw_amqp;
+pub mod signing;
 pub mod stores;
 pub mod wire;
 
