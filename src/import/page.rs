@@ -348,6 +348,38 @@ mod tests {
     }
 
     #[test]
+    fn a_line_goes_on_where_the_next_word_had_no_room_and_no_paragraph_begins() {
+        let going_on = |lines: &[&str]| {
+            let page = of_text(&lines.join("\n")).expect("a text");
+            let marks = (0..lines.len()).map(|at| if page.goes_on(at) { '+' } else { '.' });
+            marks.collect::<String>()
+        };
+        let full = &*"公".repeat(20);
+        let stop = &*format!("{}。", "公".repeat(19));
+        let first = &*format!("　　{}", "公".repeat(18));
+        let item = "（一）公开。";
+        let last = "公开。";
+        for (lines, expected) in [
+            // A paragraph may begin after a sentence, where nothing tells.
+            (
+                &[full, full, full, full, full, stop, full, last][..],
+                "+++++.+.",
+            ),
+            (
+                &[
+                    first, full, full, full, full, stop, full, last, first, full, last,
+                ],
+                "+++++++.++.",
+            ),
+            (&[full, full, full, full, full, full, item], "+++++.."),
+            // So few may end alike by chance.
+            (&[full, full, full, last], "...."),
+        ] {
+            assert_eq!(going_on(lines), expected);
+        }
+    }
+
+    #[test]
     fn a_text_of_a_million_lines_is_refused() {
         assert!(of_text(&"0\n".repeat(1_000_000)).is_err());
         assert!(of_text(&"0\t".repeat(1_000_000)).is_err());
