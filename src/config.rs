@@ -48,6 +48,8 @@ pub struct Settings {
     pub templates: Templates,
     /// `[limits]`
     pub limits: Limits,
+    /// `[sign]`
+    pub sign: Sign,
     /// `[worker]`
     pub worker: Worker,
     /// `[events]`
@@ -82,7 +84,7 @@ pub struct Queue {
     pub tls: Tls,
 }
 
-/// How an `amqps://` broker is trusted, and who we are to it. PEM files; an empty name is none.
+/// How a server is trusted, and who we are to it. PEM files; an empty name is none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -356,6 +358,151 @@ pub struct Limits {
     pub characters: usize,
 }
 
+/// Who signs each PDF, and what of it is signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sign {
+    /// A program and its arguments; empty: none.
+    pub command: Vec<String>,
+    /// `http://…` or `https://…` of a service; empty: none.
+    pub url: String,
+    /// What the signer gets of a PDF.
+    pub takes: Takes,
+    /// What it gives back.
+    pub gives: Gives,
+    /// The certificate or public key of whoever signs, PEM; empty: none.
+    pub certificate: PathBuf,
+    /// Seconds that one signature may take.
+    pub timeout: u64,
+    /// Signatures asked for at a time.
+    pub at_once: usize,
+    /// File with what `url` is shown as `Authorization: Bearer`; empty: none.
+    pub token_file: PathBuf,
+    /// `[sign.tls]`
+    pub tls: Tls,
+}
+
+impl Sign {
+    /// Whether anything is signed at all.
+    pub fn is_on(&self) -> bool {
+        !self.command.is_empty() || !self.url.is_empty()
+    }
+
+    /// What types alone cannot say.
+    fn check(&self, need: &mut impl FnMut(bool, &str)) {
+        need(
+            self.command.is_empty() || self.url.is_empty(),
+            "sign.command and sign.url: want one of them, or neither",
+        );
+        need(
+            self.command
+                .first()
+                .is_none_or(|program| !program.is_empty()),
+            "sign.command: want the program first",
+        );
+        let of = |scheme| self.url.starts_with(scheme);
+        need(
+            self.url.is_empty() || of("http://") || of("https://"),
+            "sign.url: want http://HOST/… or https://HOST/…",
+        );
+        need(
+            self.gives == Gives::Cms || self.takes == Takes::File,
+            "sign.takes: want \"file\" for what sign.gives says; of a digest alone only \"cms\" can be \
+             made",
+        );
+        need(
+            !(self.is_on() && self.gives == Gives::Sm2 && self.certificate.as_os_str().is_empty()),
+            "sign.certificate: want the signer's certificate or public key, which an SM2 signature \
+             alone does not bring",
+        );
+        need(self.timeout > 0, "sign.timeout: want at least 1 second");
+        need(
+            (1..=1024).contains(&self.at_once),
+            "sign.at_once: want 1 to 1024",
+        );
+        let Tls {
+            certificate, key, ..
+        } = &self.tls;
+        need(
+            certificate.as_os_str().is_empty() == key.as_os_str().is_empty(),
+            "sign.tls.certificate and sign.tls.key: want both or neither",
+        );
+        let plain = (self.tls.authorities(), self.tls.identity()) == (None, None);
+        need(
+            of("https://") || plain,
+            "sign.tls: want an https:// address in sign.url, or none of these files",
+        );
+        need(
+            of("https://") || of("http://") || self.token_file.as_os_str().is_empty(),
+            "sign.token_file: want an address in sign.url, which is shown it",
+        );
+    }
+}
+
+/// What a signer gets of a PDF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takes {
+    /// All of it.
+    File,
+    /// Its digest.
+    Sha256,
+    /// Its digest by GB/T 32905.
+    Sm3,
+}
+
+impl Takes {
+    /// Its name in settings, and to the signer.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Takes::File => "file",
+            Takes::Sha256 => "sha256",
+            Takes::Sm3 => "sm3",
+        }
+    }
+}
+
+/// What a signer gives back, which is kept beside the PDF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gives {
+    /// The PDF with a signature added in an increment.
+    Pdf,
+    /// A CMS without the content.
+    Cms,
+    /// An SM2 signature alone.
+    Sm2,
+}
+
+impl Gives {
+    /// Its name in settings, and to the signer.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Gives::Pdf => "pdf",
+            Gives::Cms => "cms",
+            Gives::Sm2 => "sm2",
+        }
+    }
+
+    /// What its file's name ends in, behind the `job_id` and a dot; also its format in manifests.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Gives::Pdf => "signed.pdf",
+            Gives::Cms => "pdf.p7s",
+            Gives::Sm2 => "pdf.sm2",
+        }
+    }
+
+    /// Its media type. A bare SM2 signature has none of its own.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Gives::Pdf => "application/pdf",
+            Gives::Cms => "application/pkcs7-signature",
+            Gives::Sm2 => "application/octet-stream",
+        }
+    }
+}
+
 /// How the worker behaves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -604,6 +751,7 @@ impl Settings {
         let fonts = section(&table, "fonts", &mut wrong);
         let templates = section(&table, "templates", &mut wrong);
         let limits = section(&table, "limits", &mut wrong);
+        let sign = section(&table, "sign", &mut wrong);
         let worker = section(&table, "worker", &mut wrong);
         let events = section(&table, "events", &mut wrong);
         let admin = section(&table, "admin", &mut wrong);
@@ -622,6 +770,7 @@ impl Settings {
                 fonts: fonts?,
                 templates: templates?,
                 limits: limits?,
+                sign: sign?,
                 worker: worker?,
                 events: events?,
                 admin: admin?,
@@ -721,6 +870,7 @@ impl Settings {
             "render.formats: want each format once",
         );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
+        self.sign.check(&mut need);
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
         need(
             self.worker.stuck > 0,
@@ -1034,7 +1184,11 @@ fn split_lists(table: &mut Map<String, Value>) {
             value.kind = ValueKind::Array(parts);
         }
     };
-    for (section, key) in [("render", "formats"), ("fonts", "more")] {
+    for (section, key) in [
+        ("render", "formats"),
+        ("fonts", "more"),
+        ("sign", "command"),
+    ] {
         if let Some(Value {
             kind: ValueKind::Table(section),
             ..

@@ -31,6 +31,7 @@ pub mod digest;
 pub mod disk;
 pub mod loopback;
 pub mod problem;
+pub mod sign;
 pub mod signature;
 pub mod timing;
 

@@ -42,6 +42,8 @@ impl Code {
     /// The document can't be written as OFD: a face, a paint or a picture that OFD-A has no place
     /// for.
     pub const OFD: Code = Code::new("E-OFD");
+    /// The signing system does not sign the document, and says that it never will.
+    pub const SIGN: Code = Code::new("E-SIGN");
     /// Cells of the tables are blank, or hold a mark.
     pub const BLANK: Code = Code::new("W-BLANK");
     /// Characters of a text only look like the ones meant; lists them.
@@ -50,7 +52,7 @@ impl Code {
     pub const PRIOR: Code = Code::new("W-PRIOR");
 
     /// The codes that no form brings, in the order of the documentation.
-    pub const OWN: [Code; 11] = [
+    pub const OWN: [Code; 12] = [
         Code::JSON,
         Code::SCHEMA,
         Code::TEMPLATE,
@@ -59,6 +61,7 @@ impl Code {
         Code::GLYPH,
         Code::LAYOUT,
         Code::OFD,
+        Code::SIGN,
         Code::BLANK,
         Code::CHARACTER,
         Code::PRIOR,
@@ -270,6 +273,8 @@ pub enum Part {
     Templates,
     /// A local file or folder.
     Disk,
+    /// The signing system.
+    Signer,
     /// The administration port.
     Admin,
 }
@@ -284,6 +289,7 @@ impl Part {
             Part::Fonts => "fonts",
             Part::Templates => "templates",
             Part::Disk => "disk",
+            Part::Signer => "signer",
             Part::Admin => "admin",
         }
     }

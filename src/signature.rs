@@ -72,6 +72,12 @@ pub struct Seal {
     pub page: usize,
     /// Left, bottom, right and top in points, as the page counts them.
     pub rect: [f64; 4],
+    /// Whether it can show text, for which PDF/A wants faces embedded.
+    #[serde(skip)]
+    pub text: bool,
+    /// Whether it is tagged, as PDF/UA wants it.
+    #[serde(skip)]
+    pub tagged: bool,
 }
 
 /// A signature that holds: the bytes it covers have the digest that was signed, and the key of its

@@ -28,6 +28,7 @@ mod examine;
 mod folder;
 mod manifest;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,6 +107,40 @@ impl Stored {
     pub fn manifest(&self) -> &Manifest {
         &self.0
     }
+}
+
+/// A report of which nothing says yet that it is stored: its PDF is, and no manifest.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The PDF that is there: the one that was to be put, or that of another build of the same job.
+    pub pdf: Cow<'a, [u8]>,
+    /// Whether one was there before. Others are then at the same job, or were.
+    pub was_there: bool,
+    /// What stands beside it already.
+    pub kept: Vec<Beside<'a>>,
+    /// What is to stand beside it.
+    companions: Vec<Beside<'a>>,
+    manifest: Manifest,
+}
+
+/// What a put has come to with the PDF.
+#[derive(Debug)]
+pub enum Begun<'a> {
+    /// The manifest was there.
+    Done(Stored),
+    /// Nothing says yet that it is stored.
+    Draft(Draft<'a>),
+}
+
+/// The same report in another format, or a signature of it, to be stored beside its PDF.
+#[derive(Debug, Clone)]
+pub struct Beside<'a> {
+    /// Its name in manifests, and the ending of its file.
+    pub format: &'static str,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Cow<'a, [u8]>,
 }
 
 /// A folder or a bucket. Clones are the same store.
@@ -486,30 +521,54 @@ impl Store {
         key: &Key,
         pdf: &[u8],
         companions: &[(Format, Vec<u8>)],
-        mut manifest: Manifest,
+        manifest: Manifest,
     ) -> Result<Stored, Failure> {
-        let (pdf_path, path) = (self.pdf(key), self.manifest(key));
-        let put = |object| Span::request("store.put").with(trace::text("banshi.object", object));
-        let kept = put("pdf").of(self.keep(&pdf_path, pdf, PDF)).await?;
-        let kept = kept.filter(|kept| kept != pdf);
-        let mut pdf = pdf;
-        if let Some(kept) = &kept {
+        match self.begin_put(key, pdf, companions, manifest).await? {
+            Begun::Done(stored) => Ok(stored),
+            Begun::Draft(draft) => self.commit(key, draft).await,
+        }
+    }
+
+    /// The beginning of [`Store::put`]: the PDF, and nothing that says so.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn begin_put<'a>(
+        &self,
+        key: &Key,
+        pdf: &'a [u8],
+        companions: &'a [(Format, Vec<u8>)],
+        mut manifest: Manifest,
+    ) -> Result<Begun<'a>, Failure> {
+        let companions = companions.iter().map(|(format, bytes)| Beside {
+            format: format.as_str(),
+            media_type: format.media_type(),
+            bytes: bytes.into(),
+        });
+        let companions: Vec<_> = companions.collect();
+        let pdf_path = self.pdf(key);
+        let found = put_span("pdf").of(self.keep(&pdf_path, pdf, PDF)).await?;
+        let was_there = found.is_some();
+        let kept = found.filter(|kept| kept != pdf);
+        let mut pdf = Cow::Borrowed(pdf);
+        if let Some(kept) = kept {
             if let Some(theirs) = self.find(key).await? {
-                if self.overwrites() {
+                let stored = if self.overwrites() {
                     // It may yet be overwritten; and its writer may have died before it put its PDF
                     // back, which we have.
                     let stored = self.settled(key, &manifest.job).await?;
-                    return self.reconcile(key, stored, pdf, companions).await;
-                }
-                return self.agree(key, theirs, &manifest.job, kept);
+                    self.reconcile(key, stored, &pdf, &companions).await
+                } else {
+                    self.agree(key, theirs, &manifest.job, &kept)
+                };
+                return stored.map(Begun::Done);
             }
             // No manifest: the PDF of a worker that was killed before it could commit, or of one
             // that is about to. The PDF's first /ID is made from the job's digest and outlives a
             // change of fonts or engine. The same id: the same job, set by another build. Its PDF
             // was first and stays, and whoever writes the manifest writes of that one.
-            if same_document(kept, pdf) {
-                pdf = kept;
-                match manifest.clone().of_found(kept) {
+            if same_document(&kept, &pdf) {
+                match manifest.clone().of_found(&kept) {
                     Ok(theirs) => manifest = theirs,
                     Err(why) => warn!(
                         why,
@@ -517,41 +576,97 @@ impl Store {
                          its manifest names this build"
                     ),
                 }
+                pdf = kept.into();
             } else if !self.overwrites() {
                 return Err(Rejection::from(conflict(&manifest.job_id)).into());
             }
             // Of another job, where it may be overwritten yet: it decides nothing, the manifest
             // does.
         }
+        Ok(Begun::Draft(Draft {
+            pdf,
+            was_there,
+            kept: Vec::new(),
+            companions,
+            manifest,
+        }))
+    }
+
+    /// Keeps one file more beside a PDF, if it is absent, and gives what is there instead, if
+    /// something is.
+    ///
+    /// # Errors
+    /// When it may not be safe.
+    pub async fn keep_beside(
+        &self,
+        key: &Key,
+        beside: &Beside<'_>,
+    ) -> Result<Option<Vec<u8>>, Outage> {
+        let path = self.path(key, beside.format);
+        let kept = self.keep(&path, &beside.bytes, beside.media_type);
+        put_span(beside.format).of(kept).await
+    }
+
+    /// The address of one of a job's objects, by the ending of its name.
+    pub fn uri_of(&self, key: &Key, ending: &str) -> String {
+        self.uri(&self.path(key, ending))
+    }
+
+    /// What a manifest says of a file beside its PDF.
+    fn companion(&self, key: &Key, beside: &Beside<'_>, bytes: &[u8]) -> Companion {
+        Companion {
+            format: beside.format.to_owned(),
+            uri: self.uri_of(key, beside.format),
+            media_type: beside.media_type.to_owned(),
+            sha256: sha256(bytes),
+            bytes: bytes.len() as u64,
+        }
+    }
+
+    /// The end of [`Store::put`]: the companions, and the manifest that names all of it.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn commit(&self, key: &Key, draft: Draft<'_>) -> Result<Stored, Failure> {
+        let Draft {
+            pdf,
+            kept,
+            mut companions,
+            mut manifest,
+            ..
+        } = draft;
+        let path = self.manifest(key);
         manifest.uri = self.uri(&path);
-        manifest.artifact.uri = self.uri(&pdf_path);
-        manifest.artifact.sha256 = sha256(pdf);
+        manifest.artifact.uri = self.uri(&self.pdf(key));
+        manifest.artifact.sha256 = sha256(&pdf);
         manifest.artifact.bytes = pdf.len() as u64;
-        for (format, ours) in companions {
-            let path = self.path(key, format.as_str());
-            let kept = put(format.as_str()).of(self.keep(&path, ours, format.media_type()));
+        for ours in &companions {
+            let path = self.path(key, ours.format);
+            let kept = put_span(ours.format).of(self.keep(&path, &ours.bytes, ours.media_type));
             // Beside our job's PDF, so of our job, be it of another build; but where anybody may
             // overwrite it is what the manifest names that stays.
             let kept = kept.await?.filter(|_| !self.overwrites());
-            let bytes = kept.as_ref().unwrap_or(ours);
-            manifest.companions.push(Companion {
-                format: format.as_str().to_owned(),
-                uri: self.uri(&path),
-                media_type: format.media_type().to_owned(),
-                sha256: sha256(bytes),
-                bytes: bytes.len() as u64,
-            });
+            let bytes = kept.as_deref().unwrap_or(&ours.bytes);
+            manifest.companions.push(self.companion(key, ours, bytes));
         }
+        for beside in &kept {
+            manifest
+                .companions
+                .push(self.companion(key, beside, &beside.bytes));
+        }
+        companions.extend(kept);
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
         text.push(b'\n');
-        let theirs = put("manifest").of(self.keep(&path, &text, JSON)).await?;
+        let theirs = put_span("manifest")
+            .of(self.keep(&path, &text, JSON))
+            .await?;
         if self.overwrites() {
             let stored = self.settled(key, &manifest.job).await?;
-            return self.reconcile(key, stored, pdf, companions).await;
+            return self.reconcile(key, stored, &pdf, &companions).await;
         }
         match theirs {
             None => Ok(Stored(manifest)),
-            Some(theirs) => self.agree(key, self.parse(&path, &theirs)?, &manifest.job, pdf),
+            Some(theirs) => self.agree(key, self.parse(&path, &theirs)?, &manifest.job, &pdf),
         }
     }
 
@@ -597,14 +712,14 @@ impl Store {
         key: &Key,
         stored: Stored,
         pdf: &[u8],
-        companions: &[(Format, Vec<u8>)],
+        companions: &[Beside<'_>],
     ) -> Result<Stored, Failure> {
         for (path, named) in self.named_by(key, stored.manifest()) {
             if self.holds(&path, named).await? {
                 continue;
             }
             let companions = companions.iter();
-            let companions = companions.map(|(format, bytes)| (&bytes[..], format.media_type()));
+            let companions = companions.map(|ours| (&*ours.bytes, ours.media_type));
             let mut ours = std::iter::once((pdf, PDF)).chain(companions);
             let ours = ours.find(|(bytes, _)| sha256(bytes) == named);
             let Some((bytes, media_type)) = ours else {
@@ -900,6 +1015,11 @@ fn open_bucket(
         prefix,
     };
     Ok((objects, place))
+}
+
+/// The span of a put.
+fn put_span(object: &'static str) -> Span {
+    Span::request("store.put").with(trace::text("banshi.object", object))
 }
 
 /// A manifest found is proof for the same job, and a conflict for any other.

@@ -154,7 +154,7 @@ pub mod metric {
         (
             STAGE,
             Kind::Histogram(TIMES),
-            "Time in check, wait (for a typesetter), layout, export, store and publish.",
+            "Time in check, wait (for a typesetter), layout, export, store, sign and publish.",
         ),
         (
             QUEUE_WAIT,

@@ -1,7 +1,7 @@
 //! The only module that knows the order of things:
 //!
 //! > validate → (redelivered: is there a manifest?) → typeset → put the PDF (and what stands beside
-//! > it) → put the manifest, the commit point → publish the event and wait for its confirm → acknowledge the job
+//! > it) → have it signed, if it is to be → put the manifest, the commit point → publish the event and wait for its confirm → acknowledge the job
 //!
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
 //! acknowledges what is not published, never publishes what is not stored. If we crash here, at any
@@ -17,6 +17,7 @@ mod gate;
 mod in_flight;
 mod lanes;
 mod oldest;
+mod signing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -34,6 +35,7 @@ use self::gate::Gate;
 use self::in_flight::{Progress, drain, note_panic, watch};
 use self::lanes::Lanes;
 use self::oldest::Oldest;
+use self::signing::Signing;
 use crate::admin;
 use crate::config::Settings;
 use crate::digest;
@@ -42,7 +44,10 @@ use crate::fleet::{InHand, Waiting, WorkerStatus};
 use crate::job::{self, Identity, Job};
 use crate::problem::{Code, Failure, Outage, Part, Problem, Rejection};
 use crate::report::Editions;
-use crate::store::{Artifact, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts};
+use crate::sign::{Document, Signer};
+use crate::store::{
+    Artifact, Begun, Content, FontFacts, Key, Manifest, Store, Stored, TemplateFacts,
+};
 use crate::telemetry::trace::{self, Destination, Span};
 use crate::telemetry::{self, metric};
 use crate::timing::{DEPTHS, IDLE_POLL, SPREAD, unix_seconds, wall_clock};
@@ -217,6 +222,7 @@ struct Pipeline {
     pool: Pool,
     lanes: Lanes,
     store: Store,
+    signing: Option<Signing>,
     gate: Gate,
     progress: Progress,
     oldest: Arc<Oldest>,
@@ -355,6 +361,7 @@ impl Pipeline {
         typesetters: usize,
         reserved: usize,
     ) -> Result<Pipeline, Outage> {
+        let signing = Signer::open(&settings.sign)?.map(Signing::new);
         let fonts = Fonts::load(&settings.fonts)?;
         let templates = Templates::load(settings.templates.folder())?;
         let editions = templates.forms();
@@ -380,6 +387,7 @@ impl Pipeline {
             pool,
             lanes: Lanes::new(typesetters, reserved),
             store,
+            signing,
             gate: Gate::default(),
             progress: Progress::new(),
             oldest: Arc::default(),
@@ -426,8 +434,10 @@ impl Pipeline {
 
     /// Whether a part does now what it is there for.
     async fn probe(&self, part: Part) -> Result<(), Outage> {
-        if part == Part::Store {
-            return self.store.probe().await;
+        match (part, &self.signing) {
+            (Part::Store, _) => return self.store.probe().await,
+            (Part::Signer, Some(signing)) => return signing.probe(&self.store).await,
+            _ => {}
         }
         match self.pool.typeset(&self.sample).await {
             Err(Failure::Outage(outage)) => Err(outage),
@@ -661,12 +671,56 @@ impl Pipeline {
         histogram!(metric::PDF_BYTES, "template" => label()).record(pdf.bytes.len() as f64);
         histogram!(metric::PDF_PAGES, "template" => label()).record(pdf.pages as f64);
         count_problems(job.report.warnings());
-        let began = Instant::now();
-        let stored = self
-            .store
-            .put(&key, &pdf.bytes, &pdf.companions, self.manifest(job, &pdf))
-            .await?;
+        let (began, manifest) = (Instant::now(), self.manifest(job, &pdf));
+        if let Some(signing) = &self.signing {
+            return Ok(self.keep_signed(&key, job, &pdf, manifest, signing).await?);
+        }
+        let put = self.store.put(&key, &pdf.bytes, &pdf.companions, manifest);
+        let stored = put.await?;
         record("store", began);
+        Ok(stored)
+    }
+
+    /// Stores a report, and has its PDF signed before anything says that it is stored.
+    async fn keep_signed(
+        &self,
+        key: &Key,
+        job: &Job,
+        pdf: &Pdf,
+        manifest: Manifest,
+        signing: &Signing,
+    ) -> Result<Stored, Failure> {
+        let began = Instant::now();
+        let begun = self
+            .store
+            .begin_put(key, &pdf.bytes, &pdf.companions, manifest);
+        let mut draft = match begun.await? {
+            Begun::Done(stored) => return Ok(stored),
+            Begun::Draft(draft) => draft,
+        };
+        // A job that comes again is not signed again.
+        if draft.was_there
+            && let Some(stored) = self.store.recall(key, &content(job)).await?
+        {
+            return Ok(stored);
+        }
+        let put = began.elapsed();
+        let (began, report) = (Instant::now(), job.report());
+        let document = Document {
+            pdf: draft.pdf.as_ref().into(),
+            job_id: job.id.clone(),
+            template: job.template.clone(),
+            agency: report.author().to_owned(),
+            title: typesetter::title(report),
+            year: report.year(),
+            seal: pdf.seal,
+        };
+        let signed = signing.of(&self.store, key, document, draft.was_there);
+        draft.kept.push(Span::stage("sign").of(signed).await?);
+        record("sign", began);
+        let began = Instant::now();
+        let stored = self.store.commit(key, draft).await?;
+        histogram!(metric::STAGE, "stage" => "store").record((put + began.elapsed()).as_secs_f64());
         Ok(stored)
     }
 
@@ -675,6 +729,7 @@ impl Pipeline {
         let work = Span::stage("typeset").of(async {
             let mut manuscript = Manuscript::of(job);
             manuscript.companions = self.settings.render.companions();
+            manuscript.sealed = self.signing.is_some();
             let pdf = self.pool.typeset(&manuscript).await?;
             // The typesetter has told how long each took; the second ended just now.
             let ended = wall_clock();

@@ -7,6 +7,7 @@ mod broker;
 mod fonts;
 mod machine;
 mod places;
+mod signer;
 
 use std::collections::BTreeSet;
 
@@ -131,6 +132,7 @@ pub fn doctor(settings: &Settings, all: &[Setting], args: &DoctorArgs) -> Result
             None => broker::broker(&mut report, settings).await?,
         }
         places::store(&mut report, &settings.store).await?;
+        signer::signer(&mut report, &settings.sign).await?;
         if fonts::fonts(&mut report, settings, text.as_ref())? {
             machine::typesetter(&mut report, settings).await?;
         }

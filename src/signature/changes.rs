@@ -677,9 +677,10 @@ impl Update<'_> {
         let [left, right] = [rect[0].min(rect[2]), rect[0].max(rect[2])];
         let [bottom, top] = [rect[1].min(rect[3]), rect[1].max(rect[3])];
         let (width, height) = (right - left, top - bottom);
-        if let Some(appearance) = field.get("AP").cloned() {
-            self.appearance(number, &appearance);
-        }
+        let text = match field.get("AP").cloned() {
+            Some(appearance) => self.appearance(number, &appearance),
+            None => false,
+        };
         if width == 0.0 || height == 0.0 {
             return None;
         }
@@ -701,11 +702,16 @@ impl Update<'_> {
         }
         let page = *self.pages.get(&number)?;
         let rect = [left, bottom, right, top];
-        Some(Seal { page, rect })
+        Some(Seal {
+            page,
+            rect,
+            text,
+            tagged: field.get("StructParent").is_some(),
+        })
     }
 
-    /// One form, drawn as it is whatever happens to the field.
-    fn appearance(&mut self, number: u32, appearance: &Object) {
+    /// One form, drawn as it is whatever happens to the field; whether it can show text.
+    fn appearance(&mut self, number: u32, appearance: &Object) -> bool {
         let appearance = self.claimed(Some(appearance), Role::Appearance);
         let normal = appearance.get("N").and_then(Object::reference);
         let only = appearance.entries().is_some_and(|states| states.len() == 1);
@@ -724,14 +730,40 @@ impl Update<'_> {
             Some(normal) if only && fits && self.claim(normal, Role::Appearance) => {
                 let form = self.now(normal);
                 self.walk(&form, Role::Appearance, normal);
+                self.has_faces(form)
             }
-            _ => self.fault(
-                format!(
-                    "object {number}, the field of a signature: what it shows is not one new form"
-                ),
-                format!("签名域（对象{number}）：外观不是单独一个新增的表单对象"),
-            ),
+            _ => {
+                self.fault(
+                    format!(
+                        "object {number}, the field of a signature: what it shows is not one new \
+                         form"
+                    ),
+                    format!("签名域（对象{number}）：外观不是单独一个新增的表单对象"),
+                );
+                false
+            }
         }
+    }
+
+    /// Whether a form, or one that it draws, has faces for text.
+    fn has_faces(&self, form: Object) -> bool {
+        let (mut left, mut seen) = (vec![form], BTreeSet::new());
+        while let Some(form) = left.pop() {
+            let resources = self.is(form.get("Resources"));
+            let faces = self.is(resources.get("Font"));
+            if faces.entries().is_some_and(|faces| !faces.is_empty()) {
+                return true;
+            }
+            let drawn = self.is(resources.get("XObject"));
+            let drawn = drawn.entries().into_iter().flat_map(|drawn| drawn.values());
+            let drawn = drawn.filter_map(Object::reference);
+            left.extend(
+                drawn
+                    .filter(|number| seen.insert(*number))
+                    .map(|number| self.now(number)),
+            );
+        }
+        false
     }
 
     /// The rest of the catalog.

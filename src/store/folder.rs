@@ -303,11 +303,14 @@ fn sweep(root: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
+/// What the names of a store's objects end in.
+const ENDINGS: [&str; 6] = [".pdf", ".json", ".html", ".ofd", ".p7s", ".sm2"];
+
 /// Whether `object_store` stages under such a name: a name of ours, `#` and digits.
 fn is_staged(name: &str) -> bool {
     let Some((target, number)) = name.rsplit_once('#') else {
         return false;
     };
-    let ours = target.ends_with(".pdf") || target.ends_with(".json") || target == MARKER;
+    let ours = target == MARKER || ENDINGS.iter().any(|ending| target.ends_with(ending));
     ours && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }

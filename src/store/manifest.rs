@@ -134,10 +134,11 @@ pub struct Artifact {
     pub standard: String,
 }
 
-/// The same report in another format, beside its PDF.
+/// The same report in another format, or its signature, beside its PDF.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Companion {
-    /// As the setting `render.formats` has it; a later version has others.
+    /// As the setting `render.formats` has it, or of a signature `sign.gives`; a later version has
+    /// others.
     pub format: String,
     /// Where it is.
     pub uri: String,

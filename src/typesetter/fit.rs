@@ -303,7 +303,8 @@ pub(super) fn around(a: Point, b: Point, ts: Transform) -> Rect {
     Rect::new(a.min(b), a.max(b))
 }
 
-fn union(a: Rect, b: Rect) -> Rect {
+/// The rectangle around two others.
+pub(super) fn union(a: Rect, b: Rect) -> Rect {
     Rect::new(a.min.min(b.min), a.max.max(b.max))
 }
 

@@ -28,6 +28,7 @@ impl Manuscript {
                 None => (report.year().into(), 12, 31),
             },
             companions: Vec::new(),
+            sealed: false,
             made: None,
         }
     }

@@ -16,6 +16,7 @@ mod pictures;
 mod pool;
 pub mod proof;
 mod provenance;
+mod seal;
 mod templates;
 mod world;
 
@@ -37,6 +38,7 @@ pub use manuscript::{texts, title};
 pub use pictures::{Pictures, Ppi};
 pub use pool::{Census, Pool, Program, child, confine};
 pub use provenance::{DATA, PROVENANCE, Provenance, Unattached, attached};
+pub use seal::Place;
 pub use templates::{Edition, Templates};
 
 use crate::config::{self, Format, Settings};
@@ -79,6 +81,8 @@ pub struct Manuscript {
     pub date: (i32, u8, u8),
     /// What is to be made beside the PDF.
     pub companions: Vec<Format>,
+    /// Whether it is asked where the template has the place of a seal.
+    pub sealed: bool,
     /// What the PDF says of how it was made. None: the truth. Only who checks a PDF of another
     /// version sets it, to see whether anything but the versions differs.
     pub made: Option<Box<Provenance>>,
@@ -97,6 +101,8 @@ pub struct Pdf {
     pub fonts: Vec<String>,
     /// The rare characters (生僻字) that a face of the role `fallback` has drawn, in their order.
     pub rare: Vec<Rare>,
+    /// The place of a seal, where it was asked for and the template declares one.
+    pub seal: Option<Place>,
     /// How long it took.
     pub took: Took,
 }
@@ -106,7 +112,7 @@ impl PartialEq for Pdf {
     fn eq(&self, other: &Pdf) -> bool {
         let names = (&self.fonts, &self.rare) == (&other.fonts, &other.rare);
         let files = (&self.bytes, &self.companions) == (&other.bytes, &other.companions);
-        files && self.pages == other.pages && names
+        files && self.pages == other.pages && names && self.seal == other.seal
     }
 }
 
@@ -139,6 +145,7 @@ impl std::fmt::Debug for Pdf {
             pages,
             fonts,
             rare,
+            seal: _,
             took: _,
         } = self;
         write!(
@@ -339,6 +346,7 @@ impl Typesetter {
                 pages: document.pages().len(),
                 fonts: ink.fonts.into_iter().collect(),
                 rare: ink.rare.into_iter().collect(),
+                seal: manuscript.sealed.then(|| seal::place(document)).flatten(),
                 took: Took { layout, export },
             }))
         });

@@ -358,6 +358,7 @@ fn judge_store(seen: &Observation, verdict: &mut Verdict) {
     let keys: BTreeSet<&str> = seen.sent.iter().filter_map(|s| s.key.as_deref()).collect();
     for (path, object) in &seen.store {
         let stem = path.strip_suffix(".pdf").or(path.strip_suffix(".json"));
+        let stem = stem.or(path.strip_suffix(".pdf.p7s"));
         let Some(key) = stem.filter(|stem| keys.contains(stem)) else {
             verdict.object(Kind::Stranded, format!("{path} in the store is no job's"));
             continue;
@@ -368,6 +369,17 @@ fn judge_store(seen: &Observation, verdict: &mut Verdict) {
             }
             if !seen.store.contains_key(&format!("{key}.pdf")) {
                 verdict.object(Kind::Lost, format!("{path} has no PDF beside it"));
+            }
+            continue;
+        }
+        if path.ends_with(".p7s") {
+            let named = manifest(seen, key).map(|manifest| &manifest["companions"]);
+            let named = named.and_then(Value::as_array).into_iter().flatten();
+            if !named
+                .into_iter()
+                .any(|it| it["sha256"] == object.sha256.as_str())
+            {
+                verdict.object(Kind::Stranded, format!("{path} is named by no manifest"));
             }
             continue;
         }

@@ -261,16 +261,27 @@ struct Mistake {
     shown: Option<[&'static str; 2]>,
 }
 
-/// A code that no job alone can earn, and why.
-const NEVER: (&str, [&str; 2]) = (
-    "E-OFD",
-    [
-        "No job earns it with the faces and templates that banshi brings along; the operator's own may.\n\
-         Tell the operator, and send the job again once that is mended.",
-        "使用 banshi 自带的字体和模板，任何任务都不会有此问题；运维人员自己的字体和模板可能有。\n\
-         请告知运维人员，改好后重新发送。",
-    ],
-);
+/// The codes that no job alone can earn, and why.
+const NEVER: [(&str, [&str; 2]); 2] = [
+    (
+        "E-OFD",
+        [
+            "No job earns it with the faces and templates that banshi brings along; the operator's own may.\n\
+             Tell the operator, and send the job again once that is mended.",
+            "使用 banshi 自带的字体和模板，任何任务都不会有此问题；运维人员自己的字体和模板可能有。\n\
+             请告知运维人员，改好后重新发送。",
+        ],
+    ),
+    (
+        "E-SIGN",
+        [
+            "No job earns it: a signing system that has been set up refuses the finished PDF, for reasons of\n\
+             its own, which the message repeats. Ask who runs it.",
+            "任务本身不会有此问题：这是所接的签名系统出于自身原因拒绝签署已生成的 PDF，消息中附有它的原话。\n\
+             请向其运行方了解。",
+        ],
+    ),
+];
 
 /// A report without a single problem.
 const RIGHT: &str = "hongze-2024";
@@ -757,8 +768,9 @@ fn shown(mistakes: &[Mistake], said: &[[Vec<Problem>; 2]], language: usize) -> S
         inside += "```\n";
         show(mistake.code, &inside);
     }
-    let (code, why) = NEVER;
-    show(code, &format!("\n{}\n", why[language]));
+    for (code, why) in NEVER {
+        show(code, &format!("\n{}\n", why[language]));
+    }
     sections.into_values().collect()
 }
 
@@ -782,7 +794,8 @@ async fn each_code_has_a_mistake_that_earns_it_alone_and_a_mend_after_which_noth
         ours.flat_map(|form| form.codes())
             .map(|code| code.to_string()),
     );
-    let shown_here = mistakes.iter().map(|it| it.code).chain([NEVER.0]);
+    let shown_here = mistakes.iter().map(|it| it.code);
+    let shown_here = shown_here.chain(NEVER.map(|(code, _)| code));
     assert_eq!(
         shown_here.map(str::to_owned).collect::<BTreeSet<_>>(),
         codes

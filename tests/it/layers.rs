@@ -9,7 +9,7 @@ use crate::support::repository;
 
 /// The modules in the order of the pipeline. `config`, `escape`, `telemetry` and `tls` are
 /// open to all.
-const LAYERS: [(&str, u8); 33] = [
+const LAYERS: [(&str, u8); 34] = [
     ("config", 0),
     ("escape", 0),
     ("telemetry", 0),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u8); 33] = [
     ("webpage", 3),
     ("typesetter", 4),
     ("workbook", 4),
+    ("sign", 5),
     ("store", 5),
     ("event", 6),
     ("transport", 7),

@@ -22,6 +22,7 @@ mod a_release_is_of_a_tag;
 mod a_sender_begins;
 mod a_service_manager_minds_it;
 mod a_signed_copy_is_told;
+mod a_signer_signs_it;
 mod a_stop_loses_nothing;
 mod a_trace_tells_the_story;
 mod an_operator_gets_it_right;

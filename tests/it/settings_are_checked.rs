@@ -200,3 +200,34 @@ fn what_the_variables_of_opentelemetry_say_must_make_sense_where_they_are_used()
     assert!(!on(&[endpoint, ("OTEL_SDK_DISABLED", "true")]));
     assert!(!on(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]));
 }
+
+#[test]
+fn a_signer_is_one_and_what_it_gives_can_be_made_of_what_it_takes() {
+    for (sign, why) in [
+        (
+            "command = [\"sign\"]\nurl = \"https://sign\"",
+            "sign.command and sign.url: want one of them",
+        ),
+        ("command = [\"\"]", "sign.command: want the program first"),
+        ("url = \"ldap://sign\"", "sign.url: want http"),
+        ("takes = \"sm3\"", "sign.takes: want \"file\""),
+        (
+            "command = [\"sign\"]\ngives = \"sm2\"",
+            "sign.certificate: want the signer's certificate",
+        ),
+        ("timeout = 0", "sign.timeout"),
+        ("at_once = 0", "sign.at_once"),
+        ("token_file = \"token\"", "sign.token_file: want an address"),
+        (
+            "[sign.tls]\nca = \"ca.pem\"",
+            "sign.tls: want an https:// address",
+        ),
+        (
+            "url = \"https://sign\"\n[sign.tls]\nkey = \"key.pem\"",
+            "sign.tls.certificate and sign.tls.key: want both or neither",
+        ),
+    ] {
+        let said = wrong(&format!("[sign]\n{sign}"), &[]);
+        assert!(said.contains(why), "{sign}: {said}");
+    }
+}

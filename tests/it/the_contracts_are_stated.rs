@@ -220,6 +220,7 @@ fn the_codes_in_the_schemas_are_those_of_the_code() {
         Part::Fonts,
         Part::Templates,
         Part::Disk,
+        Part::Signer,
     ];
     let parts_of_a_job = parts_of_a_job.map(|part| part.as_str().to_owned());
     assert_eq!(listed(&parts["enum"]), BTreeSet::from(parts_of_a_job));

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banshi::config::{self, Create};
+use banshi::config::{self, Create, Format, Gives};
 use banshi::digest::sha256;
 use banshi::event::Event;
 use banshi::problem::{Code, Failure, Outage, Part};
@@ -670,6 +670,12 @@ fn staged_files_are_swept_when_nobody_else_is_there_and_only_then() {
     let leave = |name: &str| fs::write(folder.join(name), "half").unwrap();
     leave("a.pdf#1");
     leave("b.json#12");
+    for format in [Format::Ofd, Format::Html] {
+        leave(&format!("a.{}#1", format.as_str()));
+    }
+    for gives in [Gives::Pdf, Gives::Cms, Gives::Sm2] {
+        leave(&format!("a.{}#1", gives.ending()));
+    }
     leave("c.pdf");
     leave("notes#1");
     let first = open(dir.path());

@@ -192,6 +192,7 @@ fn set(pdf: Pdf) -> (Verdict, Vec<Vec<u8>>) {
         pages,
         fonts,
         rare,
+        seal,
         took,
     } = pdf;
     let (companions, files): (_, Vec<_>) = companions.into_iter().unzip();
@@ -200,6 +201,7 @@ fn set(pdf: Pdf) -> (Verdict, Vec<Vec<u8>>) {
         pages,
         fonts,
         rare,
+        seal,
         took,
     };
     (verdict, std::iter::once(bytes).chain(files).collect())

@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Format};
 use crate::problem::{Outage, Part, Problem};
 use crate::typesetter::proof::{Outline, Sheet};
-use crate::typesetter::{Manuscript, Pictures, Rare, Remark, Took};
+use crate::typesetter::{Manuscript, Pictures, Place, Rare, Remark, Took};
 
 /// The version of what crosses the pipe.
-pub(super) const PROTOCOL: u32 = 5;
+pub(super) const PROTOCOL: u32 = 6;
 
 /// The largest frame, in bytes.
 const FRAME: usize = 256 << 20;
@@ -80,6 +80,7 @@ pub(super) enum Verdict {
         pages: usize,
         fonts: Vec<String>,
         rare: Vec<Rare>,
+        seal: Option<Place>,
         took: Took,
     },
     /// It is set, and its pages are drawn; so many pictures are the next frames.

@@ -210,6 +210,7 @@ impl Child {
                     pages,
                     fonts,
                     rare,
+                    seal,
                     took,
                 },
                 Work::Report(manuscript),
@@ -228,6 +229,7 @@ impl Child {
                     pages,
                     fonts,
                     rare,
+                    seal,
                     took,
                 }))
             }

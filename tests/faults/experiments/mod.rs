@@ -14,6 +14,7 @@ mod long;
 mod model;
 mod network;
 mod packages;
+mod signing;
 mod spool;
 mod steps;
 mod store;
@@ -267,6 +268,12 @@ pub const EXPERIMENTS: &[Experiment] = &[
         fault: "the archive killed at random, the broker killed, the store silent to the archive",
         in_small_run: true,
         run: |stage| Box::pin(packages::archived(stage)),
+    },
+    Experiment {
+        name: "E39",
+        fault: "the signing system out, hanging and wrong, workers killed, some as a signature comes",
+        in_small_run: true,
+        run: |stage| Box::pin(signing::signed(stage)),
     },
 ];
 

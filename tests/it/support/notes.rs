@@ -98,6 +98,7 @@ pub fn note(text: &[&str]) -> Manuscript {
         keywords: vec!["政府信息公开".to_owned(), "2021".to_owned()],
         date: (2022, 1, 26),
         companions: Vec::new(),
+        sealed: false,
         made: None,
     }
 }
