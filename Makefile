@@ -181,6 +181,20 @@ ofd-test: ## OFDs in the eyes of two independent readers, page by page beside th
 	cargo build --locked
 	tests/tools/ofd-test target/debug/banshi $(OFD)
 
+.PHONY: ofd-pictures
+ofd-pictures: ## draws docs/ofd anew: pages of PDF and OFD side by side, the OFD as independent readers draw it
+	$(INSTALL) ofd
+	cargo build --locked
+	tests/tools/ofd-pictures target/debug/banshi
+	git -c safe.directory='*' status --short docs/ofd
+
+.PHONY: web-page-picture
+web-page-picture: ## draws docs/web-page.png anew: a page for the web on a desk and on a phone
+	$(INSTALL) test
+	cargo build --locked
+	tests/tools/web-page-picture target/debug/banshi
+	git -c safe.directory='*' status --short docs/web-page.png
+
 .PHONY: bench-peers
 bench-peers: ## banshi beside what one would otherwise pick, on the same reports: make bench-peers PEERS='--rounds 9'
 	$(INSTALL) test peers

@@ -426,14 +426,6 @@ impl Store {
         }
     }
 
-    /// The PDF at a key; none, when there is none.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn fetch(&self, key: &Key) -> Result<Option<Vec<u8>>, Outage> {
-        self.read(&self.pdf(key)).await
-    }
-
     /// One of a job's objects as it is stored, by the ending of its name; none, when there is none.
     ///
     /// # Errors

@@ -103,11 +103,16 @@ impl Finding {
         }
     }
 
-    /// Holds the file against a manifest; of a signed copy, the file that was signed.
+    /// Holds the file against a manifest: as its PDF, or as what it names beside that; a signed copy
+    /// by the file that was signed, too.
     ///
     /// # Errors
     /// What the manifest says otherwise, a line each.
-    pub fn agrees_with(&self, manifest: &Manifest) -> Result<(), Vec<String>> {
+    pub fn agrees_with(
+        &self,
+        manifest: &Manifest,
+        companion: Option<&Companion>,
+    ) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         let mut compare = |what: &str, manifest: &str, file: &str| {
             if manifest != file {
@@ -116,9 +121,14 @@ impl Finding {
                 ));
             }
         };
+        if let Some(it) = companion {
+            compare("companions, sha256", &it.sha256, &self.sha256);
+        }
         let original = self.original.as_ref().map(|original| &original.sha256);
-        let file = original.unwrap_or(&self.sha256);
-        compare("artifact.sha256", &manifest.artifact.sha256, file);
+        if companion.is_none() || original.is_some() {
+            let file = original.unwrap_or(&self.sha256);
+            compare("artifact.sha256", &manifest.artifact.sha256, file);
+        }
         if let Some(made) = &self.provenance {
             let (template, stated) = (&manifest.template, &made.template);
             for (what, manifest, file) in [
@@ -130,13 +140,12 @@ impl Finding {
                 ("fonts.sha256", &manifest.fonts.sha256, &made.fonts.sha256),
                 ("engine", &manifest.engine, &made.engine),
                 ("product", &manifest.product, &made.product),
-                (
-                    "artifact.standard",
-                    &manifest.artifact.standard,
-                    &made.standard,
-                ),
             ] {
                 compare(what, manifest, file);
+            }
+            if companion.is_none() {
+                let standard = &manifest.artifact.standard;
+                compare("artifact.standard", standard, &made.standard);
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -146,17 +155,21 @@ impl Finding {
 /// Holds what stands beside a PDF against what its manifest says of it; none where it isn't there.
 ///
 /// # Errors
-/// What the manifest says otherwise.
-pub fn companion_agrees(companion: &Companion, file: Option<&[u8]>) -> Result<(), String> {
-    let format = &companion.format;
+/// What is otherwise, in English and Chinese.
+pub fn companion_agrees(
+    companion: &Companion,
+    name: &str,
+    file: Option<&[u8]>,
+) -> Result<(), String> {
+    let named = &companion.sha256;
     match file.map(sha256) {
-        Some(sha256) if sha256 == companion.sha256 => Ok(()),
+        Some(sha256) if sha256 == *named => Ok(()),
         Some(sha256) => Err(format!(
-            "companions, {format}: the manifest says {}, the file {sha256}",
-            companion.sha256
+            "{name} is not the file that the manifest names beside the PDF 不是清单所列的文件: \
+             sha256 {sha256}, and the manifest says {named}"
         )),
         None => Err(format!(
-            "companions, {format}: the file is not beside the PDF"
+            "{name} is not here, and the manifest names it beside the PDF 清单列有而此处没有"
         )),
     }
 }

@@ -889,7 +889,7 @@ def main():
     for promise, clients in kept.items():
         print(row(promise, [client if yes else f"NOT {client}" for client, yes in clients.items()]), end="")
     every = [yes for clients in kept.values() for yes in clients.values()]
-    print(f"\n{every.count(True)} passed, {every.count(False)} failed")
+    print(f"\n{every.count(True)} passed, {every.count(False)} failed, with {versions()}")
     # What was not run has been before.
     cells = lambda promise: ["yes" if kept.get(promise, {}).get(client, True) else "NO" for client in CLIENTS]
     same = docs([(promise, cells(promise)) for promise in PROMISES])

@@ -223,7 +223,7 @@ impl Source {
         }
         if let Some(verifier) = &self.verifier {
             let finding = verifier.verify(&pdf).await?;
-            let agrees = finding.agrees_with(&manifest);
+            let agrees = finding.agrees_with(&manifest, None);
             if !finding.is_good(Some(agrees.is_ok())) {
                 let differs = agrees.err().unwrap_or_default().join("; ");
                 return Ok(Err(format!(

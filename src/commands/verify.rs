@@ -1,8 +1,9 @@
 //! `banshi verify`: whether PDFs are what banshi made, and what was signed of them.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
@@ -19,11 +20,12 @@ use crate::verify::{Finding, Verdict, Verifier, companion_agrees};
 /// The largest file that is read, in bytes: a typesetter gives no larger one.
 const LARGEST: u64 = 256 << 20;
 
-/// What was found of a file, and of its manifest if that was asked for.
+/// What was found of a file, and of its manifest if that was asked for: which other files it names
+/// that are there, or what differs.
 struct Checked<'a> {
     path: &'a Path,
     finding: Finding,
-    manifest: Option<Result<(), Vec<String>>>,
+    manifest: Option<Result<Vec<String>, Vec<String>>>,
     /// What the signature beside it is, if one was given.
     beside: Option<Result<Signature, Refusal>>,
 }
@@ -102,7 +104,7 @@ async fn check<'a>(
 ) -> Result<Checked<'a>, Outage> {
     let pdf = read(path)?;
     let finding = verifier.verify(&pdf).await?;
-    let manifest = with_manifest.then(|| agrees(&finding, &path.with_extension("json")));
+    let manifest = with_manifest.then(|| agrees(&finding, path));
     let beside = beside
         .map(|beside| signature::detached(&pdf, &beside.signature, beside.certificate.as_deref()));
     Ok(Checked {
@@ -127,31 +129,62 @@ fn read(path: &Path) -> Result<Vec<u8>, Outage> {
     read().map_err(cannot)
 }
 
-/// Holds a file, and what stands beside it, against the manifest at a path. A manifest that is not
-/// there or not to be read agrees with nothing.
-fn agrees(finding: &Finding, path: &Path) -> Result<(), Vec<String>> {
-    let name = path.display();
-    let bytes = read(path).map_err(|outage| vec![outage.chain()])?;
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| vec![format!("{name} is no manifest: {error}")])?;
-    let mut wrong = finding.agrees_with(&manifest).err().unwrap_or_default();
-    for companion in &manifest.companions {
-        // Of a later version it may name what is no ending of a file.
-        let beside = job::is_id(&companion.format)
-            .then(|| read(&path.with_extension(&companion.format)).ok())
-            .flatten();
-        wrong.extend(companion_agrees(companion, beside.as_deref()).err());
+/// The manifest beside a file: of a signed copy, which has a longer ending, that of its PDF.
+fn manifest_of(file: &Path) -> PathBuf {
+    let path = file.with_extension("json");
+    let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    match name.strip_suffix(".signed.pdf") {
+        Some(id) if !path.exists() => file.with_file_name(format!("{id}.json")),
+        _ => path,
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Holds a file against the manifest beside it, and with a PDF what else that names, which is given
+/// by name. A manifest that is not there or not to be read agrees with nothing.
+fn agrees(finding: &Finding, file: &Path) -> Result<Vec<String>, Vec<String>> {
+    let path = manifest_of(file);
+    let bytes = read(&path).map_err(|outage| vec![outage.chain()])?;
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|error| vec![format!("{} is no manifest: {error}", path.display())])?;
+    let mut companions = manifest.companions.iter();
+    let own = companions.find(|it| path.with_extension(&it.format) == file);
+    let agrees = finding.agrees_with(&manifest, own);
+    let (mut beside, mut wrong) = (Vec::new(), agrees.err().unwrap_or_default());
+    // What stands beside a PDF is looked at with it.
+    let others = match own {
+        None => manifest.companions.as_slice(),
+        Some(_) => &[],
+    };
+    for companion in others {
+        let other = path.with_extension(&companion.format);
+        let name = other.file_name().unwrap_or_default().to_string_lossy();
+        // Of a later version it may name what is no ending of a file.
+        let bytes = job::is_id(&companion.format)
+            .then(|| read(&other).ok())
+            .flatten();
+        match companion_agrees(companion, &name, bytes.as_deref()) {
+            Ok(()) => beside.push(name.into_owned()),
+            Err(why) => wrong.push(why),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(beside)
+    } else {
+        Err(wrong)
+    }
 }
 
 fn print(checked: &Checked) -> io::Result<()> {
     let (finding, name) = (&checked.finding, checked.path.display());
     let (verdict, verdict_zh) = finding.verdict.words();
     let manifest = match &checked.manifest {
-        None => "",
-        Some(Ok(())) => ", as its manifest says",
-        Some(Err(_)) => ", and its manifest does not agree",
+        None => String::new(),
+        Some(Ok(beside)) if beside.is_empty() => ", as its manifest says 与清单相符".to_owned(),
+        Some(Ok(beside)) => {
+            let beside = beside.join(", ");
+            format!(", as its manifest says 与清单相符, with {beside}")
+        }
+        Some(Err(_)) => ", and not all is as its manifest says 与清单不符".to_owned(),
     };
     line(format_args!("{name}: {verdict} {verdict_zh}{manifest}"))?;
     if finding.verdict != Verdict::Authentic {
@@ -252,7 +285,7 @@ fn as_json(checked: &Checked) -> serde_json::Value {
         signatures: _,
     } = &checked.finding;
     let manifest = checked.manifest.as_ref().map(|manifest| match manifest {
-        Ok(()) => json!({ "agrees": true, "differences": [] }),
+        Ok(_) => json!({ "agrees": true, "differences": [] }),
         Err(wrong) => json!({ "agrees": false, "differences": wrong }),
     });
     let beside = checked.beside.as_ref().map(|beside| match beside {

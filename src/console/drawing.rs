@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use crate::attachment::attachment;
-use crate::config::Settings;
+use crate::config::{Format, Settings};
 use crate::job;
 use crate::problem::{Failure, Outage, Problem};
 use crate::report::Editions;
@@ -88,11 +88,15 @@ impl Drawing {
         self.pool.get_or_try_init(start).await
     }
 
-    /// The PDF of a completed job, as its event names it; none, when it is not in this store.
+    /// A completed job's report in a format, as it is stored; none, when it is not in this store.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub(super) async fn pdf(&self, event: &serde_json::Value) -> Result<Option<Vec<u8>>, Outage> {
+    pub(super) async fn stored(
+        &self,
+        event: &serde_json::Value,
+        format: Format,
+    ) -> Result<Option<Vec<u8>>, Outage> {
         let data = &event["data"];
         let template = data["template"].as_str();
         let year = data["year"].as_u64().and_then(|it| u16::try_from(it).ok());
@@ -104,7 +108,8 @@ impl Drawing {
         let Some(store) = self.store.get_or_try_init(open).await? else {
             return Ok(None);
         };
-        store.fetch(&Key::new(template, year, job_id)).await
+        let key = Key::new(template, year, job_id);
+        store.object(&key, format.as_str()).await
     }
 
     /// The proof of a job that was refused for these problems; without any they are found anew.
@@ -146,7 +151,7 @@ impl Drawing {
         if let Some(drawn) = self.kept(name) {
             return Ok(Some(drawn));
         }
-        let pdf = self.pdf(event).await?;
+        let pdf = self.stored(event, Format::Pdf).await?;
         let data = pdf.and_then(|pdf| attachment(&pdf, DATA).ok());
         let data = data.and_then(|data| String::from_utf8(data).ok());
         let Some(data) = data else { return Ok(None) };

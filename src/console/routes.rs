@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Form, Request, State};
+use axum::extract::{Form, Path, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY,
     SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -24,6 +24,7 @@ use super::assets::asset;
 use super::door::{LANG, Refusal, SESSION, WRONG};
 use super::pages;
 use super::visit::{Shared, Visit, query};
+use crate::config::Format;
 
 /// The least time between two signs that something is new.
 const BEAT: Duration = Duration::from_secs(2);
@@ -34,6 +35,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// All paths.
 pub(super) fn all(console: Arc<Console>) -> Router {
+    let report = |format| {
+        get(move |console: Shared, visit: Visit, id: Path<String>| {
+            pages::job::report(console, visit, id, format)
+        })
+    };
     let inside = Router::new()
         .route("/", get(pages::overview::overview))
         .route("/load", get(pages::overview::load))
@@ -41,7 +47,9 @@ pub(super) fn all(console: Arc<Console>) -> Router {
         .route("/load/queues", get(pages::overview::samples))
         .route("/jobs", get(pages::jobs::jobs))
         .route("/jobs/{id}", get(pages::job::job))
-        .route("/jobs/{id}/report.pdf", get(pages::job::pdf))
+        .route("/jobs/{id}/report.pdf", report(Format::Pdf))
+        .route("/jobs/{id}/report.ofd", report(Format::Ofd))
+        .route("/jobs/{id}/report.html", report(Format::Html))
         .route("/jobs/{id}/pages/{page}", get(pages::job::picture))
         .route("/jobs/{id}/proof/{page}", get(pages::job::picture))
         .route("/dead", get(pages::dead::dead))

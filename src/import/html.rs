@@ -469,9 +469,8 @@ impl Reader {
         let cells: Vec<String> = cells.into_iter().map(text).collect();
         self.cells += cells.len();
         self.add(vec![Line {
-            at,
             cells,
-            picture: false,
+            ..Line::of(at, String::new())
         }])
     }
 

@@ -673,6 +673,7 @@ impl Document<'_> {
     fn blocks(&mut self, field: &str, lines: &[usize]) -> Vec<Json> {
         let mut blocks: Vec<Json> = Vec::new();
         let mut rest = lines;
+        let (mut joined, mut joint) = (0, 0);
         while let [first, after @ ..] = rest {
             let line = &self.page.lines[*first];
             let table = line.at.table.filter(|_| line.cells.len() > 1);
@@ -688,9 +689,20 @@ impl Document<'_> {
                 continue;
             }
             rest = after;
-            let text = line.text();
+            let mut text = line.text();
             if line.picture || text.is_empty() {
                 continue;
+            }
+            let mut last = *first;
+            while let [next, after @ ..] = rest
+                && *next == last + 1
+                && self.page.goes_on(last)
+            {
+                go_on(&mut text, &self.page.lines[*next].text());
+                if joined == 0 {
+                    joint = *first;
+                }
+                (rest, last, joined) = (after, *next, joined + 1);
             }
             if text.contains(char::REPLACEMENT_CHARACTER) {
                 self.found.remark(
@@ -710,6 +722,17 @@ impl Document<'_> {
                 true => json!({ "heading": text }),
                 false => json!(text),
             });
+        }
+        if let (1.., Some(width)) = (joined, self.page.width()) {
+            self.found.remark(
+                self.page.lines[joint].whole(),
+                RemarkKind::Assumed,
+                format!(
+                    "paragraphs are broken over lines at {width} columns from here on: {joined} \
+                     lines are taken to go on with the one before"
+                ),
+                format!("自此行起段落按{width}列断行：有{joined}行与上一行接为一段"),
+            );
         }
         blocks
     }
@@ -742,6 +765,16 @@ impl Document<'_> {
             taken,
         }
     }
+}
+
+/// Adds a line to the paragraph that it goes on with: Latin words and numbers were parted at a
+/// space, Chinese at none.
+fn go_on(text: &mut String, line: &str) {
+    let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if latin(text.chars().last()) && latin(line.chars().next()) {
+        text.push(' ');
+    }
+    text.push_str(line);
 }
 
 /// How well a line agrees with a heading, both for comparing; 0, if it is no heading.

@@ -25,7 +25,7 @@ use crate::attachment::Unreadable;
 use crate::problem::{Code, Problem, Rejection};
 use structure::Heading;
 use walk::{Colour, Drawn, Matrix, Step, Stroke, Text, Unit, Walk};
-use xml::{Array, Factor, Mm, Xml};
+use xml::{Array, Factor, Mm, Value, Xml};
 
 /// The standards that every OFD keeps, as its provenance names them.
 pub const STANDARD: &str = "GB/T 33190-2016, OFD-A";
@@ -420,8 +420,7 @@ fn page(area: Option<(Mm, Mm)>, units: &[Unit], place: usize, ids: &Ids) -> Vec<
         xml.begin(name).attribute("ID", ids.unit(place, number));
         xml.attribute("Boundary", Array(&unit.boundary));
         if let Some(Matrix { linear, moved }) = &unit.matrix {
-            let matrix = format!("{} {}", Array(linear), Array(moved));
-            xml.attribute("CTM", matrix);
+            xml.attribute("CTM", (Array(linear), Array(moved)));
         }
         match &unit.drawn {
             Drawn::Text(text) => write_text(&mut xml, text, ids),
@@ -448,16 +447,16 @@ fn write_text(xml: &mut Xml, text: &Text, ids: &Ids) {
         colour(xml, "ofd:StrokeColor", stroke.colour);
     }
     if let Some(glyphs) = &text.glyphs {
-        xml.begin("ofd:CGTransform").attribute("CodePosition", 0);
+        xml.begin("ofd:CGTransform")
+            .attribute("CodePosition", 0_u64);
         xml.attribute("CodeCount", text.code.encode_utf16().count());
         xml.attribute("GlyphCount", glyphs.len());
         xml.leaf("ofd:Glyphs", Array(glyphs)).end();
     }
-    let steps = |steps: &[Mm]| (!steps.is_empty()).then(|| Array(steps).to_string());
     xml.begin("ofd:TextCode");
     xml.attribute("X", text.x).attribute("Y", text.y);
-    xml.maybe("DeltaX", steps(&text.across));
-    xml.maybe("DeltaY", steps(&text.down));
+    xml.maybe("DeltaX", any(&text.across));
+    xml.maybe("DeltaY", any(&text.down));
     xml.text(&text.code).end();
 }
 
@@ -477,14 +476,18 @@ fn write_path(xml: &mut Xml, path: &walk::Path) {
     if let Some(fill) = path.fill {
         colour(xml, "ofd:FillColor", fill);
     }
-    let steps = path.steps.iter().map(|step| match step {
-        Step::Move(to) => format!("M {}", Array(to)),
-        Step::Line(to) => format!("L {}", Array(to)),
-        Step::Cubic(points) => format!("B {}", Array(points)),
-        Step::Close => "C".to_owned(),
-    });
-    let steps: Vec<String> = steps.collect();
-    xml.leaf("ofd:AbbreviatedData", Array(&steps));
+    xml.leaf("ofd:AbbreviatedData", Array(&path.steps));
+}
+
+impl Value for Step {
+    fn put(&self, text: &mut String) {
+        match self {
+            Step::Move(to) => ("M", Array(to)).put(text),
+            Step::Line(to) => ("L", Array(to)).put(text),
+            Step::Cubic(points) => ("B", Array(points)).put(text),
+            Step::Close => "C".put(text),
+        }
+    }
 }
 
 /// How a line is drawn (8.2), where it is not as by default.
@@ -494,8 +497,12 @@ fn pen(xml: &mut Xml, stroke: &Stroke) {
     xml.maybe("Join", stroke.join);
     xml.maybe("MiterLimit", stroke.miter);
     xml.maybe("DashOffset", stroke.phase);
-    let dashes = (!stroke.dashes.is_empty()).then_some(Array(&stroke.dashes));
-    xml.maybe("DashPattern", dashes);
+    xml.maybe("DashPattern", any(&stroke.dashes));
+}
+
+/// An array, if there is anything in it.
+fn any(lengths: &[Mm]) -> Option<Array<'_, Mm>> {
+    (!lengths.is_empty()).then_some(Array(lengths))
 }
 
 fn colour(xml: &mut Xml, name: &'static str, colour: Colour) {

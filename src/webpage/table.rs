@@ -363,7 +363,7 @@ impl Heads {
                 colspan=[(!leaf).then_some(across)]
                 rowspan=[(leaf && down > 1).then_some(down)]
                 headers=[Some(above).filter(|above| !above.is_empty())]
-            { (lines(&head.label)) }
+            { span { (lines(&head.label)) } }
         };
         self.rows[level].0.push_str(&cell.0);
         if leaf {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::deployment::Deployment;
 use crate::support::jobs::{BROKEN, corpus};
-use crate::support::{listed, repository};
+use crate::support::{BANSHI, listed, repository};
 
 /// The package of the year 2023.
 const BAG: &str = "annual-report-2023-0001";
@@ -600,5 +600,82 @@ fn the_archivists_manual_says_who_fills_in_which_element() {
             Known::ByTheArchive => format!("| {element} | the archive |"),
         };
         assert!(manual.contains(&cell), "{cell}");
+    }
+}
+
+/// The lines that the manual shows in its sections of this name.
+fn shown(manual: &str, section: &str) -> Vec<String> {
+    let from = format!("\n## {section}\n");
+    let (_, text) = manual.split_once(&from).expect(section);
+    let text = text.split("\n## ").next().unwrap_or_default();
+    let blocks = text.split("```sh\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap_or_default());
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+/// As an archivist types them: one after another in one shell, in the folder of the year's reports.
+/// veraPDF's own command line is not here: its library says it, as `tests/tools/verapdf` has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_that_the_archivists_manual_shows_finds_all_well() {
+    let deployment = Deployment::spool().with("RENDER__FORMATS", "pdf,ofd,html");
+    reported(&deployment, &["pingtan-2023"]).await;
+    let dir = deployment.path("archive");
+    let dir = dir.to_str().expect("UTF-8");
+    let (code, told) = archive_once(&deployment, dir, &["--close"]);
+    assert_eq!((code, &told["new"]), (Some(0), &json!(1)), "{told}");
+
+    let manual = std::fs::read_to_string(repository("docs/archive.md")).unwrap();
+    let mut lines = shown(&manual, "To check a file");
+    lines.extend(shown(&manual, "To check a package"));
+    assert!(lines.len() > 20, "{lines:?}");
+    let tools = format!(
+        "PATH={}:$PATH\n\
+         verapdf() {{ BANSHI_TEST_FLAVOURS=$2 {} \"${{@:3}}\"; }}\n\
+         bagit.py() {{ {} -m bagit \"$@\"; }}\n",
+        Path::new(BANSHI).parent().expect("a folder").display(),
+        repository("tests/tools/verapdf").display(),
+        repository("target/tools/deploy/bin/python").display()
+    );
+    let run = lines.iter().map(|line| {
+        let line = line.replace("/srv/archive", dir);
+        // Which line said what, and with which code it ended.
+        format!("{line}\necho \"=$?\"\n")
+    });
+    let settings = deployment.banshi(&[]);
+    let settings = settings.get_envs();
+    let output = Command::new("bash")
+        .args(["-o", "pipefail", "-c"])
+        .arg(tools + &run.collect::<String>())
+        .envs(settings.filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(deployment.path("store/annual-report/2021/2023"))
+        .output()
+        .expect("bash is there");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let whole = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    let codes = said.lines().filter_map(|line| line.strip_prefix('='));
+    let codes: Vec<&str> = codes.collect();
+    assert_eq!(codes.len(), lines.len(), "{whole}");
+    for (line, code) in lines.iter().zip(codes) {
+        // pdfsig ends with 2 where it finds no signature.
+        let expected = if line.starts_with("pdfsig ") {
+            "2"
+        } else {
+            "0"
+        };
+        assert_eq!(code, expected, "{line}: {whole}");
+    }
+    for well in [
+        "pingtan-2023.pdf: authentic 真实, as its manifest says 与清单相符, with pingtan-2023.ofd",
+        "pingtan-2023.pdf: OK",
+        "No syntax or stream encoding errors found",
+        "PASS 3a pingtan-2023.pdf",
+        "PASS ua1 pingtan-2023.pdf",
+        "pingtan-2023.ofd: OK",
+        "pingtan-2023.html: OK",
+        "No errors detected",
+        "does not contain any signatures",
+        "good 完好",
+    ] {
+        assert!(whole.contains(well), "{well}: {whole}");
     }
 }

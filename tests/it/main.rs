@@ -19,6 +19,7 @@ mod a_full_disk_loses_nothing;
 mod a_proxy_is_gone_through;
 mod a_refused_job_is_shown;
 mod a_release_is_of_a_tag;
+mod a_sender_begins;
 mod a_service_manager_minds_it;
 mod a_signed_copy_is_told;
 mod a_signer_signs_it;

@@ -95,6 +95,16 @@ const OTHERS: [(&str, &str); 4] = [
     ),
 ];
 
+/// What `make ofd-pictures` draws.
+const AS_OFD: [(&str, &str); 3] = [
+    ("annual-report", "table 3 of an annual report, by ofd-core"),
+    ("notice", "a notice (通知), by sofd"),
+    (
+        "rare-characters",
+        "characters of names and places, many of them beyond U+FFFF, by sofd",
+    ),
+];
+
 /// The typesetter of the product, with the faces of the repository and no others.
 pub static TYPESETTER: LazyLock<Typesetter> = LazyLock::new(|| {
     let mut settings = settings();
@@ -369,6 +379,16 @@ fn the_gallery_is_as_committed() {
     for (name, number, what) in TELLING {
         text.push_str(&format!(
             "\n**{name}**, page {number}: {what}.\n\n![{name}]({name}.png)\n"
+        ));
+    }
+    text.push_str(
+        "\n## As OFD\n\nOn the left the PDF as poppler draws it, on the right the OFD as a reader draws it \
+         that shares no code\nwith banshi. Made by `make ofd-pictures`, which needs those readers; no test \
+         compares them, but\n`make ofd-test` measures every page ([ofd.md](../ofd.md#readers)).\n",
+    );
+    for (name, what) in AS_OFD {
+        text.push_str(&format!(
+            "\n**{name}**: {what}.\n\n![{name}](../ofd/{name}.png)\n"
         ));
     }
     let path = repository(GALLERY).join("README.md");

@@ -104,8 +104,10 @@ const HOSTILE: [&str; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_job_contains_runs_in_a_page() {
-    let deployment = Deployment::amqp().await;
+async fn nothing_that_a_job_contains_runs_in_a_page_or_in_what_stands_beside_its_pdf() {
+    let deployment = Deployment::amqp()
+        .await
+        .with("RENDER__FORMATS", "pdf,ofd,html");
     let console = Console::start(&deployment);
     let _worker = deployment.worker();
     let mut sent = 0;
@@ -139,8 +141,10 @@ async fn nothing_that_a_job_contains_runs_in_a_page() {
         sent += 1;
     }
     console.until("/jobs", |found| found["all"] == sent);
-    let jobs = json!({ "hostile": ids });
-    tokio::task::block_in_place(|| console.check(&deployment, &jobs, &["hostile"]));
+    let jobs = json!({ "hostile": ids, "companions": "texts-0", "agency": HOSTILE[0] });
+    tokio::task::block_in_place(|| {
+        console.check(&deployment, &jobs, &["hostile", "companions"]);
+    });
     deployment.remove().await;
 }
 

@@ -417,27 +417,47 @@ async fn a_worker_that_is_asked_to_stores_page_and_ofd_and_names_them() {
         manifest["companions"]
     );
 
-    // And `verify` holds it to that.
+    // And `verify` holds each to that.
     let pdf = key.replace(".html", ".pdf");
     let pdf = deployment.path(&format!("store/{pdf}"));
+    let ofd = pdf.with_extension("ofd");
     let verify = || {
-        let arguments = ["verify", "--manifest", pdf.to_str().unwrap()];
-        let ran = deployment.banshi(&arguments).output().unwrap();
+        let arguments = ["verify", "--manifest"];
+        let ran = deployment.banshi(&arguments).args([&pdf, &ofd]).output();
+        let ran = ran.unwrap();
         (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
     };
-    assert_eq!(verify().0, Some(0));
+    let (code, said) = verify();
+    let agrees = "authentic 真实, as its manifest says 与清单相符";
+    let both = format!(
+        "{}: {agrees}, with a.html, a.ofd\n{}: {agrees}\n",
+        pdf.display(),
+        ofd.display()
+    );
+    assert_eq!((code, said), (Some(0), both));
     let beside = pdf.with_extension("html");
     fs::write(&beside, "changed").unwrap();
     let (code, said) = verify();
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("companions, html: the manifest says"),
+        said.contains("真实, and not all is as its manifest says 与清单不符\n"),
         "{said}"
     );
+    let changed = "a.html is not the file that the manifest names beside the PDF";
+    assert!(said.contains(changed), "{said}");
     fs::remove_file(&beside).unwrap();
     let (code, said) = verify();
     assert_eq!(code, Some(1));
-    assert!(said.contains("not beside the PDF"), "{said}");
+    assert!(said.contains("a.html is not here"), "{said}");
+    // An OFD of another job is not the one that is named.
+    let mut manifest = manifest;
+    manifest["companions"][1]["sha256"] = json!("another");
+    fs::write(pdf.with_extension("json"), manifest.to_string()).unwrap();
+    let (_, said) = verify();
+    assert!(
+        said.contains("companions, sha256: the manifest says another, the file"),
+        "{said}"
+    );
 }
 
 #[test]

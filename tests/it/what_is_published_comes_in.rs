@@ -286,6 +286,79 @@ fn review(section: &Value) -> Vec<Vec<String>> {
     ]
 }
 
+/// Columns, as a terminal has them.
+fn columns(text: &str) -> usize {
+    text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
+}
+
+/// A paragraph over lines of so many columns at most, where a word of Latin letters stays whole and
+/// no line begins with a mark.
+fn broken(paragraph: &str, indent: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), indent.to_owned());
+    let mut words: Vec<String> = Vec::new();
+    for c in paragraph.chars() {
+        let latin = |c: char| c.is_ascii_graphic();
+        let stays = |word: &String| {
+            "，。、；：！？）》”".contains(c)
+                || word.chars().all(|it| "（《“".contains(it))
+                || latin(c) && word.ends_with(latin)
+        };
+        match words.last_mut().filter(|word| stays(word)) {
+            Some(word) => word.push(c),
+            None => words.push(c.to_string()),
+        }
+    }
+    for word in words {
+        if columns(&line) + columns(&word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if word != " " || !line.is_empty() {
+            line.push_str(&word);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[test]
+fn paragraphs_that_were_broken_over_lines_come_back_whole() {
+    // But for the one whose texts are a word each.
+    for name in CORPUS.into_iter().filter(|name| *name != BROKEN) {
+        let whole = published(&corpus(name), Flat::Cells);
+        let (expected, before) = imported(whole.as_bytes());
+        for (width, indent) in [(60, "    "), (78, "　　"), (80, "   \n")] {
+            let mut text = String::new();
+            for line in whole.lines() {
+                match (line.strip_prefix("    "), indent.strip_suffix('\n')) {
+                    (None, _) => text += &format!("{line}\n"),
+                    (Some(line), _) if line.starts_with(' ') => text += &format!("    {line}\n"),
+                    (Some(line), None) => {
+                        text += &(broken(line, indent, width).join("\n") + "\n");
+                    }
+                    // All of it begins at one column, and a paragraph ends with an empty line.
+                    (Some(line), Some(indent)) => {
+                        let lines = broken(line, "", width - indent.len());
+                        let lines = lines.iter().map(|line| format!("{indent}{line}\n"));
+                        text += &(lines.collect::<String>() + "\n");
+                    }
+                }
+            }
+            let (read, remarks) = imported(text.as_bytes());
+            let bare = |job: &Value| job.to_string().replace(' ', "");
+            let differs = differences("", &read, &expected);
+            assert_eq!(
+                bare(&read),
+                bare(&expected),
+                "{name}, {width}: {differs:#?}"
+            );
+            let told = |remark: &String| remark.contains("are broken over lines");
+            assert!(remarks.iter().any(told), "{name}: {remarks:#?}");
+            let others = remarks.iter().filter(|it| !told(it)).count();
+            assert_eq!(others, before.len(), "{name}, {width}: {remarks:#?}");
+        }
+    }
+}
+
 #[test]
 fn every_real_report_comes_back_from_its_text_however_its_tables_were_flattened() {
     for name in CORPUS {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{badge, encoded, page as whole_page, time};
+use crate::config::Format;
 use crate::console::Console;
 use crate::console::dead::Entry;
 use crate::console::drawing::Drawn;
@@ -224,6 +225,7 @@ fn result(lang: Lang, id: &str, told: Option<&Told>) -> Markup {
                 div { dt { (lang.say("stored at", "存储位置")) } dd { code { (text("/artifact/uri")) } } }
                 div { dt { (lang.say("manifest", "清单")) } dd { code { (text("/manifest/uri")) } } }
             }
+            @for companion in data["companions"].as_array().into_iter().flatten() { (beside(lang, id, companion)) }
             @if let Some(warnings) = data["warnings"].as_array().filter(|list| !list.is_empty()) {
                 h3 { (lang.say("Warnings", "警告")) }
                 ol.problems { @for warning in warnings {
@@ -232,6 +234,28 @@ fn result(lang: Lang, id: &str, told: Option<&Told>) -> Markup {
                         p lang="en" { (warning["message"].as_str().unwrap_or_default()) } }
                 } }
             }
+        }
+    }
+}
+
+/// What stands beside the PDF: the same report in another format. A later version may have formats
+/// that this one can't give out.
+fn beside(lang: Lang, id: &str, companion: &Value) -> Markup {
+    let text = |name: &str| companion[name].as_str().unwrap_or_default();
+    let format = text("format");
+    html! {
+        dl.facts {
+            div { dt { (format.to_uppercase()) } dd {
+                @match [Format::Ofd, Format::Html].into_iter().find(|known| known.as_str() == format) {
+                    Some(known) => a href={ "/jobs/" (encoded(id)) "/report." (format) } {
+                        @if known == Format::Ofd { (lang.say("download", "下载")) } @else { (lang.say("open", "打开")) }
+                    },
+                    None => "–",
+                }
+            } }
+            div { dt { (lang.say("size", "大小")) } dd { (number(companion["bytes"].as_u64().unwrap_or_default())) " B" } }
+            div { dt { "SHA-256" } dd { code { (text("sha256")) } } }
+            div { dt { (lang.say("stored at", "存储位置")) } dd { code { (text("uri")) } } }
         }
     }
 }
@@ -412,32 +436,54 @@ fn stamp(text: &str) -> Markup {
     }
 }
 
-/// `GET /jobs/ID/report.pdf`.
-pub(in crate::console) async fn pdf(
+/// A stored page for the web is not the console's: it has its own style, and nothing of it runs.
+const FOREIGN: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; \
+                       frame-ancestors 'none'";
+
+/// `GET /jobs/ID/report.pdf`, `report.ofd` and `report.html`.
+pub(in crate::console) async fn report(
     State(console): Shared,
     visit: Visit,
     Path(id): Path<String>,
+    format: Format,
 ) -> Response {
     let found = async {
         let story = stories::story(&console, &id).await?;
         match story.events.last() {
-            Some(told) => console.drawing.pdf(&told.event).await,
+            Some(told) => console.drawing.stored(&told.event, format).await,
             None => Ok(None),
         }
     };
+    let ending = format.as_str();
     match found.await {
-        Ok(Some(pdf)) => {
+        Ok(Some(bytes)) => {
+            // No browser shows an OFD.
+            let shown = if format == Format::Ofd {
+                "attachment"
+            } else {
+                "inline"
+            };
             let headers = [
-                (CONTENT_TYPE, "application/pdf"),
-                (CONTENT_DISPOSITION, "inline; filename=\"report.pdf\""),
+                (CONTENT_TYPE, format.media_type().to_owned()),
+                (
+                    CONTENT_DISPOSITION,
+                    format!("{shown}; filename=\"report.{ending}\""),
+                ),
             ];
-            (headers, pdf).into_response()
+            let mut answer = (headers, bytes).into_response();
+            if format == Format::Html {
+                let policy = HeaderValue::from_static(FOREIGN);
+                answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            }
+            answer
         }
         Ok(None) => {
-            let why = visit
-                .lang
-                .say("its PDF is not in this store", "PDF 不在此存储中");
-            super::trouble(&console, &visit, StatusCode::NOT_FOUND, why)
+            let name = ending.to_uppercase();
+            let why = match visit.lang {
+                Lang::En => format!("its {name} is not in this store"),
+                Lang::Zh => format!("{name} 不在此存储中"),
+            };
+            super::trouble(&console, &visit, StatusCode::NOT_FOUND, &why)
         }
         Err(outage) => super::outage(&console, &visit, &outage),
     }

@@ -28,10 +28,21 @@ pub(super) struct Face {
     new: GlyphRemapper,
     /// The characters whose own glyph is shown: the cmap of the cut face, by old glyphs.
     shown: BTreeMap<char, u16>,
-    /// What the face's cmap has of the characters met.
-    own: BTreeMap<char, Option<u16>>,
-    /// The boxes of the glyphs met.
-    boxes: BTreeMap<u16, Option<Rect>>,
+    /// What was met, by the new number of the glyph, with the character that it stood for last.
+    met: Vec<Option<(Option<char>, Glyph)>>,
+}
+
+/// What is asked of a glyph each time that it is drawn.
+#[derive(Clone, Copy)]
+pub(super) struct Glyph {
+    /// Its number in the cut face.
+    pub(super) new: u16,
+    /// Whether it is what the face itself has for the character.
+    pub(super) is_own: bool,
+    /// Whether it is an outline, and not a picture or in several colours.
+    pub(super) is_outline: bool,
+    /// The box around its ink, in units of the face, y up; none, where it has none.
+    pub(super) ink: Option<Rect>,
 }
 
 impl Faces {
@@ -58,8 +69,7 @@ impl Faces {
                 font: font.clone(),
                 new: GlyphRemapper::new(),
                 shown: BTreeMap::new(),
-                own: BTreeMap::new(),
-                boxes: BTreeMap::new(),
+                met: Vec::new(),
             });
             self.0.len() - 1
         })
@@ -74,40 +84,38 @@ impl Face {
             .unwrap_or_else(|| font.info().family.clone())
     }
 
-    /// Whether a glyph is what the face itself has for the character.
-    pub(super) fn is_own(&mut self, c: char, glyph: u16) -> bool {
-        let font = &self.font;
-        let own = self
-            .own
-            .entry(c)
-            .or_insert_with(|| font.ttf().glyph_index(c).map(|glyph| glyph.0));
-        *own == Some(glyph)
-    }
-
-    /// Shows the glyph of a character, and gives its new number.
-    pub(super) fn show(&mut self, c: Option<char>, glyph: u16) -> u16 {
-        if let Some(c) = c.filter(|&c| self.is_own(c, glyph)) {
-            self.shown.insert(c, glyph);
+    /// Shows a glyph, of one character or of several.
+    pub(super) fn show(&mut self, c: Option<char>, glyph: u16) -> Glyph {
+        let new = self.new.remap(glyph);
+        let place = usize::from(new);
+        match self.met.get(place) {
+            Some(Some((of, met))) if *of == c => return *met,
+            Some(_) => {}
+            None => self.met.resize(place + 1, None),
         }
-        self.new.remap(glyph)
-    }
-
-    /// Whether a glyph is an outline, and not a picture or in several colours.
-    pub(super) fn is_outline(&self, glyph: u16) -> bool {
-        let tables = self.font.ttf().tables();
-        // Most faces have nothing else, and nothing has to be looked up.
+        let (face, id) = (self.font.ttf(), GlyphId(glyph));
+        let tables = face.tables();
+        // Most faces have nothing but outlines, and nothing has to be looked up.
         let plain = tables.colr.is_none()
             && tables.svg.is_none()
             && tables.sbix.is_none()
             && tables.cbdt.is_none();
-        plain || color::should_outline(&self.font, GlyphId(glyph))
-    }
-
-    /// The box around a glyph's ink, in units of the face, y up; none, where it has none.
-    pub(super) fn ink(&mut self, glyph: u16) -> Option<Rect> {
-        let font = &self.font;
-        let measured = self.boxes.entry(glyph);
-        *measured.or_insert_with(|| font.ttf().glyph_bounding_box(GlyphId(glyph)))
+        let own = c.filter(|&c| face.glyph_index(c) == Some(id));
+        if let Some(c) = own {
+            self.shown.insert(c, glyph);
+        }
+        let met = Glyph {
+            new,
+            is_own: own.is_some(),
+            is_outline: plain || color::should_outline(&self.font, id),
+            ink: match tables.glyf.filter(|_| self.font.variations().0.is_empty()) {
+                // As its header says it, without its points.
+                Some(glyf) => glyf.bbox(id),
+                None => face.glyph_bounding_box(id),
+            },
+        };
+        self.met[place] = Some((c, met));
+        met
     }
 
     /// The face with the glyphs that are shown, and no others.

@@ -9,12 +9,11 @@
 //! the directory is. Here all three must say the same, and no byte may be left over.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::ops::Range;
 
 use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
-use flate2::{Compression, Crc};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
 /// The largest entry that is read, in bytes: as of an attachment of a PDF.
 pub(super) const LARGEST: u64 = 64 << 20;
@@ -33,6 +32,11 @@ const END_LENGTH: usize = 22;
 /// The version of ZIP that deflate needs, and deflate.
 const VERSION: u16 = 20;
 const DEFLATE: u16 = 8;
+
+/// How hard deflate looks for what repeats: in XML much does, in outlines of glyphs hardly anything.
+/// At 6, too, faces would be a fortieth smaller for half as much work again.
+const TEXT: u32 = 6;
+const FACE: u32 = 2;
 
 /// 1980-01-01, the first day that ZIP can name.
 const DATE: u16 = 0x21;
@@ -70,10 +74,13 @@ pub(super) fn write(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let long = |length: usize| u32::try_from(length).expect("less than 4 GB");
     let short = |length: usize| u16::try_from(length).expect("few files, short names");
     let (mut package, mut directory) = (Vec::new(), Vec::new());
+    let (mut texts, mut faces) = (deflater(TEXT), deflater(FACE));
     for (name, bytes) in files {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        let packed = encoder.write_all(bytes).and_then(|()| encoder.finish());
-        let packed = packed.expect("memory takes it");
+        let deflater = match name.ends_with(".ttf") {
+            true => &mut faces,
+            false => &mut texts,
+        };
+        let packed = deflate(deflater, bytes);
         let mut crc = Crc::new();
         crc.update(bytes);
         let header = Header {
@@ -108,6 +115,26 @@ pub(super) fn write(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     package.extend_from_slice(&start.to_le_bytes());
     package.extend_from_slice(&[0; 2]);
     package
+}
+
+fn deflater(level: u32) -> Compress {
+    Compress::new(Compression::new(level), false)
+}
+
+/// Deflates a file whole. One deflater takes one after another: to begin another costs as much as a
+/// small file.
+fn deflate(deflater: &mut Compress, bytes: &[u8]) -> Vec<u8> {
+    deflater.reset();
+    let mut packed = Vec::with_capacity(bytes.len() / 2 + 64);
+    loop {
+        let rest = &bytes[deflater.total_in() as usize..];
+        let status = deflater.compress_vec(rest, &mut packed, FlushCompress::Finish);
+        match status.expect("a deflater that was reset takes any bytes") {
+            Status::StreamEnd => return packed,
+            // There is no more room.
+            Status::Ok | Status::BufError => packed.reserve(packed.capacity()),
+        }
+    }
 }
 
 /// An entry of a package.

@@ -460,20 +460,21 @@ impl Walk {
         for cluster in run {
             let simple = cluster.simple().map(|(c, _)| c);
             for glyph in &cluster.glyphs {
-                if let Some(drawn) = shown.ink(glyph.id) {
+                let met = shown.show(simple, glyph.id);
+                if let Some(drawn) = met.ink {
                     let corner = |x: i16, y: i16| {
                         glyph.at + Point::new(unit * f64::from(x), unit * -f64::from(y))
                     };
                     ink.min = ink.min.min(corner(drawn.x_min, drawn.y_max));
                     ink.max = ink.max.max(corner(drawn.x_max, drawn.y_min));
                 }
-                if !shown.is_outline(glyph.id) {
+                if !met.is_outline {
                     let (name, text) = (shown.name(), cluster.text.to_owned());
                     self.wrong.insert(Unwritable::Glyph(name, text));
                 }
                 // By ofdrw and sofd a character beyond U+FFFF is drawn by its glyph or not at all.
-                own &= simple.is_some_and(|c| c <= '\u{FFFF}' && shown.is_own(c, glyph.id));
-                glyphs.push(shown.show(simple, glyph.id));
+                own &= met.is_own && simple.is_some_and(|c| c <= '\u{FFFF}');
+                glyphs.push(met.new);
                 places.push(glyph.at);
                 ink.max.x = ink.max.x.max(glyph.at.x + cluster.advance);
             }

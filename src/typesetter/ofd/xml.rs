@@ -5,7 +5,7 @@
 //! of the schema (GB/T 33190-2016, annex A) is the caller's. If we crash here, nothing is lost:
 //! nothing was written.
 
-use std::fmt::{self, Display, Write};
+use std::borrow::Cow;
 use std::ops::{Add, Neg, Sub};
 
 use typst::layout::Abs;
@@ -44,17 +44,17 @@ impl Xml {
     }
 
     /// Adds an attribute to the element that has just begun.
-    pub(super) fn attribute(&mut self, name: &str, value: impl Display) -> &mut Xml {
+    pub(super) fn attribute(&mut self, name: &str, value: impl Value) -> &mut Xml {
         self.text.push(' ');
         self.text.push_str(name);
         self.text.push_str("=\"");
-        self.escape(value);
+        value.put(&mut self.text);
         self.text.push('"');
         self
     }
 
     /// Adds an attribute, if there is something to say.
-    pub(super) fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Xml {
+    pub(super) fn maybe(&mut self, name: &str, value: Option<impl Value>) -> &mut Xml {
         match value {
             Some(value) => self.attribute(name, value),
             None => self,
@@ -62,9 +62,9 @@ impl Xml {
     }
 
     /// Adds text.
-    pub(super) fn text(&mut self, text: impl Display) -> &mut Xml {
+    pub(super) fn text(&mut self, text: impl Value) -> &mut Xml {
         self.close_tag();
-        self.escape(text);
+        text.put(&mut self.text);
         self
     }
 
@@ -82,7 +82,7 @@ impl Xml {
     }
 
     /// Adds an element with nothing but text.
-    pub(super) fn leaf(&mut self, name: &'static str, text: impl Display) -> &mut Xml {
+    pub(super) fn leaf(&mut self, name: &'static str, text: impl Value) -> &mut Xml {
         self.begin(name).text(text).end()
     }
 
@@ -100,29 +100,71 @@ impl Xml {
             self.text.push('>');
         }
     }
+}
 
-    fn escape(&mut self, value: impl Display) {
-        let written = write!(Escaped(&mut self.text), "{value}");
-        written.expect("memory takes it");
+/// What stands as text or as an attribute. Most are numbers, thousands in a document: they are put
+/// into it without a detour over the machinery of formats, and nothing in them is to be escaped.
+pub(super) trait Value {
+    /// Adds it at the end.
+    fn put(&self, text: &mut String);
+}
+
+impl<T: Value + ?Sized> Value for &T {
+    fn put(&self, text: &mut String) {
+        (**self).put(text);
     }
 }
 
-/// Escapes what is written through it, for text and for attributes.
-struct Escaped<'a>(&'a mut String);
-
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
+impl Value for str {
+    fn put(&self, text: &mut String) {
+        for c in self.chars() {
             match c {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\t' | '\n' | '\r' => write!(self.0, "&#{};", u32::from(c))?,
-                c => self.0.push(c),
+                '&' => text.push_str("&amp;"),
+                '<' => text.push_str("&lt;"),
+                '>' => text.push_str("&gt;"),
+                '"' => text.push_str("&quot;"),
+                '\t' => text.push_str("&#9;"),
+                '\n' => text.push_str("&#10;"),
+                '\r' => text.push_str("&#13;"),
+                c => text.push(c),
             }
         }
-        Ok(())
+    }
+}
+
+impl Value for String {
+    fn put(&self, text: &mut String) {
+        self.as_str().put(text);
+    }
+}
+
+impl Value for Cow<'_, str> {
+    fn put(&self, text: &mut String) {
+        (**self).put(text);
+    }
+}
+
+impl Value for u8 {
+    fn put(&self, text: &mut String) {
+        decimal(text, i64::from(*self), 0);
+    }
+}
+
+impl Value for u16 {
+    fn put(&self, text: &mut String) {
+        decimal(text, i64::from(*self), 0);
+    }
+}
+
+impl Value for usize {
+    fn put(&self, text: &mut String) {
+        decimal(text, *self as i64, 0);
+    }
+}
+
+impl Value for u64 {
+    fn put(&self, text: &mut String) {
+        decimal(text, *self as i64, 0);
     }
 }
 
@@ -173,9 +215,9 @@ impl Neg for Mm {
     }
 }
 
-impl Display for Mm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal(f, self.0, 1000)
+impl Value for Mm {
+    fn put(&self, text: &mut String) {
+        decimal(text, self.0, 3);
     }
 }
 
@@ -183,39 +225,64 @@ impl Display for Mm {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Factor(pub(super) f64);
 
-impl Display for Factor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        decimal(f, (self.0 * 1e6).round() as i64, 1_000_000)
+impl Value for Factor {
+    fn put(&self, text: &mut String) {
+        decimal(text, (self.0 * 1e6).round() as i64, 6);
     }
 }
 
-/// So many parts of one: no exponent, no zeros at the end, no sign on a zero.
-fn decimal(f: &mut fmt::Formatter<'_>, number: i64, of: i64) -> fmt::Result {
-    let (whole, part) = (number.abs() / of, number.abs() % of);
+/// A number of so many decimals: no exponent, no zeros at the end, no sign on a zero.
+fn decimal(text: &mut String, number: i64, mut decimals: usize) {
+    let mut rest = number.unsigned_abs();
+    while decimals > 0 && rest.is_multiple_of(10) {
+        rest /= 10;
+        decimals -= 1;
+    }
+    // From the end: at most twenty digits, a point and a sign.
+    let mut digits = [0; 22];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        match decimals {
+            0 if rest == 0 => break,
+            0 => {}
+            1 => {
+                at -= 1;
+                digits[at] = b'.';
+                decimals = 0;
+            }
+            _ => decimals -= 1,
+        }
+    }
     if number < 0 {
-        f.write_char('-')?;
+        at -= 1;
+        digits[at] = b'-';
     }
-    write!(f, "{whole}")?;
-    if part != 0 {
-        // The leading one is never written: it keeps the zeros after the point.
-        let part = (of + part).to_string();
-        write!(f, ".{}", part[1..].trim_end_matches('0'))?;
+    text.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+}
+
+/// One and the other, with a space between.
+impl<A: Value, B: Value> Value for (A, B) {
+    fn put(&self, text: &mut String) {
+        self.0.put(text);
+        text.push(' ');
+        self.1.put(text);
     }
-    Ok(())
 }
 
 /// An array of numbers (7.3, `ST_Array`): with a space between.
 pub(super) struct Array<'a, T>(pub(super) &'a [T]);
 
-impl<T: Display> Display for Array<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<T: Value> Value for Array<'_, T> {
+    fn put(&self, text: &mut String) {
         for (index, item) in self.0.iter().enumerate() {
             if index > 0 {
-                f.write_char(' ')?;
+                text.push(' ');
             }
-            item.fmt(f)?;
+            item.put(text);
         }
-        Ok(())
     }
 }
 
@@ -225,16 +292,23 @@ mod tests {
 
     #[test]
     fn numbers_have_no_exponent_and_no_idle_zeros() {
-        let written = |number| Mm(number).to_string();
+        fn put(value: impl Value) -> String {
+            let mut text = String::new();
+            value.put(&mut text);
+            text
+        }
+        let written = |number| put(Mm(number));
         assert_eq!(written(0), "0");
         assert_eq!(written(-1), "-0.001");
         assert_eq!(written(210_000), "210");
         assert_eq!(written(-1500), "-1.5");
-        assert_eq!(Mm::of(Abs::pt(16.0)).to_string(), "5.644");
-        assert_eq!(Mm::of(Abs::pt(-0.000_1)).to_string(), "0");
-        assert_eq!(Factor(0.5).to_string(), "0.5");
-        assert_eq!(Factor(-1e-9).to_string(), "0");
-        assert_eq!(Array(&[Mm(1), Mm(2000)]).to_string(), "0.001 2");
+        assert_eq!(written(i64::MIN), "-9223372036854775.808");
+        assert_eq!(put(10_020_u16), "10020");
+        assert_eq!(put(Mm::of(Abs::pt(16.0))), "5.644");
+        assert_eq!(put(Mm::of(Abs::pt(-0.000_1))), "0");
+        assert_eq!(put(Factor(0.5)), "0.5");
+        assert_eq!(put(Factor(-1e-9)), "0");
+        assert_eq!(put(Array(&[Mm(1), Mm(2000)])), "0.001 2");
     }
 
     #[test]

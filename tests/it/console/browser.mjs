@@ -3,6 +3,7 @@
 // named on the command line.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
@@ -168,6 +169,34 @@ const checks = {
     const pdf = await page.request.get(`${BASE}${job(jobs.completed)}/report.pdf`);
     assert.equal((await pdf.body()).subarray(0, 5).toString(), "%PDF-");
     await close();
+  },
+
+  /** What stands beside a PDF is named and given out in both languages; a page of it runs nothing. */
+  async companions() {
+    for (const [locale, ofd, html] of [["en-US", "download", "open"], ["zh-CN", "下载", "打开"]]) {
+      const { page, visit, close } = await open({ locale });
+      await visit(job(jobs.companions));
+      const link = (format) => page.locator(`a[href="${job(jobs.companions)}/report.${format}"]`);
+      assert.equal(await link("ofd").textContent(), ofd);
+      assert.equal(await link("html").textContent(), html);
+      await shoot(page, `companions-${locale.slice(0, 2)}-light`);
+      await page.emulateMedia({ colorScheme: "dark" });
+      await shoot(page, `companions-${locale.slice(0, 2)}-dark`);
+      const facts = await page.locator("section .facts").allTextContents();
+      for (const [at, format] of [[1, "ofd"], [2, "html"]]) {
+        const answer = await page.request.get(BASE + await link(format).getAttribute("href"));
+        const body = await answer.body();
+        assert.ok(facts[at].includes(createHash("sha256").update(body).digest("hex")), facts[at]);
+        if (format === "ofd") assert.equal(body.subarray(0, 2).toString(), "PK");
+      }
+      const shown = await visit(`${job(jobs.companions)}/report.html`);
+      assert.match(shown.headers()["content-security-policy"], /^sandbox; default-src 'none';/);
+      assert.ok((await page.locator("body").innerText()).includes(jobs.agency));
+      const width = await page.locator("main").evaluate((it) => getComputedStyle(it).maxWidth);
+      assert.notEqual(width, "none", "it has its own style");
+      assert.equal(await page.evaluate(() => window.pwned), undefined);
+      await close();
+    }
   },
 
   /** The fleet: one worker has other templates, and one has fallen silent. */

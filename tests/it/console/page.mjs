@@ -49,6 +49,22 @@ const tables = () => [...document.querySelectorAll("table")].map((table) => {
   return { section: heading ? words(heading) : "", caption: table.caption ? words(table.caption) : "", cells };
 });
 
+/** The official heads of which a line has one character alone. */
+const torn = () => [...document.querySelectorAll(".figures thead th, .list thead th")].filter((head) => {
+  const lines = new Map();
+  const texts = document.createTreeWalker(head, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    for (let at = 0; at < texts.currentNode.length; at++) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, at);
+      range.setEnd(texts.currentNode, at + 1);
+      const top = Math.round(range.getBoundingClientRect().top);
+      lines.set(top, (lines.get(top) ?? 0) + 1);
+    }
+  }
+  return lines.size > 1 && [...lines.values()].includes(1);
+}).map((head) => head.textContent);
+
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
 
 const look = async (file, [kind, colorScheme, width]) => {
@@ -70,6 +86,7 @@ const look = async (file, [kind, colorScheme, width]) => {
   const { seen, room } = await page.evaluate(() => ({ seen: document.documentElement.scrollWidth, room: window.innerWidth }));
   assert.ok(seen <= room, `${file}, ${kind}: the page itself scrolls sideways, ${seen} of ${room}`);
   assert.equal(await page.evaluate(() => window.ran), undefined, `${file}: something ran`);
+  assert.deepEqual(await page.evaluate(torn), [], `${file}, ${kind}: a head is torn`);
   if (kind === "phone") {
     // Whoever has no mouse scrolls a wide table with the keys.
     for (const frame of await page.locator(".wide").all()) {
