@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use super::repository;
 
@@ -13,7 +14,11 @@ use super::repository;
 const ROOM: usize = 8 << 10;
 
 /// A key and its certificate of this moment, in a folder of their own.
-pub struct Signer(tempfile::TempDir);
+pub struct Signer {
+    folder: tempfile::TempDir,
+    /// Tests share a signer, and what is signed has one name in its folder.
+    signing: Mutex<()>,
+}
 
 impl Signer {
     /// With a key as `openssl req -newkey` makes it, such as `rsa:2048`.
@@ -23,7 +28,10 @@ impl Signer {
 
     /// And with more arguments for its certificate.
     pub fn with(key: &str, more: &str) -> Signer {
-        let signer = Signer(tempfile::tempdir().expect("a folder"));
+        let signer = Signer {
+            folder: tempfile::tempdir().expect("a folder"),
+            signing: Mutex::new(()),
+        };
         signer.run(
             "openssl",
             &format!(
@@ -36,7 +44,7 @@ impl Signer {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub fn read(&self, name: &str) -> Vec<u8> {
@@ -48,7 +56,7 @@ impl Signer {
         let program = program.as_ref();
         let ran = Command::new(program)
             .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
+            .current_dir(self.folder.path())
             .output()
             .unwrap_or_else(|error| panic!("{program:?} (tests/tools/install test): {error}"));
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();
@@ -59,6 +67,7 @@ impl Signer {
 
     /// A CMS without the content, in DER, by `openssl cms -sign` with more arguments.
     pub fn cms(&self, content: &[u8], more: &str) -> Vec<u8> {
+        let _alone = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::write(self.path("content"), content).expect("a file");
         self.run(
             "openssl",
@@ -72,6 +81,7 @@ impl Signer {
 
     /// A copy signed by `pyHanko`, `PAdES` B-B or with more arguments for `tests/tools/sign-pdf`.
     pub fn copy(&self, pdf: &[u8], more: &str) -> Vec<u8> {
+        let _alone = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::write(self.path("stored.pdf"), pdf).expect("a file");
         self.run(
             repository("tests/tools/sign-pdf"),
