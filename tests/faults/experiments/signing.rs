@@ -53,7 +53,6 @@ pub async fn signed(stage: Stage) -> Outcome {
             0 => signer.does(&mut bench, "out", "exit 75", pause).await,
             1 | 4 => {
                 std::fs::write(signer.folder.join("kills"), "").expect("a file");
-                bench.fault("worker killed as its signature comes");
                 sleep(Duration::from_millis(pause)).await;
                 bench.revive().await;
             }
@@ -70,6 +69,11 @@ pub async fn signed(stage: Stage) -> Outcome {
         }
     }
     bench.sent(sending).await;
+    bench.until_heard(jobs).await;
+    let kills = signer.spares();
+    bench.faults("worker killed as its signature comes", kills);
+    sleep(Duration::from_millis(500)).await;
+    bench.revive().await;
     bench.settle().await;
     let (results, wrong) = held(&bench.store());
     bench.bound(
@@ -117,6 +121,19 @@ impl Signer {
         sleep(Duration::from_millis(2_000 + lasts)).await;
         std::fs::remove_file(does).expect("it is there");
         bench.fault(&format!("signer {fault}"));
+    }
+
+    /// Has it kill nobody any more, and says how many it has killed.
+    fn spares(&self) -> usize {
+        match std::fs::remove_file(self.folder.join("kills")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+            _ => {}
+        }
+        let files = std::fs::read_dir(&self.folder).expect("a folder");
+        let names = files.map(|file| file.expect("an entry").file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with("killing."))
+            .count()
     }
 
     /// How often it was asked.
