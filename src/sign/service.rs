@@ -78,7 +78,10 @@ impl Service {
     /// Whether anything answers, and what. It is not asked for a signature.
     pub(super) async fn is_there(&self) -> Result<String, Outage> {
         let trouble = match self.send(self.client.get(&self.url)).await {
-            Ok(answer) if !is_away(answer.status()) => {
+            // What a proxy says before it, where nothing is behind it.
+            Ok(answer)
+                if !is_away(answer.status()) && !matches!(answer.status().as_u16(), 502 | 504) =>
+            {
                 return Ok(format!("{} answers ({})", self.name(), answer.status()));
             }
             Ok(answer) => {
@@ -172,7 +175,7 @@ impl Service {
 
 /// Whether a status says that nothing can be signed now, whatever it is.
 fn is_away(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 502..=504)
+    matches!(status.as_u16(), 408 | 425 | 429 | 503)
 }
 
 /// When it wants to be asked again (RFC 9110, 10.2.3), in seconds; a date is passed over.
