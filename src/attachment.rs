@@ -365,11 +365,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
+/// White space (ISO 32000-1, 7.2.2).
+pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, 0 | b'\t' | b'\n' | 0x0C | b'\r' | b' ')
 }
 
-fn is_regular(byte: u8) -> bool {
+/// What a name, a number or a keyword is made of (ISO 32000-1, 7.2.2).
+pub(crate) fn is_regular(byte: u8) -> bool {
     !is_space(byte) && !b"()<>[]{}/%".contains(&byte)
 }
 
