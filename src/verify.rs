@@ -117,7 +117,7 @@ impl Finding {
         let mut compare = |what: &str, manifest: &str, file: &str| {
             if manifest != file {
                 wrong.push(format!(
-                    "{what}: the manifest says {manifest}, the file {file}"
+                    "{what}: the manifest says {manifest}, the file {file} 与清单不符"
                 ));
             }
         };
@@ -495,11 +495,11 @@ fn more(file: &[u8], bytes: usize, found: Verdicts, finding: &mut Finding) -> Ve
         }
         Err(refusal) => altered(
             format!(
-                "it begins with the authentic file of {bytes} bytes, and {added} bytes were added \
+                "it begins with the {verdict} file of {bytes} bytes, and {added} bytes were added \
                  after it, which are not just signatures that hold: {refusal}"
             ),
             format!(
-                "前{bytes}字节与原件相同，其后追加了{added}字节，但不只是有效的签名：{}",
+                "前{bytes}字节{verdict_zh}，其后追加了{added}字节，但不只是有效的签名：{}",
                 refusal.zh()
             ),
         ),
@@ -513,19 +513,33 @@ fn signed_unproven(file: &[u8], finding: &mut Finding) {
     let Some((original, first)) = first.map(|first| (&file[..first], first)) else {
         return;
     };
-    if let Ok(signatures) = signature::copy(original, file) {
-        finding.message += &format!(
-            ". It is a signed copy: its first {first} bytes are that file, and after them come only \
-             signatures that hold"
-        );
-        finding.message_zh +=
-            &format!("。这是已签名的副本：前{first}字节为该文件，其后只有有效的签名及其附属内容");
-        finding.signatures = signatures;
-        finding.original = Some(Original {
-            verdict: Verdict::Unproven,
-            bytes: first,
-            sha256: sha256(original),
-        });
+    match signature::copy(original, file) {
+        Ok(signatures) => {
+            finding.message += &format!(
+                ". It is a signed copy: its first {first} bytes are that file, and after them come \
+                 only signatures that hold"
+            );
+            finding.message_zh += &format!(
+                "。这是已签名的副本：前{first}字节为该文件，其后只有有效的签名及其附属内容"
+            );
+            finding.signatures = signatures;
+            finding.original = Some(Original {
+                verdict: Verdict::Unproven,
+                bytes: first,
+                sha256: sha256(original),
+            });
+        }
+        Err(refusal) => {
+            let added = file.len() - first;
+            finding.message += &format!(
+                ". The {added} bytes after its first {first} are not just signatures that hold: \
+                 {refusal}"
+            );
+            finding.message_zh += &format!(
+                "。前{first}字节之后的{added}字节不只是有效的签名：{}",
+                refusal.zh()
+            );
+        }
     }
 }
 

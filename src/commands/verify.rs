@@ -11,10 +11,11 @@ use serde_json::json;
 use super::output::{json as print_json, line, or_unread};
 use super::{Error, Exit, Format, VerifyArgs, block_on};
 use crate::config::Settings;
+use crate::escape;
 use crate::job;
 use crate::problem::{Outage, Part};
 use crate::signature::{self, Kind, Refusal, Signature};
-use crate::store::Manifest;
+use crate::store::{Companion, Manifest};
 use crate::verify::{Finding, Verdict, Verifier, companion_agrees};
 
 /// The largest file that is read, in bytes: a typesetter gives no larger one.
@@ -144,10 +145,16 @@ fn manifest_of(file: &Path) -> PathBuf {
 fn agrees(finding: &Finding, file: &Path) -> Result<Vec<String>, Vec<String>> {
     let path = manifest_of(file);
     let bytes = read(&path).map_err(|outage| vec![outage.chain()])?;
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| vec![format!("{} is no manifest: {error}", path.display())])?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+        vec![format!(
+            "{} is no manifest 不是清单: {error}",
+            path.display()
+        )]
+    })?;
+    // Of a later version, or of a stranger, a format may be what is no ending of a file.
+    let place = |it: &Companion| job::is_id(&it.format).then(|| path.with_extension(&it.format));
     let mut companions = manifest.companions.iter();
-    let own = companions.find(|it| path.with_extension(&it.format) == file);
+    let own = companions.find(|it| place(it).as_deref() == Some(file));
     let agrees = finding.agrees_with(&manifest, own);
     let (mut beside, mut wrong) = (Vec::new(), agrees.err().unwrap_or_default());
     // What stands beside a PDF is looked at with it.
@@ -156,14 +163,13 @@ fn agrees(finding: &Finding, file: &Path) -> Result<Vec<String>, Vec<String>> {
         Some(_) => &[],
     };
     for companion in others {
-        let other = path.with_extension(&companion.format);
-        let name = other.file_name().unwrap_or_default().to_string_lossy();
-        // Of a later version it may name what is no ending of a file.
-        let bytes = job::is_id(&companion.format)
-            .then(|| read(&other).ok())
-            .flatten();
+        let other = place(companion);
+        let name = other.as_deref().and_then(Path::file_name);
+        let name = name.unwrap_or(companion.format.as_ref());
+        let name = escape::text(&name.to_string_lossy()).to_string();
+        let bytes = other.and_then(|other| read(&other).ok());
         match companion_agrees(companion, &name, bytes.as_deref()) {
-            Ok(()) => beside.push(name.into_owned()),
+            Ok(()) => beside.push(name),
             Err(why) => wrong.push(why),
         }
     }

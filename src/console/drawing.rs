@@ -88,14 +88,14 @@ impl Drawing {
         self.pool.get_or_try_init(start).await
     }
 
-    /// A completed job's report in a format, as it is stored; none, when it is not in this store.
+    /// A file of a completed job, by what its name ends in; none, when it is not in this store.
     ///
     /// # Errors
     /// When the store does not answer.
     pub(super) async fn stored(
         &self,
         event: &serde_json::Value,
-        format: Format,
+        ending: &str,
     ) -> Result<Option<Vec<u8>>, Outage> {
         let data = &event["data"];
         let template = data["template"].as_str();
@@ -109,7 +109,7 @@ impl Drawing {
             return Ok(None);
         };
         let key = Key::new(template, year, job_id);
-        store.object(&key, format.as_str()).await
+        store.object(&key, ending).await
     }
 
     /// The proof of a job that was refused for these problems; without any they are found anew.
@@ -151,7 +151,7 @@ impl Drawing {
         if let Some(drawn) = self.kept(name) {
             return Ok(Some(drawn));
         }
-        let pdf = self.stored(event, Format::Pdf).await?;
+        let pdf = self.stored(event, Format::Pdf.as_str()).await?;
         let data = pdf.and_then(|pdf| attachment(&pdf, DATA).ok());
         let data = data.and_then(|data| String::from_utf8(data).ok());
         let Some(data) = data else { return Ok(None) };

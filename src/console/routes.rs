@@ -24,7 +24,6 @@ use super::assets::asset;
 use super::door::{LANG, Refusal, SESSION, WRONG};
 use super::pages;
 use super::visit::{Shared, Visit, query};
-use crate::config::Format;
 
 /// The least time between two signs that something is new.
 const BEAT: Duration = Duration::from_secs(2);
@@ -35,21 +34,21 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// All paths.
 pub(super) fn all(console: Arc<Console>) -> Router {
-    let report = |format| {
-        get(move |console: Shared, visit: Visit, id: Path<String>| {
-            pages::job::report(console, visit, id, format)
-        })
-    };
-    let inside = Router::new()
+    let mut reports = Router::new();
+    for file in pages::job::given_out() {
+        let path = format!("/jobs/{{id}}/report.{}", file.ending);
+        let report = get(move |console: Shared, visit: Visit, id: Path<String>| {
+            pages::job::report(console, visit, id, file)
+        });
+        reports = reports.route(&path, report);
+    }
+    let inside = reports
         .route("/", get(pages::overview::overview))
         .route("/load", get(pages::overview::load))
         .route("/load/minutes", get(pages::overview::minutes))
         .route("/load/queues", get(pages::overview::samples))
         .route("/jobs", get(pages::jobs::jobs))
         .route("/jobs/{id}", get(pages::job::job))
-        .route("/jobs/{id}/report.pdf", report(Format::Pdf))
-        .route("/jobs/{id}/report.ofd", report(Format::Ofd))
-        .route("/jobs/{id}/report.html", report(Format::Html))
         .route("/jobs/{id}/pages/{page}", get(pages::job::picture))
         .route("/jobs/{id}/proof/{page}", get(pages::job::picture))
         .route("/dead", get(pages::dead::dead))

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{badge, encoded, page as whole_page, time};
-use crate::config::Format;
+use crate::config::{Format, Gives};
 use crate::console::Console;
 use crate::console::dead::Entry;
 use crate::console::drawing::Drawn;
@@ -238,17 +238,55 @@ fn result(lang: Lang, id: &str, told: Option<&Told>) -> Markup {
     }
 }
 
-/// What stands beside the PDF: the same report in another format. A later version may have formats
-/// that this one can't give out.
+/// A stored file that is given out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::console) struct Given {
+    /// What its name ends in, which is its format in a manifest, too.
+    pub(in crate::console) ending: &'static str,
+    media_type: &'static str,
+    /// Whether a browser shows it.
+    shown: bool,
+}
+
+/// All that are.
+pub(in crate::console) fn given_out() -> [Given; 6] {
+    let format = |format: Format| Given {
+        ending: format.as_str(),
+        media_type: format.media_type(),
+        shown: format != Format::Ofd,
+    };
+    let signature = |gives: Gives| Given {
+        ending: gives.ending(),
+        media_type: gives.media_type(),
+        shown: gives == Gives::Pdf,
+    };
+    [
+        format(Format::Pdf),
+        format(Format::Ofd),
+        format(Format::Html),
+        signature(Gives::Pdf),
+        signature(Gives::Cms),
+        signature(Gives::Sm2),
+    ]
+}
+
+/// What stands beside the PDF: the same report in another format, or a signature of it. A later
+/// version may have formats that this one can't give out.
 fn beside(lang: Lang, id: &str, companion: &Value) -> Markup {
     let text = |name: &str| companion[name].as_str().unwrap_or_default();
     let format = text("format");
+    let known = given_out().into_iter().find(|it| it.ending == format);
+    let name = match format {
+        "signed.pdf" => lang.say("signed copy", "签名后的副本").to_owned(),
+        "pdf.p7s" | "pdf.sm2" => lang.say("signature", "签名").to_owned(),
+        _ => format.to_uppercase(),
+    };
     html! {
         dl.facts {
-            div { dt { (format.to_uppercase()) } dd {
-                @match [Format::Ofd, Format::Html].into_iter().find(|known| known.as_str() == format) {
-                    Some(known) => a href={ "/jobs/" (encoded(id)) "/report." (format) } {
-                        @if known == Format::Ofd { (lang.say("download", "下载")) } @else { (lang.say("open", "打开")) }
+            div { dt { (name) } dd {
+                @match known {
+                    Some(known) => a href={ "/jobs/" (encoded(id)) "/report." (known.ending) } {
+                        @if known.shown { (lang.say("open", "打开")) } @else { (lang.say("download", "下载")) }
                     },
                     None => "–",
                 }
@@ -440,38 +478,37 @@ fn stamp(text: &str) -> Markup {
 const FOREIGN: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; \
                        frame-ancestors 'none'";
 
-/// `GET /jobs/ID/report.pdf`, `report.ofd` and `report.html`.
+/// `GET /jobs/ID/report.pdf`, and what stands beside it.
 pub(in crate::console) async fn report(
     State(console): Shared,
     visit: Visit,
     Path(id): Path<String>,
-    format: Format,
+    file: Given,
 ) -> Response {
+    let Given {
+        ending,
+        media_type,
+        shown,
+    } = file;
     let found = async {
         let story = stories::story(&console, &id).await?;
         match story.events.last() {
-            Some(told) => console.drawing.stored(&told.event, format).await,
+            Some(told) => console.drawing.stored(&told.event, ending).await,
             None => Ok(None),
         }
     };
-    let ending = format.as_str();
     match found.await {
         Ok(Some(bytes)) => {
-            // No browser shows an OFD.
-            let shown = if format == Format::Ofd {
-                "attachment"
-            } else {
-                "inline"
-            };
+            let shown = if shown { "inline" } else { "attachment" };
             let headers = [
-                (CONTENT_TYPE, format.media_type().to_owned()),
+                (CONTENT_TYPE, media_type.to_owned()),
                 (
                     CONTENT_DISPOSITION,
                     format!("{shown}; filename=\"report.{ending}\""),
                 ),
             ];
             let mut answer = (headers, bytes).into_response();
-            if format == Format::Html {
+            if ending == Format::Html.as_str() {
                 let policy = HeaderValue::from_static(FOREIGN);
                 answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
             }
