@@ -68,7 +68,7 @@ fn pades(deployment: Deployment) -> Deployment {
 }
 
 /// A CMS by OpenSSL, with a key of this moment.
-fn cms(deployment: Deployment) -> Deployment {
+pub fn cms(deployment: Deployment) -> Deployment {
     authority(&deployment, "rsa:2048");
     let sign = "openssl cms -sign -binary -signer certificate.pem -inkey key.pem -outform DER";
     signer(deployment, sign).with("SIGN__GIVES", "cms")

@@ -4,6 +4,7 @@
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
+use crate::a_signer_signs_it::cms;
 use crate::support::console::{Console, TOKEN};
 use crate::support::deployment::{Deployment, ask};
 use crate::support::jobs::{bad, corpus};
@@ -108,6 +109,7 @@ async fn nothing_that_a_job_contains_runs_in_a_page_or_in_what_stands_beside_its
     let deployment = Deployment::amqp()
         .await
         .with("RENDER__FORMATS", "pdf,ofd,html");
+    let deployment = cms(deployment);
     let console = Console::start(&deployment);
     let _worker = deployment.worker();
     let mut sent = 0;

@@ -458,6 +458,12 @@ async fn a_worker_that_is_asked_to_stores_page_and_ofd_and_names_them() {
         said.contains("companions, sha256: the manifest says another, the file"),
         "{said}"
     );
+    // And one that is no ending of a file is looked for nowhere.
+    manifest["companions"][0]["format"] = json!("../a");
+    fs::write(pdf.with_extension("json"), manifest.to_string()).unwrap();
+    let (code, said) = verify();
+    assert_eq!(code, Some(1));
+    assert!(said.contains("../a is not here"), "{said}");
 }
 
 #[test]

@@ -179,11 +179,12 @@ const checks = {
       const link = (format) => page.locator(`a[href="${job(jobs.companions)}/report.${format}"]`);
       assert.equal(await link("ofd").textContent(), ofd);
       assert.equal(await link("html").textContent(), html);
+      assert.equal(await link("pdf.p7s").textContent(), ofd);
       await shoot(page, `companions-${locale.slice(0, 2)}-light`);
       await page.emulateMedia({ colorScheme: "dark" });
       await shoot(page, `companions-${locale.slice(0, 2)}-dark`);
       const facts = await page.locator("section .facts").allTextContents();
-      for (const [at, format] of [[1, "ofd"], [2, "html"]]) {
+      for (const [at, format] of [[1, "ofd"], [2, "html"], [3, "pdf.p7s"]]) {
         const answer = await page.request.get(BASE + await link(format).getAttribute("href"));
         const body = await answer.body();
         assert.ok(facts[at].includes(createHash("sha256").update(body).digest("hex")), facts[at]);
