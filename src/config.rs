@@ -389,7 +389,7 @@ impl Sign {
     }
 
     /// What types alone cannot say.
-    fn check(&self, need: &mut impl FnMut(bool, &str)) {
+    fn check(&self, lease: u64, need: &mut impl FnMut(bool, &str)) {
         need(
             self.command.is_empty() || self.url.is_empty(),
             "sign.command and sign.url: want one of them, or neither",
@@ -399,6 +399,10 @@ impl Sign {
                 .first()
                 .is_none_or(|program| !program.is_empty()),
             "sign.command: want the program first",
+        );
+        need(
+            !self.command.iter().any(|part| part.contains('\0')),
+            "sign.command: want no NUL, which no program can be given",
         );
         let of = |scheme| self.url.starts_with(scheme);
         need(
@@ -416,6 +420,11 @@ impl Sign {
              alone does not bring",
         );
         need(self.timeout > 0, "sign.timeout: want at least 1 second");
+        need(
+            !self.is_on() || self.timeout <= lease / 4,
+            "sign.timeout: want at most a quarter of queue.lease: a job is given back when that has \
+             passed, and would never be done",
+        );
         need(
             (1..=1024).contains(&self.at_once),
             "sign.at_once: want 1 to 1024",
@@ -870,7 +879,7 @@ impl Settings {
             "render.formats: want each format once",
         );
         need(self.limits.depth <= 100, "limits.depth: want at most 100");
-        self.sign.check(&mut need);
+        self.sign.check(self.queue.lease, &mut need);
         need(self.worker.attempts > 0, "worker.attempts: want at least 1");
         need(
             self.worker.stuck > 0,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use self::command::Program;
@@ -37,6 +37,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What an answer may be larger than the PDF, in bytes: certificates, revocation data and a picture.
 const ROOM: usize = 16 << 20;
+
+/// Why a document is not shown to a signer: a variable or a header has a longest length.
+const UNTOLD: &str =
+    "it can't be told of it: its title and agency are too long (标题和机关名称过长，无法告知)";
 
 /// A PDF to be signed, and what the signer is told of it.
 #[derive(Debug, Clone)]
@@ -93,10 +97,13 @@ fn refusal(why: &str) -> Problem {
         Code::SIGN,
         "",
         format!(
-            "the signing system does not sign this document: {why}; ask who runs it, and send new \
-             content under a new job_id"
+            "the signing system does not sign this document: {why}; ask who runs it: once it would \
+             sign, the same job sent again or replayed is signed; new content needs a new job_id"
         ),
-        format!("签名系统拒绝签署本文件：{why}；请向其运行方了解原因，内容有变的请使用新的 job_id"),
+        format!(
+            "签名系统拒绝签署本文件：{why}；请向其运行方了解原因：愿意签署之后，再次发送或重放同一任务即可签好；\
+             内容有变的须使用新的 job_id"
+        ),
     )
 }
 
@@ -107,6 +114,8 @@ pub struct Signer {
     takes: Takes,
     gives: Gives,
     certificate: Option<Arc<[u8]>>,
+    /// SHA-256 of that certificate, by which every signature of a signed copy has to be.
+    by: Option<String>,
     timeout: Duration,
     turns: Semaphore,
 }
@@ -179,15 +188,20 @@ impl Signer {
             Some((program, arguments)) => Way::Program(Program::new(program, arguments)),
             None => Way::Service(Box::new(Service::new(settings, timeout)?)),
         };
-        let certificate = match settings.certificate.as_os_str().is_empty() {
-            true => None,
-            false => Some(pem("sign.certificate", &settings.certificate)?.into()),
+        let (certificate, by) = match settings.certificate.as_os_str().is_empty() {
+            true => (None, None),
+            false => {
+                let pem = pem("sign.certificate", &settings.certificate)?;
+                let by = certificate(&pem, settings)?;
+                (Some(pem.into()), by)
+            }
         };
         Ok(Some(Signer {
             way,
             takes: settings.takes,
             gives: settings.gives,
             certificate,
+            by,
             timeout,
             turns: Semaphore::new(settings.at_once),
         }))
@@ -284,9 +298,9 @@ impl Signer {
     /// Why they are none.
     pub async fn check(&self, pdf: &Arc<[u8]>, signed: Vec<u8>) -> Result<Vec<u8>, String> {
         let (pdf, certificate) = (Arc::clone(pdf), self.certificate.clone());
-        let gives = self.gives;
+        let (gives, by) = (self.gives, self.by.clone());
         // Megabytes of a stranger's, whose reading must hold nobody up.
-        let checked = spawn_blocking(move || {
+        let reading = spawn_blocking(move || {
             let beside = || {
                 let found = signature::detached(&pdf, &signed, certificate.as_deref());
                 found.map(|signature| vec![signature])
@@ -302,13 +316,26 @@ impl Signer {
             if found.iter().all(|it| it.kind == Kind::TimeStamp) {
                 return Err("it has time stamps only".to_owned());
             }
+            let mut own = found.iter().filter(|it| it.kind == Kind::Signature);
+            if by.is_some() && own.any(|it| it.certificate_sha256 != by) {
+                return Err("it is by another certificate than sign.certificate".to_owned());
+            }
             match found.iter().find_map(|it| it.seal.and_then(breaks)) {
                 None => Ok(signed),
                 Some(why) => Err(why.to_owned()),
             }
         });
-        let fault = |error| format!("it could not be read: {error}");
-        checked.await.map_err(fault)?
+        within(self.timeout, reading).await
+    }
+}
+
+/// What a reading gives, if it does not take longer than this. It can't be stopped; nobody waits
+/// for it.
+async fn within<T>(limit: Duration, reading: JoinHandle<Result<T, String>>) -> Result<T, String> {
+    match timeout(limit, reading).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(error)) => Err(format!("it could not be read: {error}")),
+        Err(_) => Err("reading it took too long (sign.timeout)".to_owned()),
     }
 }
 
@@ -350,5 +377,39 @@ fn pem(setting: &str, path: &Path) -> Result<Vec<u8>, Outage> {
             Part::Signer,
             format!("{setting}: {} is no PEM file", path.display()),
         )),
+    }
+}
+
+/// SHA-256 of `sign.certificate`, which can be a public key for all but a signed copy.
+fn certificate(pem: &[u8], settings: &config::Sign) -> Result<Option<String>, Outage> {
+    let wrong = |why: &str| {
+        let path = settings.certificate.display();
+        Outage::new(Part::Signer, format!("sign.certificate: {path}: {why}"))
+    };
+    let sha256 = signature::certificate_sha256(pem);
+    let sha256 = sha256.map_err(|fault| wrong(&fault.message))?;
+    match settings.gives == Gives::Pdf && sha256.is_none() {
+        false => Ok(sha256),
+        true => Err(wrong(
+            "want a certificate, by which a signed copy is; a public key is for \"cms\" and \"sm2\"",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reading_that_takes_too_long_is_not_waited_for() {
+        let (ends, ended) = channel::<()>();
+        let reading = spawn_blocking(move || Ok(drop(ended.recv())));
+        let why = within(Duration::from_millis(1), reading).await;
+        drop(ends);
+        assert!(why.is_err_and(|why| why.contains("took too long")));
+        let read = within(Duration::from_secs(60), spawn_blocking(|| Ok(1))).await;
+        assert_eq!(read, Ok(1));
     }
 }

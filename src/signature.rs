@@ -348,6 +348,14 @@ impl Held {
     }
 }
 
+/// SHA-256 of a certificate in PEM, in lower-case hexadecimal; none, where it is a public key.
+///
+/// # Errors
+/// When it is neither.
+pub fn certificate_sha256(pem: &[u8]) -> Result<Option<String>, Fault> {
+    Ok(Given::of(pem)?.sha256())
+}
+
 /// A signature beside a file, as PEM or DER: CMS `SignedData` without the content (RFC 5652, PKCS#7,
 /// GB/T 35275) by RSA with PKCS#1 v1.5 or PSS, ECDSA over P-256 or P-384, or SM2; or an SM2
 /// signature alone (GB/T 35276: a sequence of `r` and `s`), with the signer's identity

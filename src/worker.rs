@@ -1,7 +1,8 @@
 //! The only module that knows the order of things:
 //!
 //! > validate → (redelivered: is there a manifest?) → typeset → put the PDF (and what stands beside
-//! > it) → have it signed, if it is to be → put the manifest, the commit point → publish the event and wait for its confirm → acknowledge the job
+//! > it) → have it signed, if it is to be → put the manifest, the commit point → publish the event
+//! > and wait for its confirm → acknowledge the job
 //!
 //! Takes the settings and a signal to stop, gives nothing until it has stopped. Never
 //! acknowledges what is not published, never publishes what is not stored. If we crash here, at any
@@ -584,8 +585,13 @@ impl Pipeline {
             Ok(stored) => self.complete(delivery, &stored).await,
             Err(Stop::Gone) => return Ok(None),
             Err(Stop::Late) => {
-                trace::fail("lease", || "queue.lease passed before its turn".to_owned());
-                warn!("it was not its turn before queue.lease had passed; the job waits outside");
+                trace::fail("lease", || {
+                    "queue.lease passed before it was done".to_owned()
+                });
+                warn!(
+                    "it was not its turn, or it was not signed, before queue.lease had passed; the \
+                     job waits outside"
+                );
                 delivery.postpone().await.map(|()| Outcome::Waiting)
             }
             Err(Stop::Failed(Failure::Outage(outage))) => {
@@ -637,6 +643,9 @@ impl Pipeline {
 
     /// Sets and stores a report, or finds that it is done already.
     async fn make(&self, job: &Job, delivery: &Delivery) -> Result<Stored, Stop> {
+        if let Some(problem) = self.signing.as_ref().and_then(|it| it.in_the_way(&job.id)) {
+            return Err(Failure::Rejected(problem.into()).into());
+        }
         self.gate.pass()?;
         let key = Key::new(&job.template, job.report().year(), &job.id);
         let recall = async || self.store.recall(&key, &content(job)).await;

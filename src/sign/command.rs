@@ -3,8 +3,8 @@
 //! Takes a question, runs the program with what is to be signed on its standard input, gives what
 //! it wrote on its standard output. Never gives it a variable of the worker's but those that any
 //! program has, and never leaves it or what it has started behind: it has a process group of its
-//! own, which is killed when it is not waited for any more, for whatever reason. If we crash here,
-//! its standard input ends.
+//! own, which is killed when it has ended or is not waited for any more, for whatever reason; only
+//! what has left the group stays, as a daemon does. If we crash here, its standard input ends.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +15,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::{Question, Trouble};
+use super::{Question, Trouble, UNTOLD};
 use crate::escape;
 use crate::problem::{Outage, Part};
 
@@ -39,19 +39,36 @@ pub(super) struct Program {
     arguments: Vec<String>,
 }
 
-/// A program that runs: its group is killed where it is not waited for.
-struct Running(Child);
+/// A program that runs: its group is killed in the end, whether it was waited for or not.
+struct Running {
+    child: Child,
+    /// The child does not tell it any more once it was waited for.
+    #[cfg(target_os = "linux")]
+    group: Option<rustix::process::Pid>,
+}
+
+impl Running {
+    fn new(child: Child) -> Running {
+        Running {
+            #[cfg(target_os = "linux")]
+            group: child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(rustix::process::Pid::from_raw),
+            child,
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // None, once it has been waited for.
         #[cfg(target_os = "linux")]
-        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok())
-            && let Some(group) = rustix::process::Pid::from_raw(group)
-        {
-            let killed = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            if let Err(error) = killed {
-                tracing::debug!(%error, "the signing program can't be killed");
+        if let Some(group) = self.group {
+            use rustix::{io::Errno, process};
+            match process::kill_process_group(group, process::Signal::KILL) {
+                // It has left nothing behind.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => tracing::debug!(%error, "the signing program can't be killed"),
             }
         }
     }
@@ -115,11 +132,18 @@ impl Program {
             let message = format!("sign.command: cannot start {}", self.name());
             Trouble::Away(Outage::because(Part::Signer, message, error), None)
         };
-        let mut running = Running(command.spawn().map_err(not_there)?);
+        let child = command.spawn().map_err(|error| match error.kind() {
+            // What else it gets is short, and of the settings, which have no NUL.
+            io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput => {
+                Trouble::Refused(UNTOLD.to_owned())
+            }
+            _ => not_there(error),
+        })?;
+        let mut running = Running::new(child);
         let (Some(mut input), Some(output), Some(errors)) = (
-            running.0.stdin.take(),
-            running.0.stdout.take(),
-            running.0.stderr.take(),
+            running.child.stdin.take(),
+            running.child.stdout.take(),
+            running.child.stderr.take(),
         ) else {
             return Err(not_there(io::ErrorKind::BrokenPipe.into()));
         };
@@ -154,7 +178,7 @@ impl Program {
             rest.map_err(unread)
         };
         tokio::try_join!(tell, read, hear)?;
-        let status = running.0.wait().await.map_err(unread)?;
+        let status = running.child.wait().await.map_err(unread)?;
         match status.code() {
             Some(0) => Ok(answer),
             Some(DATA) => Err(Trouble::Refused(words(&said))),

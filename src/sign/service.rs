@@ -11,7 +11,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode};
 
-use super::{Question, Trouble, pem};
+use super::{Question, Trouble, UNTOLD, pem};
 use crate::config;
 use crate::disk;
 use crate::escape;
@@ -19,6 +19,9 @@ use crate::problem::{Outage, Part};
 
 /// The header with what a service is told of a PDF that is the body.
 const DOCUMENT: &str = "banshi-document";
+
+/// The most that most servers take of a header, in bytes.
+const HEADER: usize = 8000;
 
 /// The longest that a service may have itself waited for.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -72,7 +75,10 @@ impl Service {
     }
 
     pub(super) fn name(&self) -> String {
-        config::without_password(&self.url)
+        let mut url = config::without_password(&self.url);
+        // What follows may be a secret.
+        url.truncate(url.find(['?', '#']).unwrap_or(url.len()));
+        url
     }
 
     /// Whether anything answers, and what. It is not asked for a signature.
@@ -103,10 +109,15 @@ impl Service {
         let post = self.client.post(&self.url);
         let post = match &question.digest {
             Some(_) => post.header(CONTENT_TYPE, "application/json").body(facts),
-            None => post
-                .header(CONTENT_TYPE, "application/pdf")
-                .header(DOCUMENT, in_ascii(&facts))
-                .body(question.input().to_vec()),
+            None => {
+                let facts = in_ascii(&facts);
+                if facts.len() > HEADER {
+                    return Err(Trouble::Refused(UNTOLD.to_owned()));
+                }
+                post.header(CONTENT_TYPE, "application/pdf")
+                    .header(DOCUMENT, facts)
+                    .body(question.input().to_vec())
+            }
         };
         let mut answer = self.send(post).await?;
         let status = answer.status();
@@ -195,11 +206,11 @@ fn words(body: &[u8]) -> String {
     }
 }
 
-/// JSON for a header: what is not ASCII as `\u` and its UTF-16.
+/// JSON for a header: what is not ASCII, and DEL, which no header has, as `\u` and its UTF-16.
 fn in_ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c.is_ascii() {
+        if c.is_ascii() && c != '\u{7f}' {
             text.push(c);
             continue;
         }
@@ -212,13 +223,26 @@ fn in_ascii(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::in_ascii;
+    use std::time::Duration;
+
+    use reqwest::header::HeaderValue;
+
+    use super::{Service, in_ascii};
+    use crate::config::Settings;
+
+    #[test]
+    fn the_name_of_a_service_has_no_secret_of_its_address() {
+        let mut settings = Settings::load(&[], []).unwrap().sign;
+        settings.url = "https://u:p@sign/pdf?key=secret#x".to_owned();
+        let service = Service::new(&settings, Duration::from_secs(1)).unwrap();
+        assert_eq!(service.name(), "https://u:***@sign/pdf");
+    }
 
     #[test]
     fn json_for_a_header_reads_back() {
-        let title = "某区2024年报告\u{20087}";
+        let title = "某区2024年报告\u{20087}\u{7f}\0";
         let text = in_ascii(&serde_json::json!({ "title": title }).to_string());
-        assert!(text.is_ascii());
+        assert!(HeaderValue::try_from(&text).is_ok(), "{text}");
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["title"], title);
     }

@@ -120,6 +120,14 @@ impl Given {
         }
     }
 
+    /// Of the certificate.
+    pub fn sha256(&self) -> Option<String> {
+        match self {
+            Given::Certificate(found) => Some(sha256(&found.bytes)),
+            Given::Key(_) => None,
+        }
+    }
+
     fn key(&self) -> Result<Key, Fault> {
         match self {
             Given::Certificate(found) => found.key(),

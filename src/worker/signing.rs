@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::problem::{Failure, Outage, Part};
+use crate::problem::{Code, Failure, Outage, Part, Problem};
 use crate::sign::{Document, Signer, Trouble};
 use crate::store::{Beside, Key, Store};
 
@@ -67,6 +67,22 @@ impl Signing {
             signer,
             past: Mutex::default(),
         }
+    }
+
+    /// Why there can be no job of this id: its PDF would be where another's signed copy is.
+    pub(super) fn in_the_way(&self, job_id: &str) -> Option<Problem> {
+        let other = format!("{job_id}.pdf");
+        let other = other.strip_suffix(&format!(".{}", self.signer.gives().ending()))?;
+        let (en, zh) = (
+            format!(
+                "{job_id}.pdf is the place of the signed copy of the job {other}: want a job_id that \
+                 does not end in .signed, where PDFs are signed"
+            ),
+            format!(
+                "{job_id}.pdf 是任务 {other} 的签名件的位置：在需要签名之处，job_id 不得以 .signed 结尾"
+            ),
+        );
+        Some(Problem::new(Code::SCHEMA, "/job_id", en, zh))
     }
 
     /// The signature of a PDF that is stored, which is stored, too; with `look`, the one that may be
@@ -166,7 +182,7 @@ impl Signing {
                 self.keep(store, &key, &document, signature).await.map(drop)
             }
             Err(trouble) => {
-                let opens = self.past().fails_again(&trouble);
+                let opens = self.past().fails_again(&key, &trouble);
                 match trouble.into() {
                     Failure::Outage(outage) if !opens => Err(outage),
                     // A refusal is for the job to hear.
@@ -195,6 +211,7 @@ impl Past {
 
     fn fails(&mut self, key: &Key, document: Document, trouble: &Trouble) {
         if let Trouble::Refused(_) = trouble {
+            self.refuses(key);
             return;
         }
         self.hears(trouble);
@@ -209,9 +226,20 @@ impl Past {
         self.last = Some((key.clone(), document));
     }
 
+    /// Notes that it will never sign a document, which is not tried again.
+    fn refuses(&mut self, key: &Key) {
+        if self.last.as_ref().is_some_and(|(last, _)| last == key) {
+            self.last = None;
+        }
+    }
+
     /// Notes that it has failed with the last document once more; whether others are let in now.
-    fn fails_again(&mut self, trouble: &Trouble) -> bool {
+    fn fails_again(&mut self, key: &Key, trouble: &Trouble) -> bool {
         self.hears(trouble);
+        if let Trouble::Refused(_) = trouble {
+            self.refuses(key);
+            return true;
+        }
         if self.away {
             return false;
         }
@@ -301,9 +329,26 @@ mod tests {
         past.meets("bad", &away());
         assert!(past.is_out());
         assert!(
-            (0..1_000).all(|_| !past.fails_again(&away())),
+            (0..1_000).all(|_| !past.fails_again(&key("bad"), &away())),
             "nobody is let in"
         );
+    }
+
+    #[test]
+    fn a_document_that_it_has_refused_is_not_tried_again_and_shuts_nobody_out() {
+        let refused = || Trouble::Refused("no".to_owned());
+        let mut past = Past::default();
+        past.wrong("bad");
+        assert!(
+            past.fails_again(&key("bad"), &refused()),
+            "others are let in"
+        );
+        assert!(past.last.is_none() && !past.is_out());
+        past.wrong("bad");
+        past.meets("other", &refused());
+        assert!(past.last.is_some(), "that says nothing of this one");
+        past.meets("bad", &refused());
+        assert!(past.last.is_none());
     }
 
     #[test]
@@ -311,7 +356,8 @@ mod tests {
         let mut past = Past::default();
         past.wrong("bad");
         let wrong = Trouble::Wrong(Outage::new(Part::Signer, "500"));
-        let mut tries = || (1..).find(|_| past.fails_again(&wrong)).expect("at last");
+        let mut again = || past.fails_again(&key("bad"), &wrong);
+        let mut tries = || (1..).find(|_| again()).expect("at last");
         let tries: Vec<u32> = (0..7).map(|_| tries()).collect();
         assert_eq!(tries, [6, 12, 24, 48, 96, 96, 96]);
     }

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use banshi::config;
 use banshi::digest::sha256;
-use banshi::sign;
+use banshi::problem::Outage;
+use banshi::sign::{self, Trouble};
 use banshi::typesetter::{Manuscript, Place, Typesetter, attached};
 use serde_json::{Value, json};
 
@@ -161,13 +163,121 @@ async fn a_signed_copy_stands_beside_the_pdf_and_in_its_event() {
     assert!(stored(&deployment, "/a.signed.pdf").unwrap().1 == copy);
 }
 
+/// What asks a signer, with this in the settings.
+fn asks(set: impl FnOnce(&mut config::Sign)) -> Result<sign::Signer, Outage> {
+    let mut settings = settings().sign;
+    set(&mut settings);
+    sign::Signer::open(&settings).map(|signer| signer.expect("there is one"))
+}
+
 /// Whether a worker would take a signed copy.
 async fn taken(pdf: &[u8], copy: &[u8]) -> Result<Vec<u8>, String> {
-    let mut settings = settings().sign;
-    settings.command = vec!["true".to_owned()];
-    let signer = sign::Signer::open(&settings).expect("it is right");
-    let signer = signer.expect("there is one");
+    let signer = asks(|it| it.command = vec!["true".to_owned()]).expect("it is right");
     signer.check(&pdf.into(), copy.to_vec()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_copy_is_by_the_certificate_of_the_settings() {
+    let rendered = render(&corpus("zibo-bigdata-2020"));
+    let pdf = fs::read(rendered.path()).unwrap();
+    let signers = [Signer::new("rsa:2048"), Signer::new("rsa:2048")];
+    let copy = signers[0].copy(&pdf, "");
+    let by = |certificate: PathBuf| {
+        asks(|it| {
+            it.command = vec!["true".to_owned()];
+            it.certificate = certificate;
+        })
+    };
+    let [own, other] = [0, 1].map(|at| by(signers[at].path("certificate.pem")).expect("right"));
+    let pdf = pdf.as_slice().into();
+    assert_eq!(own.check(&pdf, copy.clone()).await.as_ref(), Ok(&copy));
+    let why = other.check(&pdf, copy).await.expect_err("another's");
+    assert!(
+        why.contains("another certificate than sign.certificate"),
+        "{why}"
+    );
+
+    // And what is none is told when a worker begins, not by each job.
+    signers[0].run(
+        "openssl",
+        "x509 -in certificate.pem -noout -pubkey -out public.pem",
+    );
+    for (name, want) in [
+        ("key.pem", "no PEM of a CERTIFICATE or a PUBLIC KEY"),
+        ("public.pem", "want a certificate"),
+    ] {
+        let why = by(signers[0].path(name)).expect_err(name).reason();
+        assert!(
+            why.contains("sign.certificate: ") && why.contains(want),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_no_signer_can_be_told_of_is_refused_and_is_no_outage() {
+    let program = asks(|it| it.command = vec!["true".to_owned()]).expect("right");
+    // Nobody is asked: nothing listens there.
+    let service = asks(|it| it.url = "http://127.0.0.1:1".to_owned()).expect("right");
+    let long = "长".repeat(50_000);
+    for (signer, title) in [(&program, &*long), (&program, "\0"), (&service, &*long)] {
+        let document = sign::Document {
+            pdf: b"%PDF-1.7".as_slice().into(),
+            job_id: "a".to_owned(),
+            template: "annual-report/2021".to_owned(),
+            agency: String::new(),
+            title: title.to_owned(),
+            year: 2023,
+            seal: None,
+        };
+        let trouble = signer.sign(&document).await.expect_err("no signature");
+        let Trouble::Refused(why) = trouble else {
+            panic!("{trouble:?}")
+        };
+        assert!(why.contains("too long"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_pdf_would_be_the_signed_copy_of_another_is_rejected() {
+    let deployment = pades(Deployment::spool());
+    send(&deployment, "a.signed", "zibo-bigdata-2020").await;
+    send(&deployment, "a", "zibo-bigdata-2020").await;
+    deployment.work_until_idle();
+    let events = deployment.events().await;
+    let of = |name: &str| {
+        let found = events.iter().find(|event| event["subject"] == name);
+        found.expect("it has ended")
+    };
+    assert_eq!(of("a")["type"], "report.completed");
+    assert_eq!(of("a.signed")["type"], "report.rejected");
+    let problem = &of("a.signed")["data"]["problems"][0];
+    assert_eq!(
+        (&problem["code"], &problem["path"]),
+        (&json!("E-SCHEMA"), &json!("/job_id"))
+    );
+    assert_eq!(asked(&deployment), ["a"]);
+
+    // A detached signature has another name.
+    let deployment = cms(Deployment::spool());
+    send(&deployment, "a.signed", "zibo-bigdata-2020").await;
+    deployment.work_until_idle();
+    completed(&deployment).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_has_signed_leaves_nothing_behind() {
+    let deployment = cms(Deployment::spool());
+    does(
+        &deployment,
+        "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > sleeper",
+    );
+    send(&deployment, "a", "zibo-bigdata-2020").await;
+    deployment.work_until_idle();
+    completed(&deployment).await;
+    let sleeper = fs::read_to_string(deployment.path("sleeper")).unwrap();
+    let sleeper = PathBuf::from(format!("/proc/{}", sleeper.trim()));
+    until("it is gone", || !sleeper.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -216,6 +216,11 @@ fn a_signer_is_one_and_what_it_gives_can_be_made_of_what_it_takes() {
             "sign.certificate: want the signer's certificate",
         ),
         ("timeout = 0", "sign.timeout"),
+        (
+            "command = [\"sign\"]\ntimeout = 301",
+            "sign.timeout: want at most a quarter of queue.lease",
+        ),
+        ("command = [\"a\\u0000\"]", "sign.command: want no NUL"),
         ("at_once = 0", "sign.at_once"),
         ("token_file = \"token\"", "sign.token_file: want an address"),
         (
@@ -230,4 +235,17 @@ fn a_signer_is_one_and_what_it_gives_can_be_made_of_what_it_takes() {
         let said = wrong(&format!("[sign]\n{sign}"), &[]);
         assert!(said.contains(why), "{sign}: {said}");
     }
+}
+
+#[test]
+fn a_signature_may_take_a_quarter_of_the_lease() {
+    let timeout = |seconds| ("BANSHI__SIGN__TIMEOUT", seconds);
+    let signs = ("BANSHI__SIGN__COMMAND", "sign");
+    assert!(
+        Settings::load(&[], env(&[timeout("301")])).is_ok(),
+        "nothing is signed"
+    );
+    assert!(Settings::load(&[], env(&[signs, timeout("300")])).is_ok());
+    let lease = ("BANSHI__QUEUE__LEASE", "1199");
+    assert!(Settings::load(&[], env(&[signs, timeout("300"), lease])).is_err());
 }
