@@ -22,7 +22,10 @@ const DEPTH: usize = 16;
 const LONGEST: f64 = 200.0;
 
 /// The most faults that are told of.
-const FAULTS: usize = 20;
+pub const FAULTS: usize = 20;
+
+/// The most fields that one update may add or fill.
+const FIELDS: usize = 64;
 
 /// A signature that an update brought.
 pub struct Found {
@@ -68,11 +71,15 @@ pub fn judge(file: &[u8], revisions: &[Revision]) -> Changes {
     // What was brought that no signature covers yet.
     let mut bare = None;
     for (index, revision) in updates.iter().enumerate() {
+        if changes.faults.len() >= FAULTS {
+            break;
+        }
         let mut update = Update {
             file,
             places: &places,
             new: BTreeMap::new(),
             told: BTreeSet::new(),
+            lists: BTreeSet::new(),
             owned: &mut owned,
             pages: &mut pages,
             faults: Vec::new(),
@@ -127,6 +134,8 @@ struct Update<'a> {
     new: BTreeMap<u32, Object>,
     /// The objects of this update that were told for.
     told: BTreeSet<u32>,
+    /// The lists that were compared: one that many refer to is read for the first alone.
+    lists: BTreeSet<u32>,
     /// What the objects are for that updates brought.
     owned: &'a mut BTreeMap<u32, Role>,
     /// The page that each field is on, from 1.
@@ -149,7 +158,7 @@ impl Update<'_> {
     fn length(&self, revision: &Revision, number: u32) -> Option<usize> {
         let at = revision.objects.get(&number);
         let at = at.or_else(|| self.places.get(&number))?;
-        pdf::object(self.file, number, *at, |_| None)?.0.whole()
+        pdf::length_of(self.file, number, *at)
     }
 
     /// An object as it was.
@@ -158,7 +167,7 @@ impl Update<'_> {
             let at = *self.places.get(&number)?;
             let length = |number: u32| {
                 let at = *self.places.get(&number)?;
-                pdf::object(self.file, number, at, |_| None)?.0.whole()
+                pdf::length_of(self.file, number, at)
             };
             Some(pdf::object(self.file, number, at, length)?.0)
         };
@@ -232,6 +241,15 @@ impl Update<'_> {
             self.claim(*number, role);
         }
         self.is(value)
+    }
+
+    /// The value, or the object that it refers to, if that was not taken yet: else it would be read
+    /// as often as it is referred to.
+    fn claimed_once(&mut self, value: Option<&Object>, role: Role) -> Object {
+        match value {
+            Some(Object::Reference(number)) if !self.claim(*number, role) => Object::Null,
+            value => self.is(value),
+        }
     }
 
     /// Takes all new objects that can be reached from a value.
@@ -424,10 +442,10 @@ impl Update<'_> {
             );
             return Vec::new();
         };
-        let mut fields = Vec::new();
+        let (mut fields, mut met) = (Vec::new(), BTreeSet::new());
         for field in more {
             match field.reference() {
-                Some(field) if !fields.contains(&field) => fields.push(field),
+                Some(field) if met.insert(field) => fields.push(field),
                 _ => self.fault(
                     format!("object {number}, the form: a field stands in it twice, or directly"),
                     format!("表单（对象{number}）中的域重复，或未作为独立对象"),
@@ -435,8 +453,11 @@ impl Update<'_> {
             }
         }
         for field in was.iter().filter_map(Object::reference) {
+            if !self.new.contains_key(&field) || !met.insert(field) {
+                continue;
+            }
             let (before, now) = (self.before(field), self.now(field));
-            if self.new.contains_key(&field) && !self.same(&before, &now) {
+            if !self.same(&before, &now) {
                 if before.get("V").is_none() && self.owned.get(&field) == Some(&Role::Field) {
                     fields.push(field);
                 } else {
@@ -448,17 +469,29 @@ impl Update<'_> {
                 }
             }
         }
+        if fields.len() > FIELDS {
+            self.fault(
+                format!("object {number}, the form: an update brings more than {FIELDS} fields"),
+                format!("表单（对象{number}）：一次更新新增或填写的域超过{FIELDS}个"),
+            );
+            fields.truncate(FIELDS);
+        }
         fields
     }
 
     /// The items of a list as it was, and those that were added at its end; none, if it lost or
-    /// changed one.
+    /// changed one, or is another's, too.
     fn extended(
         &mut self,
         old: Option<&Object>,
         new: Option<&Object>,
         role: Role,
     ) -> Option<(Vec<Object>, Vec<Object>)> {
+        let lists = [old, new].into_iter().flatten();
+        let lists: BTreeSet<u32> = lists.filter_map(Object::reference).collect();
+        for list in lists {
+            self.lists.insert(list).then_some(())?;
+        }
         let items = |value: Option<&Object>, is: Object| match (value, is) {
             (None, _) => Vec::new(),
             (_, Object::Array(items)) => items,
@@ -630,7 +663,19 @@ impl Update<'_> {
             }
         }
         let seal = self.seal(number, &object);
-        let signature = entries.get(b"V".as_slice())?;
+        let Some(signature) = entries.get(b"V".as_slice()) else {
+            // What it shows, a viewer may draw by itself, too: a background, a border.
+            let look = self.is(entries.get(b"MK".as_slice()));
+            let drawn = look.get("BG").is_some() || look.get("BC").is_some();
+            if drawn || entries.contains_key(b"AP".as_slice()) {
+                wrong(
+                    self,
+                    "it shows something and holds no signature",
+                    "有外观而没有签名",
+                );
+            }
+            return None;
+        };
         let Some(signature) = signature.reference() else {
             wrong(
                 self,
@@ -700,6 +745,14 @@ impl Update<'_> {
                 format!("屏幕与打印的显示不一致（F {flags}）"),
             );
         }
+        // NoZoom (8) and NoRotate (16) draw beyond the rectangle.
+        if flags & (8 | 16) != 0 {
+            wrong(
+                self,
+                format!("it is not zoomed and turned with the page (F {flags})"),
+                format!("不随页面缩放和旋转（F {flags}）"),
+            );
+        }
         let page = *self.pages.get(&number)?;
         let rect = [left, bottom, right, top];
         Some(Seal {
@@ -712,11 +765,12 @@ impl Update<'_> {
 
     /// One form, drawn as it is whatever happens to the field; whether it can show text.
     fn appearance(&mut self, number: u32, appearance: &Object) -> bool {
-        let appearance = self.claimed(Some(appearance), Role::Appearance);
+        let appearance = self.claimed_once(Some(appearance), Role::Appearance);
         let normal = appearance.get("N").and_then(Object::reference);
         let only = appearance.entries().is_some_and(|states| states.len() == 1);
-        let form = normal.map(|normal| self.now(normal));
-        let fits = form.as_ref().is_some_and(|form| {
+        let normal = normal.filter(|normal| only && self.claim(*normal, Role::Appearance));
+        let form = normal.map(|normal| (normal, self.now(normal)));
+        let form = form.filter(|(_, form)| {
             let matrix = match form.get("Matrix") {
                 Some(matrix) => numbers::<6>(Some(matrix)).is_some(),
                 None => true,
@@ -726,13 +780,12 @@ impl Update<'_> {
                 && numbers::<4>(form.get("BBox")).is_some()
                 && matrix
         });
-        match normal {
-            Some(normal) if only && fits && self.claim(normal, Role::Appearance) => {
-                let form = self.now(normal);
+        match form {
+            Some((normal, form)) => {
                 self.walk(&form, Role::Appearance, normal);
                 self.has_faces(form)
             }
-            _ => {
+            None => {
                 self.fault(
                     format!(
                         "object {number}, the field of a signature: what it shows is not one new \
@@ -745,23 +798,38 @@ impl Update<'_> {
         }
     }
 
-    /// Whether a form, or one that it draws, has faces for text.
+    /// Whether a form has faces for text, or one that it draws, paints with or masks with.
     fn has_faces(&self, form: Object) -> bool {
         let (mut left, mut seen) = (vec![form], BTreeSet::new());
+        // An object is read once for each of what it can be.
+        let mut read = |value: Option<&Object>, what: &'static str| match value {
+            Some(Object::Reference(number)) if !seen.insert((*number, what)) => Object::Null,
+            value => self.is(value),
+        };
+        let each = |value: &Object| -> Vec<Object> {
+            let entries = value.entries().into_iter();
+            entries
+                .flat_map(|entries| entries.values().cloned())
+                .collect()
+        };
         while let Some(form) = left.pop() {
-            let resources = self.is(form.get("Resources"));
-            let faces = self.is(resources.get("Font"));
-            if faces.entries().is_some_and(|faces| !faces.is_empty()) {
+            let resources = read(form.get("Resources"), "Resources");
+            if !each(&read(resources.get("Font"), "Font")).is_empty() {
                 return true;
             }
-            let drawn = self.is(resources.get("XObject"));
-            let drawn = drawn.entries().into_iter().flat_map(|drawn| drawn.values());
-            let drawn = drawn.filter_map(Object::reference);
-            left.extend(
-                drawn
-                    .filter(|number| seen.insert(*number))
-                    .map(|number| self.now(number)),
-            );
+            for state in each(&read(resources.get("ExtGState"), "ExtGState")) {
+                let state = read(Some(&state), "state");
+                if state.get("Font").is_some() {
+                    return true;
+                }
+                let mask = read(state.get("SMask"), "SMask");
+                left.push(read(mask.get("G"), "drawn"));
+            }
+            for kind in ["XObject", "Pattern"] {
+                for drawn in each(&read(resources.get(kind), kind)) {
+                    left.push(read(Some(&drawn), "drawn"));
+                }
+            }
         }
         false
     }
@@ -773,7 +841,10 @@ impl Update<'_> {
             let value = new.get(&shown(&key)).cloned();
             let fits = match key.as_slice() {
                 // Held against what they were elsewhere.
-                b"AcroForm" | b"DSS" | b"Metadata" | b"StructTreeRoot" => value.is_some(),
+                b"AcroForm" | b"DSS" => value.is_some(),
+                b"Metadata" | b"StructTreeRoot" => {
+                    value.as_ref().and_then(Object::reference).is_some()
+                }
                 b"Extensions" => self.extensions(old.get("Extensions"), value.as_ref()),
                 b"Version" => ["1.7", "2.0"]
                     .iter()
@@ -895,6 +966,8 @@ impl Update<'_> {
             );
             return;
         }
+        // The tree and the kids both name an element.
+        let mut met = BTreeSet::new();
         let (old, new) = (self.before(root), self.now(root));
         let trees = (old.get("ParentTree"), new.get("ParentTree"));
         let (was, is) = (self.was(trees.0), self.is(trees.1));
@@ -940,7 +1013,7 @@ impl Update<'_> {
             }
             let values = pairs.into_iter().skip(1).step_by(2);
             for element in values.chain(kids) {
-                self.form_element(&element, fields, root);
+                self.form_element(&element, fields, root, &mut met);
             }
         }
         let elements: Vec<u32> = self.new.keys().copied().collect();
@@ -956,7 +1029,7 @@ impl Update<'_> {
             match (key, kids) {
                 (None, Some((_, more))) => {
                     for element in more {
-                        self.form_element(&element, fields, number);
+                        self.form_element(&element, fields, number, &mut met);
                     }
                 }
                 (key, _) => {
@@ -971,16 +1044,28 @@ impl Update<'_> {
     }
 
     /// A new element that holds the widget of a field, and nothing else.
-    fn form_element(&mut self, element: &Object, fields: &[u32], from: u32) {
+    fn form_element(
+        &mut self,
+        element: &Object,
+        fields: &[u32],
+        from: u32,
+        met: &mut BTreeSet<u32>,
+    ) {
         const KNOWN: [&str; 9] = ["Type", "S", "P", "K", "Pg", "Alt", "T", "ID", "Lang"];
         let number = element.reference().unwrap_or(from);
-        let element = self.claimed(Some(element), Role::Structure);
-        let kid = element.get("K").cloned();
-        let kid = self.claimed(kid.as_ref(), Role::Structure);
+        if element.reference().is_some() && !met.insert(number) {
+            return;
+        }
+        // One that is no object of its own would bring its kid each time.
+        let element = match element {
+            Object::Reference(_) => self.claimed_once(Some(element), Role::Structure),
+            _ => Object::Null,
+        };
+        let kid = self.claimed_once(element.get("K"), Role::Structure);
         let kid = match kid {
             Object::Array(mut items) if items.len() == 1 => {
                 let kid = items.pop();
-                self.claimed(kid.as_ref(), Role::Structure)
+                self.claimed_once(kid.as_ref(), Role::Structure)
             }
             kid => kid,
         };
@@ -1037,6 +1122,9 @@ impl Update<'_> {
         for number in left {
             if self.told.contains(&number) {
                 continue;
+            }
+            if self.faults.len() >= FAULTS {
+                return;
             }
             let now = self.now(number);
             let kind = kind(&now);

@@ -21,7 +21,10 @@ const REVISIONS: usize = 32;
 const ADDED: usize = 64 << 20;
 
 /// The most objects that one update may bring.
-const OBJECTS: usize = 20_000;
+const OBJECTS: usize = 2_000;
+
+/// The longest object that is a stream's length, in bytes: it is read anew for each stream.
+const LENGTH: usize = 64;
 
 /// How far from the end of the file the last `startxref` may stand, in bytes.
 const TAIL: usize = 128;
@@ -304,7 +307,7 @@ fn tiled(file: &[u8], begin: usize, table: usize, revision: &Revision) -> Result
     };
     let length = |number: u32| {
         let at = revision.objects.get(&number)?;
-        object(file, number, *at, |_| None)?.0.whole()
+        length_of(file, number, *at)
     };
     for (at, number) in places {
         let mut gap = Cursor::at(file, end);
@@ -361,6 +364,12 @@ pub fn object(
     };
     cursor.word(b"endobj").then_some(())?;
     Some((object, cursor.at))
+}
+
+/// The whole number that is the object of this number at this place, such as a stream's length.
+pub fn length_of(file: &[u8], number: u32, at: usize) -> Option<usize> {
+    let end = at.saturating_add(LENGTH).min(file.len());
+    object(&file[..end], number, at, |_| None)?.0.whole()
 }
 
 /// Where the value of an entry of the dictionary stands that is the object of this number at this
