@@ -391,7 +391,7 @@ fn certificate(pem: &[u8], settings: &config::Sign) -> Result<Option<String>, Ou
     match settings.gives == Gives::Pdf && sha256.is_none() {
         false => Ok(sha256),
         true => Err(wrong(
-            "want a certificate, by which a signed copy is; a public key is for \"cms\" and \"sm2\"",
+            "want a certificate, by which a signed copy is; a public key is for a detached signature",
         )),
     }
 }
