@@ -422,8 +422,8 @@ impl Sign {
         need(self.timeout > 0, "sign.timeout: want at least 1 second");
         need(
             !self.is_on() || self.timeout <= lease / 4,
-            "sign.timeout: want at most a quarter of queue.lease: a job is given back when that has \
-             passed, and would never be done",
+            "sign.timeout: want at most a quarter of queue.lease: a job is given back when that \
+             has passed, and would never be done",
         );
         need(
             (1..=1024).contains(&self.at_once),

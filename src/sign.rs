@@ -391,7 +391,7 @@ fn certificate(pem: &[u8], settings: &config::Sign) -> Result<Option<String>, Ou
     match settings.gives == Gives::Pdf && sha256.is_none() {
         false => Ok(sha256),
         true => Err(wrong(
-            "want a certificate, by which a signed copy is; a public key is for \"cms\" and \"sm2\"",
+            "want a certificate, by which a signed copy is; a public key is for a detached signature",
         )),
     }
 }
@@ -405,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn a_reading_that_takes_too_long_is_not_waited_for() {
         let (ends, ended) = channel::<()>();
-        let reading = spawn_blocking(move || Ok(drop(ended.recv())));
+        let reading = spawn_blocking(move || Ok(ended.recv().is_ok()));
         let why = within(Duration::from_millis(1), reading).await;
         drop(ends);
         assert!(why.is_err_and(|why| why.contains("took too long")));

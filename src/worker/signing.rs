@@ -75,8 +75,8 @@ impl Signing {
         let other = other.strip_suffix(&format!(".{}", self.signer.gives().ending()))?;
         let (en, zh) = (
             format!(
-                "{job_id}.pdf is the place of the signed copy of the job {other}: want a job_id that \
-                 does not end in .signed, where PDFs are signed"
+                "{job_id}.pdf is the place of the signed copy of the job {other}: want a job_id \
+                 that does not end in .signed, where PDFs are signed"
             ),
             format!(
                 "{job_id}.pdf 是任务 {other} 的签名件的位置：在需要签名之处，job_id 不得以 .signed 结尾"
