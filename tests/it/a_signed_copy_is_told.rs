@@ -43,6 +43,32 @@ fn content(update: &Update) -> u32 {
         .expect("a number")
 }
 
+/// The object that an entry of the catalog refers to.
+fn of_catalog(update: &Update, key: &str) -> u32 {
+    let catalog = update.object(update.catalog);
+    let (_, rest) = catalog.split_once(key).expect("the entry");
+    let number = rest.trim_start().split(' ').next();
+    number.and_then(|n| n.parse().ok()).expect("a number")
+}
+
+/// A second field, which holds no signature and looks like this; and what is said of it.
+fn empty(update: &mut Update, look: &str) -> String {
+    let (page, field, number) = (update.page, update.field, update.field + 9);
+    let (one, both) = (
+        format!("[{field} 0 R]"),
+        format!("[{field} 0 R {number} 0 R]"),
+    );
+    update.edit(page, &one, &both);
+    update.edit(update.catalog, &one, &both);
+    update.set(
+        number,
+        &format!("<</Type/Annot/Subtype/Widget/FT/Sig/T(b)/Rect[9 9 99 99]/F 4{look}>>"),
+    );
+    format!("object {number}, the field of a signature: it shows something and holds no signature")
+}
+
+const FORM: &str = "/Type/XObject/Subtype/Form/BBox[0 0 9 9]";
+
 #[test]
 fn copies_signed_once_and_twice_are_signed() {
     let files = Files::new();
@@ -147,7 +173,7 @@ fn a_seal_on_the_page_is_told_with_its_place() {
 #[test]
 fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
     type Change = fn(&mut Update) -> String;
-    let changes: [(&str, Change); 24] = [
+    let changes: [(&str, Change); 30] = [
         ("a page's content is replaced", |update| {
             let number = content(update);
             update.stream(number, "", b"0 0 100 100 re f");
@@ -230,6 +256,24 @@ fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
             update.edit(update.field, "/F 132", "/F 36");
             "it is not shown on screen and paper alike (F 36)".to_owned()
         }),
+        ("a seal that stays as large when it is zoomed", |update| {
+            *update = Update::seal(&STORED);
+            update.edit(update.field, "/F 132", "/F 140");
+            "it is not zoomed and turned with the page (F 140)".to_owned()
+        }),
+        ("a seal that stays upright when it is turned", |update| {
+            *update = Update::seal(&STORED);
+            update.edit(update.field, "/F 132", "/F 148");
+            "it is not zoomed and turned with the page (F 148)".to_owned()
+        }),
+        ("a field that paints and holds no signature", |update| {
+            let form = update.field + 10;
+            update.stream(form, FORM, b"0 0 9 9 re f");
+            empty(update, &format!("/AP<</N {form} 0 R>>"))
+        }),
+        ("a field that a viewer paints by itself", |update| {
+            empty(update, "/MK<</BG[1 1 1]>>")
+        }),
         ("a seal of what is still to come", |update| {
             *update = Update::seal(&STORED);
             let (form, later) = (update.field + 2, update.field + 99);
@@ -255,15 +299,20 @@ fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
         }),
         ("a tag that reads otherwise", |update| {
             *update = Update::seal(&STORED);
-            let root = update.object(update.catalog);
-            let (_, root) = root.split_once("/StructTreeRoot ").expect("the tags");
-            let root = root
-                .split(' ')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .expect("a number");
+            let root = of_catalog(update, "/StructTreeRoot ");
             update.edit(root, "/RoleMap<<", "/RoleMap<</Table/P");
             format!("object {root}, the root of the tags: /RoleMap was changed")
+        }),
+        ("tags within the catalog", |update| {
+            let root = of_catalog(update, "/StructTreeRoot ");
+            let (from, to) = (format!("/StructTreeRoot {root} 0 R"), update.object(root));
+            update.edit(update.catalog, &from, &format!("/StructTreeRoot{to}"));
+            "the catalog: /StructTreeRoot was changed".to_owned()
+        }),
+        ("metadata within the catalog", |update| {
+            let from = format!("/Metadata {} 0 R", of_catalog(update, "/Metadata "));
+            update.edit(update.catalog, &from, "/Metadata<</Type/Metadata>>");
+            "the catalog: /Metadata was changed".to_owned()
         }),
         ("another attachment", |update| {
             let catalog = update.catalog;
@@ -284,10 +333,7 @@ fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
             format!("object {info}, the document information: /Creator was changed")
         }),
         ("other metadata", |update| {
-            let catalog = update.object(update.catalog);
-            let (_, metadata) = catalog.split_once("/Metadata ").expect("the metadata");
-            let metadata = metadata.split(' ').next().and_then(|n| n.parse().ok());
-            let metadata = metadata.expect("a number");
+            let metadata = of_catalog(update, "/Metadata ");
             let packet = update.object(metadata);
             let (_, packet) = packet.split_once("stream\n").expect("a stream");
             let packet = packet.strip_suffix("\nendstream").expect("its end");
@@ -334,6 +380,83 @@ fn a_valid_signature_does_not_cover_up_a_change_of_what_is_shown() {
             .len(),
         1
     );
+}
+
+#[test]
+fn a_signature_does_not_cover_up_an_empty_field_of_an_update_before_it() {
+    let whole = Update::signature(&STORED);
+    let look = |shown: bool| {
+        let mut first = Update::nothing(&STORED);
+        let (catalog, page, field) = (first.catalog, first.page, first.field);
+        first.add(
+            catalog,
+            &format!("/AcroForm<</Fields[{field} 0 R]/SigFlags 3>>"),
+        );
+        first.add(page, &format!("/Annots[{field} 0 R]"));
+        let look = match shown {
+            true => format!("/AP<</N {} 0 R>>", field + 1),
+            false => String::new(),
+        };
+        if shown {
+            first.stream(field + 1, FORM, b"0 0 9 9 re f");
+        }
+        let widget = "<</Type/Annot/Subtype/Widget/FT/Sig/T(a)/Rect[9 9 99 99]/F 4";
+        first.set(field, &format!("{widget}{look}>>"));
+        let mut second = Update::nothing(&first.bytes());
+        let (one, both) = (
+            format!("[{field} 0 R]"),
+            format!("[{field} 0 R {} 0 R]", second.field),
+        );
+        second.edit(catalog, &one, &both);
+        second.edit(page, &one, &both);
+        let v = |number: u32| format!("/V {number} 0 R");
+        let signed = whole.object(whole.field);
+        let signed = signed.replace(&v(whole.signature), &v(second.signature));
+        second.set(second.field, &signed);
+        second.set(second.signature, &whole.object(whole.signature));
+        (field, second.signed(&SIGNER))
+    };
+    let (_, copy) = look(false);
+    assert_eq!(signature::copy(&STORED, &copy).expect("signed").len(), 1);
+    let (field, copy) = look(true);
+    refused(
+        "a field that paints",
+        &copy,
+        &format!("object {field}, the field of a signature: it shows something"),
+    );
+}
+
+#[test]
+fn a_seal_that_can_show_text_is_told_whatever_brings_the_face() {
+    let tile = "/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep 9/YStep 9";
+    let picture = Update::seal(&STORED).signed(&SIGNER);
+    let mut seals = vec![("a picture", picture, false)];
+    // In the resources of the seal: N is the font, M has it in its own.
+    for (what, resources) in [
+        ("a font", "/Font<</F N 0 R>>"),
+        ("a graphics state", "/ExtGState<</G<</Font[N 0 R 9]>>>>"),
+        ("a pattern", "/Pattern<</T M 0 R>>"),
+        ("a mask", "/ExtGState<</G<</SMask<</S/Alpha/G M 0 R>>>>>>"),
+    ] {
+        let mut update = Update::seal(&STORED);
+        let (font, with) = (update.field + 9, update.field + 10);
+        update.set(font, "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>");
+        if resources.contains('M') {
+            let entries = if what == "a pattern" { tile } else { FORM };
+            let entries = format!("{entries}/Resources<</Font<</F {font} 0 R>>>>");
+            update.stream(with, &entries, b"BT /F 9 Tf (x) Tj ET");
+        }
+        let resources = resources.replace("N 0 R", &format!("{font} 0 R"));
+        let resources = resources.replace("M 0 R", &format!("{with} 0 R"));
+        let to = format!("/Resources<<{resources}");
+        update.edit(update.field + 2, "/Resources<<", &to);
+        seals.push((what, update.signed(&SIGNER), true));
+    }
+    for (what, copy, text) in seals {
+        let signatures = signature::copy(&STORED, &copy);
+        let signatures = signatures.unwrap_or_else(|refusal| panic!("{what}: {refusal}"));
+        assert_eq!(signatures[0].seal.expect("a seal").text, text, "{what}");
+    }
 }
 
 #[test]
@@ -524,6 +647,62 @@ fn what_would_take_all_time_is_refused() {
         "a form in itself, and a picture of nobody",
         &update.signed(&SIGNER),
         &format!("object {picture} (/XObject) was added and belongs to no signature"),
+    );
+    let mut update = Update::seal(&STORED);
+    let (root, large) = (of_catalog(&update, "/StructTreeRoot "), update.field + 9);
+    update.set(large, &format!("[{}]", "0 ".repeat(500_000)));
+    let pairs = (10_000..40_000).map(|key| format!(" {key} {large} 0 R"));
+    let last = format!("9999 {} 0 R", update.field + 4);
+    let more = pairs.collect::<String>();
+    update.edit(root, &last, &format!("{last}{more}"));
+    refused(
+        "a large object as a tag time and again",
+        &update.signed(&SIGNER),
+        &format!("object {large}, an added tag, is not the Form of a signature's field"),
+    );
+    let mut update = Update::signature(&STORED);
+    let (field, length) = (update.field, update.field + 9);
+    update.set(length, &format!("{}5", " ".repeat(4 << 20)));
+    for number in length + 1..length + 1_500 {
+        let stream = format!("<</Length {length} 0 R>>\nstream\n12345\nendstream");
+        update.set(number, &stream);
+    }
+    refused(
+        "a length that takes long to read",
+        &update.signed(&SIGNER),
+        "an object that can't be read as the standard writes it",
+    );
+    let mut update = Update::signature(&STORED);
+    for number in 0..2_000 {
+        update.set(field + 9 + number, "0");
+    }
+    refused(
+        "more objects than a signature needs",
+        &update.signed(&SIGNER),
+        "no cross-reference table of entries of 20 bytes",
+    );
+    let mut update = Update::signature(&STORED);
+    let more = field + 9..field + 9 + 64;
+    let each = more.clone().map(|number| format!(" {number} 0 R"));
+    let fields = format!("/Fields[{field} 0 R");
+    let all = format!("{fields}{}", each.collect::<String>());
+    update.edit(update.catalog, &fields, &all);
+    for number in more {
+        let widget = "<</Type/Annot/Subtype/Widget/FT/Sig/T(b)/Rect[0 0 0 0]>>";
+        update.set(number, widget);
+    }
+    refused(
+        "a field too many",
+        &update.signed(&SIGNER),
+        "an update brings more than 64 fields",
+    );
+    let mut update = Update::signature(&STORED);
+    let again = format!("{fields}{}", format!(" {field} 0 R").repeat(100_000));
+    update.edit(update.catalog, &fields, &again);
+    refused(
+        "a field time and again",
+        &update.signed(&SIGNER),
+        "a field stands in it twice",
     );
 }
 
