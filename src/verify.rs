@@ -495,8 +495,8 @@ fn more(file: &[u8], bytes: usize, found: Verdicts, finding: &mut Finding) -> Ve
         }
         Err(refusal) => altered(
             format!(
-                "it begins with the {verdict} file of {bytes} bytes, and {added} bytes were added \
-                 after it, which are not just signatures that hold: {refusal}"
+                "its first {bytes} bytes are {verdict}, and {added} bytes were added after them, \
+                 which are not just signatures that hold: {refusal}"
             ),
             format!(
                 "前{bytes}字节{verdict_zh}，其后追加了{added}字节，但不只是有效的签名：{}",

@@ -244,7 +244,7 @@ fn a_file_without_the_last_line_end_is_equivalent() {
     );
     files.add("signed.pdf", &[bare, b"\r\n1 0 obj"].concat());
     let begins = format!(
-        "begins with the authentic file of {} bytes, and 9 bytes",
+        "its first {} bytes are equivalent, and 9 bytes were added",
         bare.len()
     );
     files.altered("signed.pdf", &begins);
