@@ -225,7 +225,7 @@ fn no_byte_can_be_changed_cut_off_or_added() {
     files.add("cut.pdf", &pdf[..pdf.len() - 2]);
     files.altered("cut.pdf", "");
     files.add("added.pdf", &[&pdf, &b"\n"[..]].concat());
-    files.altered("added.pdf", "1 bytes were added after it");
+    files.altered("added.pdf", "1 bytes were added after them");
 }
 
 /// What builds before the line end after `%%EOF` have stored is still theirs, and so is what was
