@@ -832,7 +832,7 @@ fn a_child_whose_worker_is_gone_ends_in_the_middle_of_a_page() {
         "digests": {},
     });
     let hello = serde_json::json!({
-        "protocol": 5, "product": banshi::PRODUCT, "setup": setup,
+        "protocol": 6, "product": banshi::PRODUCT, "setup": setup,
     });
     order(serde_json::json!({ "Hello": hello }));
     let mut length = [0; 4];
