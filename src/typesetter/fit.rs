@@ -120,56 +120,52 @@ impl Walk {
             self.misfits.push(Misfit::Page(number, width, height));
         }
         let paper = Rect::new(Point::zero(), size.to_point());
-        self.frame(&page.frame, Transform::identity(), paper);
+        each_item(&page.frame, Transform::identity(), &mut |item, ts| {
+            self.item(item, ts, paper);
+        });
         self.compare();
     }
 
-    fn frame(&mut self, frame: &Frame, ts: Transform, paper: Rect) {
-        for (at, item) in frame.items() {
-            let ts = ts.pre_concat(Transform::translate(at.x, at.y));
-            match item {
-                FrameItem::Group(group) => {
-                    self.frame(&group.frame, ts.pre_concat(group.transform), paper);
+    fn item(&mut self, item: &FrameItem, ts: Transform, paper: Rect) {
+        match item {
+            FrameItem::Text(text) => self.text(text, ts, paper),
+            FrameItem::Shape(shape, _) if shape.stroke.is_some() => {
+                if let (Some((_, Open::Table(table))), Geometry::Line(to)) =
+                    (self.open.last(), &shape.geometry)
+                {
+                    let rule = around(Point::zero(), *to, ts);
+                    self.page.rules.push((*table, rule));
                 }
-                FrameItem::Text(text) => self.text(text, ts, paper),
-                FrameItem::Shape(shape, _) if shape.stroke.is_some() => {
-                    if let (Some((_, Open::Table(table))), Geometry::Line(to)) =
-                        (self.open.last(), &shape.geometry)
-                    {
-                        let rule = around(Point::zero(), *to, ts);
-                        self.page.rules.push((*table, rule));
-                    }
-                }
-                FrameItem::Tag(Tag::Start(elem, _)) => {
-                    let Some(location) = elem.location() else {
-                        continue;
-                    };
-                    let open = if let Some(table) = elem.to_packed::<TableElem>() {
-                        self.tables.push(Table {
-                            elem: table.clone(),
-                            cells: Vec::new(),
-                            at: HashMap::new(),
-                        });
-                        Open::Table(self.tables.len() - 1)
-                    } else if let Some(cell) = elem.to_packed::<TableCell>() {
-                        self.cell(location, cell)
-                    } else if elem.is::<ArtifactElem>() {
-                        Open::Artifact
-                    } else {
-                        Open::Other
-                    };
-                    // What says nothing of a place need not be kept.
-                    if !matches!(open, Open::Other) {
-                        self.open.push((location, open));
-                    }
-                }
-                FrameItem::Tag(Tag::End(location, ..)) => {
-                    if let Some(begun) = self.open.iter().rposition(|(open, _)| open == location) {
-                        self.open.truncate(begun);
-                    }
-                }
-                _ => {}
             }
+            FrameItem::Tag(Tag::Start(elem, _)) => {
+                let Some(location) = elem.location() else {
+                    return;
+                };
+                let open = if let Some(table) = elem.to_packed::<TableElem>() {
+                    self.tables.push(Table {
+                        elem: table.clone(),
+                        cells: Vec::new(),
+                        at: HashMap::new(),
+                    });
+                    Open::Table(self.tables.len() - 1)
+                } else if let Some(cell) = elem.to_packed::<TableCell>() {
+                    self.cell(location, cell)
+                } else if elem.is::<ArtifactElem>() {
+                    Open::Artifact
+                } else {
+                    Open::Other
+                };
+                // What says nothing of a place need not be kept.
+                if !matches!(open, Open::Other) {
+                    self.open.push((location, open));
+                }
+            }
+            FrameItem::Tag(Tag::End(location, ..)) => {
+                if let Some(begun) = self.open.iter().rposition(|(open, _)| open == location) {
+                    self.open.truncate(begun);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -294,6 +290,23 @@ impl Table {
             found.map_or_else(String::new, |(_, cell)| cell.text.clone())
         };
         (text(row), text(column))
+    }
+}
+
+/// Every item of a frame and of the groups in it, in their order, with what places it on the page.
+pub(super) fn each_item(
+    frame: &Frame,
+    ts: Transform,
+    seen: &mut impl FnMut(&FrameItem, Transform),
+) {
+    for (at, item) in frame.items() {
+        let ts = ts.pre_concat(Transform::translate(at.x, at.y));
+        match item {
+            FrameItem::Group(group) => {
+                each_item(&group.frame, ts.pre_concat(group.transform), seen);
+            }
+            item => seen(item, ts),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use typst_layout::PagedDocument;
 
 pub use sheet::{Draft, Sheet, draft};
 
-use super::fit::around;
+use super::fit::{around, each_item};
 use super::pictures::{self, Pictures};
 use super::world::{Desk, Play};
 use super::{Evict, Typesetter, joiner, refusal};
@@ -529,38 +529,34 @@ impl Walk {
         for (page, sheet) in document.pages().iter().enumerate() {
             walk.page = page;
             walk.first.push(walk.rooms.len());
-            walk.frame(&sheet.frame, Transform::identity());
+            each_item(&sheet.frame, Transform::identity(), &mut |item, ts| {
+                walk.item(item, ts);
+            });
         }
         walk
     }
 
-    fn frame(&mut self, frame: &Frame, ts: Transform) {
-        for (at, item) in frame.items() {
-            let ts = ts.pre_concat(Transform::translate(at.x, at.y));
-            match item {
-                FrameItem::Group(group) => {
-                    self.frame(&group.frame, ts.pre_concat(group.transform));
-                }
-                FrameItem::Text(text) => self.text(text, ts),
-                FrameItem::Shape(shape, _) => {
-                    if let (Some((x, y)), Geometry::Rect(size)) = (named(shape), &shape.geometry) {
-                        let tables = self.open.iter().rev();
-                        let mut tables = tables.filter_map(|(_, open)| match open {
-                            Open::Table(table) => Some(*table),
-                            _ => None,
-                        });
-                        let cell = tables.next().map(|table| (table, x, y));
-                        let room = around(Point::zero(), size.to_point(), ts);
-                        if let Some(cell) = cell {
-                            let own = self.of_cells.entry(cell).or_default();
-                            own.push(self.rooms.len());
-                        }
-                        self.rooms.push((self.page, room));
+    fn item(&mut self, item: &FrameItem, ts: Transform) {
+        match item {
+            FrameItem::Text(text) => self.text(text, ts),
+            FrameItem::Shape(shape, _) => {
+                if let (Some((x, y)), Geometry::Rect(size)) = (named(shape), &shape.geometry) {
+                    let tables = self.open.iter().rev();
+                    let mut tables = tables.filter_map(|(_, open)| match open {
+                        Open::Table(table) => Some(*table),
+                        _ => None,
+                    });
+                    let cell = tables.next().map(|table| (table, x, y));
+                    let room = around(Point::zero(), size.to_point(), ts);
+                    if let Some(cell) = cell {
+                        let own = self.of_cells.entry(cell).or_default();
+                        own.push(self.rooms.len());
                     }
+                    self.rooms.push((self.page, room));
                 }
-                FrameItem::Tag(tag) => self.tag(tag),
-                _ => {}
             }
+            FrameItem::Tag(tag) => self.tag(tag),
+            _ => {}
         }
     }
 

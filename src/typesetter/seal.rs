@@ -6,12 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 use typst::foundations::{Label, Selector};
-use typst::introspection::{Introspector, Location, Tag};
-use typst::layout::{Frame, FrameItem, Point, Rect, Transform};
+use typst::introspection::{Introspector, Tag};
+use typst::layout::{FrameItem, Point, Rect, Transform};
 use typst::utils::PicoStr;
 use typst_layout::PagedDocument;
 
-use super::fit::{around, union};
+use super::fit::{around, each_item, union};
 
 /// The label by which a template declares it.
 const SEAL: &str = "seal";
@@ -34,14 +34,26 @@ pub(super) fn place(document: &PagedDocument) -> Option<Place> {
         .last()?
         .location()?;
     let mut found = None;
-    let mut walk = Walk {
-        location,
-        inside: false,
-        room: None,
-    };
+    let mut inside = false;
     for (page, laid_out) in (1..).zip(document.pages()) {
-        walk.frame(&laid_out.frame, Transform::identity());
-        if let Some(room) = walk.room.take() {
+        let mut room: Option<Rect> = None;
+        each_item(&laid_out.frame, Transform::identity(), &mut |item, ts| {
+            match item {
+                FrameItem::Text(text) if inside && !text.text.trim().is_empty() => {
+                    // The square of a Chinese character: it stands 0.12 of it below the line.
+                    let from = Point::with_y(text.size * -0.88);
+                    let to = Point::new(text.width(), text.size * 0.12);
+                    let own = around(from, to, ts);
+                    room = Some(room.map_or(own, |all| union(all, own)));
+                }
+                FrameItem::Tag(Tag::Start(elem, _)) if elem.location() == Some(location) => {
+                    inside = true;
+                }
+                FrameItem::Tag(Tag::End(ended, ..)) if *ended == location => inside = false,
+                _ => {}
+            }
+        });
+        if let Some(room) = room {
             let height = laid_out.frame.height();
             let [left, right] = [room.min.x, room.max.x].map(|x| x.to_pt());
             let [bottom, top] = [room.max.y, room.min.y].map(|y| (height - y).to_pt());
@@ -51,37 +63,4 @@ pub(super) fn place(document: &PagedDocument) -> Option<Place> {
         }
     }
     found
-}
-
-struct Walk {
-    location: Location,
-    inside: bool,
-    room: Option<Rect>,
-}
-
-impl Walk {
-    fn frame(&mut self, frame: &Frame, ts: Transform) {
-        for (at, item) in frame.items() {
-            let ts = ts.pre_concat(Transform::translate(at.x, at.y));
-            match item {
-                FrameItem::Group(group) => {
-                    self.frame(&group.frame, ts.pre_concat(group.transform));
-                }
-                FrameItem::Text(text) if self.inside && !text.text.trim().is_empty() => {
-                    // The square of a Chinese character: it stands 0.12 of it below the line.
-                    let from = Point::with_y(text.size * -0.88);
-                    let to = Point::new(text.width(), text.size * 0.12);
-                    let room = around(from, to, ts);
-                    self.room = Some(self.room.map_or(room, |all| union(all, room)));
-                }
-                FrameItem::Tag(Tag::Start(elem, _)) if elem.location() == Some(self.location) => {
-                    self.inside = true;
-                }
-                FrameItem::Tag(Tag::End(location, ..)) if *location == self.location => {
-                    self.inside = false;
-                }
-                _ => {}
-            }
-        }
-    }
 }
