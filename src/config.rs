@@ -99,14 +99,28 @@ pub struct Tls {
 impl Tls {
     /// The file of trusted authorities, when there is one.
     pub fn authorities(&self) -> Option<&Path> {
-        Some(self.ca.as_path()).filter(|path| !path.as_os_str().is_empty())
+        named(&self.ca)
     }
 
     /// The files of our certificate and its key, when there are any.
     pub fn identity(&self) -> Option<(&Path, &Path)> {
-        let one = !self.certificate.as_os_str().is_empty();
-        one.then_some((self.certificate.as_path(), self.key.as_path()))
+        named(&self.certificate).map(|certificate| (certificate, self.key.as_path()))
     }
+
+    /// Whether certificate and key are both named, or neither.
+    fn is_whole(&self) -> bool {
+        named(&self.certificate).is_some() == named(&self.key).is_some()
+    }
+
+    /// Whether nothing is asked of a connection.
+    fn is_none(&self) -> bool {
+        (self.authorities(), self.identity()) == (None, None)
+    }
+}
+
+/// The file or folder of a setting, which is none where its name is empty.
+fn named(path: &Path) -> Option<&Path> {
+    Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// What the worker does about exchanges and queues at start.
@@ -340,7 +354,7 @@ pub struct Templates {
 impl Templates {
     /// The folder, when there is one.
     pub fn folder(&self) -> Option<&Path> {
-        Some(self.dir.as_path()).filter(|dir| !dir.as_os_str().is_empty())
+        named(&self.dir)
     }
 }
 
@@ -383,6 +397,16 @@ pub struct Sign {
 }
 
 impl Sign {
+    /// The file of the signer's certificate or public key, when there is one.
+    pub fn signer(&self) -> Option<&Path> {
+        named(&self.certificate)
+    }
+
+    /// The file of what the service is shown, when there is one.
+    pub fn token(&self) -> Option<&Path> {
+        named(&self.token_file)
+    }
+
     /// Whether anything is signed at all.
     pub fn is_on(&self) -> bool {
         !self.command.is_empty() || !self.url.is_empty()
@@ -415,7 +439,7 @@ impl Sign {
              made",
         );
         need(
-            !(self.is_on() && self.gives == Gives::Sm2 && self.certificate.as_os_str().is_empty()),
+            !(self.is_on() && self.gives == Gives::Sm2 && self.signer().is_none()),
             "sign.certificate: want the signer's certificate or public key, which an SM2 signature \
              alone does not bring",
         );
@@ -429,20 +453,16 @@ impl Sign {
             (1..=1024).contains(&self.at_once),
             "sign.at_once: want 1 to 1024",
         );
-        let Tls {
-            certificate, key, ..
-        } = &self.tls;
         need(
-            certificate.as_os_str().is_empty() == key.as_os_str().is_empty(),
+            self.tls.is_whole(),
             "sign.tls.certificate and sign.tls.key: want both or neither",
         );
-        let plain = (self.tls.authorities(), self.tls.identity()) == (None, None);
         need(
-            of("https://") || plain,
+            of("https://") || self.tls.is_none(),
             "sign.tls: want an https:// address in sign.url, or none of these files",
         );
         need(
-            of("https://") || of("http://") || self.token_file.as_os_str().is_empty(),
+            of("https://") || of("http://") || self.token().is_none(),
             "sign.token_file: want an address in sign.url, which is shown it",
         );
     }
@@ -815,11 +835,11 @@ impl Settings {
         );
         let tls = &self.queue.tls;
         need(
-            tls.certificate.as_os_str().is_empty() == tls.key.as_os_str().is_empty(),
+            tls.is_whole(),
             "queue.tls.certificate and queue.tls.key: want both or neither",
         );
         need(
-            url.starts_with("amqps://") || (tls.authorities(), tls.identity()) == (None, None),
+            url.starts_with("amqps://") || tls.is_none(),
             "queue.tls: want an amqps:// address in queue.url, or none of these files",
         );
         let url = &self.store.url;

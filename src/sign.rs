@@ -188,10 +188,10 @@ impl Signer {
             Some((program, arguments)) => Way::Program(Program::new(program, arguments)),
             None => Way::Service(Box::new(Service::new(settings, timeout)?)),
         };
-        let (certificate, by) = match settings.certificate.as_os_str().is_empty() {
-            true => (None, None),
-            false => {
-                let pem = pem("sign.certificate", &settings.certificate)?;
+        let (certificate, by) = match settings.signer() {
+            None => (None, None),
+            Some(path) => {
+                let pem = pem("sign.certificate", path)?;
                 let by = certificate(&pem, settings)?;
                 (Some(pem.into()), by)
             }
@@ -259,16 +259,17 @@ impl Signer {
     }
 
     fn question<'a>(&self, document: &'a Document) -> Question<'a> {
+        let sha256 = digest::sha256_bytes(&document.pdf);
         let digest = match self.takes {
             Takes::File => None,
-            Takes::Sha256 => Some(digest::sha256_bytes(&document.pdf).to_vec()),
+            Takes::Sha256 => Some(sha256.to_vec()),
             Takes::Sm3 => Some(digest::sm3(&document.pdf).to_vec()),
         };
         Question {
             document,
             takes: self.takes,
             gives: self.gives,
-            sha256: digest::sha256(&document.pdf),
+            sha256: digest::hex(&sha256),
             digest,
         }
     }

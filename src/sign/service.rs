@@ -4,7 +4,7 @@
 //! show the token and the document to somebody else. If we crash here, the service may have made a
 //! signature that nobody has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -64,13 +64,10 @@ impl Service {
         let client = client.build().map_err(|error| {
             Outage::because(Part::Signer, "sign.url: no client can be made", error)
         })?;
-        let token_file = Some(&settings.token_file);
         Ok(Service {
             url: settings.url.clone(),
             client,
-            token_file: token_file
-                .filter(|path| !path.as_os_str().is_empty())
-                .cloned(),
+            token_file: settings.token().map(Path::to_owned),
         })
     }
 

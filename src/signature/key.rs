@@ -2,7 +2,7 @@
 
 use der::asn1::ObjectIdentifier as Oid;
 use der::{Decode as _, Encode as _};
-use ring::signature::{self as ring_signature, UnparsedPublicKey, VerificationAlgorithm};
+use ring::signature::{self as by, UnparsedPublicKey, VerificationAlgorithm};
 use sm2::dsa::signature::MultipartVerifier as _;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
@@ -109,6 +109,15 @@ impl Scheme {
             oid => return Err(unknown(&format!("{oid}"))),
         })
     }
+
+    fn name(self) -> String {
+        match self {
+            Scheme::Rsa(digest) => format!("RSA PKCS#1 v1.5, {}", digest.name()),
+            Scheme::RsaPss(digest) => format!("RSA PSS, {}", digest.name()),
+            Scheme::Ecdsa(digest) => format!("ECDSA, {}", digest.name()),
+            Scheme::Sm2 => "SM2, SM3".to_owned(),
+        }
+    }
 }
 
 /// The digest of RSA PSS, which has to be that of its mask, too, with a salt as long.
@@ -182,84 +191,47 @@ impl Key {
         pieces: &[&[u8]],
         signature: &[u8],
     ) -> Result<Option<String>, Fault> {
-        let (algorithm, key, name): (&'static dyn VerificationAlgorithm, &[u8], _) =
-            match (self, scheme) {
-                (Key::Rsa(key), Scheme::Rsa(Digest::Sha256)) => (
-                    &ring_signature::RSA_PKCS1_2048_8192_SHA256,
-                    key,
-                    "RSA PKCS#1 v1.5, SHA-256",
-                ),
-                (Key::Rsa(key), Scheme::Rsa(Digest::Sha384)) => (
-                    &ring_signature::RSA_PKCS1_2048_8192_SHA384,
-                    key,
-                    "RSA PKCS#1 v1.5, SHA-384",
-                ),
-                (Key::Rsa(key), Scheme::Rsa(Digest::Sha512)) => (
-                    &ring_signature::RSA_PKCS1_2048_8192_SHA512,
-                    key,
-                    "RSA PKCS#1 v1.5, SHA-512",
-                ),
-                (Key::Rsa(key), Scheme::RsaPss(Digest::Sha256)) => (
-                    &ring_signature::RSA_PSS_2048_8192_SHA256,
-                    key,
-                    "RSA PSS, SHA-256",
-                ),
-                (Key::Rsa(key), Scheme::RsaPss(Digest::Sha384)) => (
-                    &ring_signature::RSA_PSS_2048_8192_SHA384,
-                    key,
-                    "RSA PSS, SHA-384",
-                ),
-                (Key::Rsa(key), Scheme::RsaPss(Digest::Sha512)) => (
-                    &ring_signature::RSA_PSS_2048_8192_SHA512,
-                    key,
-                    "RSA PSS, SHA-512",
-                ),
-                (Key::P256(key), Scheme::Ecdsa(Digest::Sha256)) => (
-                    &ring_signature::ECDSA_P256_SHA256_ASN1,
-                    key,
-                    "ECDSA P-256, SHA-256",
-                ),
-                (Key::P256(key), Scheme::Ecdsa(Digest::Sha384)) => (
-                    &ring_signature::ECDSA_P256_SHA384_ASN1,
-                    key,
-                    "ECDSA P-256, SHA-384",
-                ),
-                (Key::P384(key), Scheme::Ecdsa(Digest::Sha256)) => (
-                    &ring_signature::ECDSA_P384_SHA256_ASN1,
-                    key,
-                    "ECDSA P-384, SHA-256",
-                ),
-                (Key::P384(key), Scheme::Ecdsa(Digest::Sha384)) => (
-                    &ring_signature::ECDSA_P384_SHA384_ASN1,
-                    key,
-                    "ECDSA P-384, SHA-384",
-                ),
-                (Key::Sm2(key), Scheme::Sm2) => {
-                    let signed = sm2_signed(key, pieces, signature);
-                    return Ok(signed.map(|()| "SM2, SM3".to_owned()));
-                }
-                (key, scheme) => return Err(unlike(key, scheme)),
-            };
+        let algorithm: &'static dyn VerificationAlgorithm = match (self, scheme) {
+            (Key::Rsa(_), Scheme::Rsa(Digest::Sha256)) => &by::RSA_PKCS1_2048_8192_SHA256,
+            (Key::Rsa(_), Scheme::Rsa(Digest::Sha384)) => &by::RSA_PKCS1_2048_8192_SHA384,
+            (Key::Rsa(_), Scheme::Rsa(Digest::Sha512)) => &by::RSA_PKCS1_2048_8192_SHA512,
+            (Key::Rsa(_), Scheme::RsaPss(Digest::Sha256)) => &by::RSA_PSS_2048_8192_SHA256,
+            (Key::Rsa(_), Scheme::RsaPss(Digest::Sha384)) => &by::RSA_PSS_2048_8192_SHA384,
+            (Key::Rsa(_), Scheme::RsaPss(Digest::Sha512)) => &by::RSA_PSS_2048_8192_SHA512,
+            (Key::P256(_), Scheme::Ecdsa(Digest::Sha256)) => &by::ECDSA_P256_SHA256_ASN1,
+            (Key::P256(_), Scheme::Ecdsa(Digest::Sha384)) => &by::ECDSA_P256_SHA384_ASN1,
+            (Key::P384(_), Scheme::Ecdsa(Digest::Sha256)) => &by::ECDSA_P384_SHA256_ASN1,
+            (Key::P384(_), Scheme::Ecdsa(Digest::Sha384)) => &by::ECDSA_P384_SHA384_ASN1,
+            (Key::Sm2(key), Scheme::Sm2) => {
+                let signed = sm2_signed(key, pieces, signature);
+                return Ok(signed.map(|()| scheme.name()));
+            }
+            (key, scheme) => {
+                let (key, scheme) = (key.name(), scheme.name());
+                return Err(unknown(&format!("{scheme} with a key of {key}")));
+            }
+        };
         let message = pieces.concat();
-        let signed = UnparsedPublicKey::new(algorithm, key).verify(&message, signature);
-        Ok(signed.is_ok().then(|| name.to_owned()))
+        let signed = UnparsedPublicKey::new(algorithm, self.bits()).verify(&message, signature);
+        Ok(signed.is_ok().then(|| match scheme {
+            Scheme::Ecdsa(digest) => format!("ECDSA {}, {}", self.name(), digest.name()),
+            scheme => scheme.name(),
+        }))
     }
-}
 
-fn unlike(key: &Key, scheme: Scheme) -> Fault {
-    let key = match key {
-        Key::Rsa(_) => "RSA",
-        Key::P256(_) => "P-256",
-        Key::P384(_) => "P-384",
-        Key::Sm2(_) => "SM2",
-    };
-    let scheme = match scheme {
-        Scheme::Rsa(digest) => format!("RSA PKCS#1 v1.5, {}", digest.name()),
-        Scheme::RsaPss(digest) => format!("RSA PSS, {}", digest.name()),
-        Scheme::Ecdsa(digest) => format!("ECDSA, {}", digest.name()),
-        Scheme::Sm2 => "SM2, SM3".to_owned(),
-    };
-    unknown(&format!("{scheme} with a key of {key}"))
+    fn bits(&self) -> &[u8] {
+        let (Key::Rsa(bits) | Key::P256(bits) | Key::P384(bits) | Key::Sm2(bits)) = self;
+        bits
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Key::Rsa(_) => "RSA",
+            Key::P256(_) => "P-256",
+            Key::P384(_) => "P-384",
+            Key::Sm2(_) => "SM2",
+        }
+    }
 }
 
 /// A signature by SM2 is a sequence of two numbers, below the order of the curve.

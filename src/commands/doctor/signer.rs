@@ -17,14 +17,13 @@ pub(super) async fn signer(report: &mut Report, settings: &config::Sign) -> Resu
     .await;
     match found {
         Ok(None) => Ok(()),
-        Ok(Some(_)) if settings.url.starts_with("http://") && !is_none(&settings.token_file) => {
-            report.warn(
+        Ok(Some(_)) if settings.url.starts_with("http://") && settings.token().is_some() => report
+            .warn(
                 CHECK,
                 "sign.token_file is shown to an http:// address: whoever is on the way reads it; \
                  give an https:// one in sign.url",
                 "sign.token_file 中的口令将经 http:// 明文传送：请在 sign.url 中改用 https://",
-            )
-        }
+            ),
         Ok(Some(there)) => report.ok(CHECK, format!("{there}; nothing was signed to find out")),
         Err(outage) => report.out(
             CHECK,
@@ -32,8 +31,4 @@ pub(super) async fn signer(report: &mut Report, settings: &config::Sign) -> Resu
             "签名系统不可用：请检查 sign.command 或 sign.url 以及 [sign] 中的文件",
         ),
     }
-}
-
-fn is_none(path: &std::path::Path) -> bool {
-    path.as_os_str().is_empty()
 }

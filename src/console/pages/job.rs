@@ -244,29 +244,33 @@ pub(in crate::console) struct Given {
     /// What its name ends in, which is its format in a manifest, too.
     pub(in crate::console) ending: &'static str,
     media_type: &'static str,
+    /// What it is called, in English and Chinese.
+    name: [&'static str; 2],
     /// Whether a browser shows it.
     shown: bool,
 }
 
 /// All that are.
 pub(in crate::console) fn given_out() -> [Given; 6] {
-    let format = |format: Format| Given {
+    let format = |format: Format, name| Given {
         ending: format.as_str(),
         media_type: format.media_type(),
+        name: [name; 2],
         shown: format != Format::Ofd,
     };
-    let signature = |gives: Gives| Given {
+    let signature = |gives: Gives, name| Given {
         ending: gives.ending(),
         media_type: gives.media_type(),
+        name,
         shown: gives == Gives::Pdf,
     };
     [
-        format(Format::Pdf),
-        format(Format::Ofd),
-        format(Format::Html),
-        signature(Gives::Pdf),
-        signature(Gives::Cms),
-        signature(Gives::Sm2),
+        format(Format::Pdf, "PDF"),
+        format(Format::Ofd, "OFD"),
+        format(Format::Html, "HTML"),
+        signature(Gives::Pdf, ["signed copy", "签名后的副本"]),
+        signature(Gives::Cms, ["signature", "签名"]),
+        signature(Gives::Sm2, ["signature", "签名"]),
     ]
 }
 
@@ -276,11 +280,8 @@ fn beside(lang: Lang, id: &str, companion: &Value) -> Markup {
     let text = |name: &str| companion[name].as_str().unwrap_or_default();
     let format = text("format");
     let known = given_out().into_iter().find(|it| it.ending == format);
-    let name = match format {
-        "signed.pdf" => lang.say("signed copy", "签名后的副本").to_owned(),
-        "pdf.p7s" | "pdf.sm2" => lang.say("signature", "签名").to_owned(),
-        _ => format.to_uppercase(),
-    };
+    let name = known.map(|known| lang.say(known.name[0], known.name[1]).to_owned());
+    let name = name.unwrap_or_else(|| format.to_uppercase());
     html! {
         dl.facts {
             div { dt { (name) } dd {
@@ -489,6 +490,7 @@ pub(in crate::console) async fn report(
         ending,
         media_type,
         shown,
+        ..
     } = file;
     let found = async {
         let story = stories::story(&console, &id).await?;
