@@ -79,13 +79,13 @@ upgrade-test: ## an earlier build and this one on one queue, there and back (doc
 	previous=$$(tests/tools/previous $(PREVIOUS)); \
 	cargo test --locked --test faults -- --full $(if $(SEED),--seed $(SEED)) --previous "$$previous" E34
 
-# what `make deploy-test` tries: dist is what is shipped
-DEPLOY := $(if $(filter dist,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)
+# what `make deploy-test` tries: dist is what is shipped, image what the image's own stage compiles
+DEPLOY := $(if $(filter dist image,$(PROFILE)),target/dist/banshi,target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/banshi)
 
 .PHONY: deploy-test
 deploy-test: ## deploy/container, compose, debian and release, tried without Docker, as root: docs/install/tried.md; make deploy-test PROFILE=dev ONLY=compose
 	$(INSTALL) test deploy release
-	$(if $(filter dist,$(PROFILE)),deploy/dist,cargo auditable build --locked --profile $(PROFILE))
+	$(if $(filter dist,$(PROFILE)),deploy/dist,$(if $(filter image,$(PROFILE)),tests/tools/container compile $(DEPLOY),cargo auditable build --locked --profile $(PROFILE)))
 	mkdir -p target/deploy-test
 	strip -o target/deploy-test/banshi $(DEPLOY)
 	$(if $(filter debian release,$(ONLY)),,tests/tools/deploy-test target/deploy-test/banshi $(PROFILE) $(ONLY))

@@ -26,7 +26,7 @@ use crate::config::{self, Gives, Takes};
 use crate::digest;
 use crate::disk;
 use crate::problem::{Code, Failure, Outage, Part, Problem};
-use crate::signature::{self, Kind, Seal};
+use crate::signature::{self, Kind, Seal, Signatory};
 use crate::typesetter::Place;
 
 /// Times that a signer is asked which says that it can't just now.
@@ -387,13 +387,16 @@ fn certificate(pem: &[u8], settings: &config::Sign) -> Result<Option<String>, Ou
         let path = settings.certificate.display();
         Outage::new(Part::Signer, format!("sign.certificate: {path}: {why}"))
     };
-    let sha256 = signature::certificate_sha256(pem);
-    let sha256 = sha256.map_err(|fault| wrong(&fault.message))?;
-    match settings.gives == Gives::Pdf && sha256.is_none() {
-        false => Ok(sha256),
-        true => Err(wrong(
+    let signatory = Signatory::of(pem).map_err(|fault| wrong(&fault.message))?;
+    match settings.gives {
+        Gives::Pdf if signatory.certificate_sha256.is_none() => Err(wrong(
             "want a certificate, by which a signed copy is; a public key is for a detached signature",
         )),
+        Gives::Sm2 if signatory.key != "SM2" => Err(wrong(&format!(
+            "want a certificate or a public key of SM2, as sign.gives is \"sm2\"; its key is {}",
+            signatory.key
+        ))),
+        _ => Ok(signatory.certificate_sha256),
     }
 }
 

@@ -352,12 +352,27 @@ impl Held {
     }
 }
 
-/// SHA-256 of a certificate in PEM, in lower-case hexadecimal; none, where it is a public key.
-///
-/// # Errors
-/// When it is neither.
-pub fn certificate_sha256(pem: &[u8]) -> Result<Option<String>, Fault> {
-    Ok(Given::of(pem)?.sha256())
+/// Who signs: a certificate, or a public key alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatory {
+    /// SHA-256 of the certificate, in lower-case hexadecimal; none of a public key.
+    pub certificate_sha256: Option<String>,
+    /// The kind of its key: `RSA`, `P-256`, `P-384` or `SM2`.
+    pub key: &'static str,
+}
+
+impl Signatory {
+    /// As PEM has it.
+    ///
+    /// # Errors
+    /// When it is neither, or its key is of no kind that is read here.
+    pub fn of(pem: &[u8]) -> Result<Signatory, Fault> {
+        let given = Given::of(pem)?;
+        Ok(Signatory {
+            certificate_sha256: given.sha256(),
+            key: given.key()?.name(),
+        })
+    }
 }
 
 /// A signature beside a file, as PEM or DER: CMS `SignedData` without the content (RFC 5652, PKCS#7,

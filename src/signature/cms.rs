@@ -128,7 +128,8 @@ impl Given {
         }
     }
 
-    fn key(&self) -> Result<Key, Fault> {
+    /// That of the certificate, or the one given alone.
+    pub fn key(&self) -> Result<Key, Fault> {
         match self {
             Given::Certificate(found) => found.key(),
             Given::Key(key) => Ok(key.clone()),

@@ -224,7 +224,8 @@ impl Key {
         bits
     }
 
-    fn name(&self) -> &'static str {
+    /// As people call its kind.
+    pub fn name(&self) -> &'static str {
         match self {
             Key::Rsa(_) => "RSA",
             Key::P256(_) => "P-256",

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use banshi::config;
+use banshi::config::{self, Gives};
 use banshi::digest::sha256;
 use banshi::problem::Outage;
 use banshi::sign::{self, Trouble};
@@ -182,12 +182,14 @@ async fn a_signed_copy_is_by_the_certificate_of_the_settings() {
     let pdf = fs::read(rendered.path()).unwrap();
     let signers = [Signer::new("rsa:2048"), Signer::new("rsa:2048")];
     let copy = signers[0].copy(&pdf, "");
-    let by = |certificate: PathBuf| {
+    let gives = |gives, certificate: PathBuf| {
         asks(|it| {
             it.command = vec!["true".to_owned()];
+            it.gives = gives;
             it.certificate = certificate;
         })
     };
+    let by = |certificate| gives(Gives::Pdf, certificate);
     let [own, other] = [0, 1].map(|at| by(signers[at].path("certificate.pem")).expect("right"));
     let pdf = pdf.as_slice().into();
     assert_eq!(own.check(&pdf, copy.clone()).await.as_ref(), Ok(&copy));
@@ -202,11 +204,17 @@ async fn a_signed_copy_is_by_the_certificate_of_the_settings() {
         "openssl",
         "x509 -in certificate.pem -noout -pubkey -out public.pem",
     );
-    for (name, want) in [
-        ("key.pem", "no PEM of a CERTIFICATE or a PUBLIC KEY"),
-        ("public.pem", "want a certificate"),
+    for (kind, name, want) in [
+        (
+            Gives::Pdf,
+            "key.pem",
+            "no PEM of a CERTIFICATE or a PUBLIC KEY",
+        ),
+        (Gives::Pdf, "public.pem", "want a certificate"),
+        (Gives::Sm2, "certificate.pem", "its key is RSA"),
+        (Gives::Sm2, "public.pem", "its key is RSA"),
     ] {
-        let why = by(signers[0].path(name)).expect_err(name).reason();
+        let why = gives(kind, signers[0].path(name)).expect_err(name).reason();
         assert!(
             why.contains("sign.certificate: ") && why.contains(want),
             "{why}"
