@@ -23,8 +23,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 pub use self::bag::{ELEMENTS, Known};
-use self::journal::Wrong;
-use self::keeper::{Address, Item, Keeper};
+use self::journal::{Address, Wrong, id_of};
+use self::keeper::{Item, Keeper};
 use self::report::{Announced, Source, Told};
 use crate::config::Settings;
 use crate::problem::{Outage, Part};
@@ -323,7 +323,7 @@ impl Follower<'_> {
         };
         let is_whole = match (&first, known) {
             (Some(first), Some((offset, id))) => {
-                if first.offset == offset && report::id_of(&first.event) == id {
+                if first.offset == offset && id_of(&first.event) == id {
                     return Ok((log, Some(offset)));
                 }
                 false
@@ -386,7 +386,7 @@ impl Follower<'_> {
     /// Takes events in.
     async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Outage> {
         let read = entries.last();
-        let read = read.map(|entry| (entry.offset, report::id_of(&entry.event)));
+        let read = read.map(|entry| (entry.offset, id_of(&entry.event)));
         let told = entries
             .iter()
             .filter_map(|entry| Some((Some(entry.offset), Told::read(&entry.event)?)));
@@ -442,10 +442,10 @@ impl Follower<'_> {
         for (offset, item) in fetched {
             match item {
                 None => continue,
-                Some(Item::Report(_, report)) if !taken.insert(address(&report)) => continue,
+                Some(Item::Report(_, report)) if !taken.insert(report.address()) => continue,
                 Some(Item::Wrong(wrong)) if self.is_known(&wrong) => continue,
                 Some(Item::Wrong(wrong)) => {
-                    let id = report::id_of(wrong.event.as_bytes());
+                    let id = wrong.id();
                     warn!(event.id = %id, why = %wrong.why, "a report is not archived");
                     items.push((offset, Item::Wrong(wrong)));
                 }
@@ -470,10 +470,6 @@ impl Follower<'_> {
         }
         self.keeper.settle(close)
     }
-}
-
-fn address(report: &journal::Report) -> Address {
-    (report.template.clone(), report.year, report.job_id.clone())
 }
 
 /// Says that what was out is back, where something was.

@@ -9,12 +9,27 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::disk;
 use crate::problem::{Outage, Part};
 
 /// Its name in the archive's folder.
 pub(super) const JOURNAL: &str = "journal.jsonl";
+
+/// Template, year and `job_id`: what a result is stored under.
+pub(super) type Address = (String, u16, String);
+
+/// An event, by what no two have.
+pub(super) fn noted(source: &str, id: &str) -> String {
+    format!("{source} {id}")
+}
+
+/// The id of an event; empty, where it has none.
+pub(super) fn id_of(event: &[u8]) -> String {
+    let head = serde_json::from_slice::<Value>(event).unwrap_or_default();
+    head["id"].as_str().unwrap_or_default().to_owned()
+}
 
 /// A file of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +65,13 @@ pub(super) struct Report {
     pub(super) files: Vec<Entry>,
 }
 
+impl Report {
+    /// Where it is stored.
+    pub(super) fn address(&self) -> Address {
+        (self.template.clone(), self.year, self.job_id.clone())
+    }
+}
+
 /// A job that came to no report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Refused {
@@ -69,6 +91,25 @@ pub(super) struct Wrong {
     /// The event, as it was published.
     pub(super) event: String,
     pub(super) why: String,
+}
+
+impl Wrong {
+    /// The event's id; empty, where it has none.
+    pub(super) fn id(&self) -> String {
+        id_of(self.event.as_bytes())
+    }
+
+    /// The event, by what no two have; empty, where it is none.
+    pub(super) fn noted(&self) -> String {
+        #[derive(Deserialize)]
+        struct Head {
+            source: String,
+            id: String,
+        }
+        let head = serde_json::from_str(&self.event);
+        head.map(|Head { source, id }| noted(&source, &id))
+            .unwrap_or_default()
+    }
 }
 
 /// A line.

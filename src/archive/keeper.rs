@@ -19,7 +19,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::bag::{Bag, DATA, DECLARATION, REPORTS, TAG_MANIFEST};
-use super::journal::{JOURNAL, Journal, Line, Refused, Report, What, Wrong};
+use super::journal::{Address, JOURNAL, Journal, Line, Refused, Report, What, Wrong, noted};
 use crate::digest::sha256;
 use crate::disk;
 use crate::job::is_id;
@@ -46,9 +46,6 @@ pub(super) enum Item {
     Refused(Refused),
     Wrong(Wrong),
 }
-
-/// Template, year and `job_id`: what a result is stored under.
-pub(super) type Address = (String, u16, String);
 
 /// An archive's folder, in our hands.
 #[derive(Debug)]
@@ -167,7 +164,7 @@ impl Keeper {
         let id = match &what {
             What::Kept(report) => Some(report.id.clone()),
             What::Refused(refused) => Some(refused.id.clone()),
-            What::Wrong(wrong) => Some(super::report::id_of(wrong.event.as_bytes())),
+            What::Wrong(wrong) => Some(wrong.id()),
             What::Read { id } => Some(id.clone()),
             What::Closed { .. } => None,
         };
@@ -179,7 +176,7 @@ impl Keeper {
                 let event = noted(&report.source, &report.id);
                 self.wrong.remove(&event);
                 self.noted.insert(event);
-                let address = (report.template.clone(), report.year, report.job_id.clone());
+                let address = report.address();
                 let kept = Kept {
                     sha256: report.sha256.clone(),
                     agency: report.agency.clone(),
@@ -200,7 +197,7 @@ impl Keeper {
                 self.refused.push(refused);
             }
             What::Wrong(wrong) => {
-                let event = super::report::event_of(wrong.event.as_bytes());
+                let event = wrong.noted();
                 self.noted.insert(event.clone());
                 self.wrong.insert(event, wrong);
             }
@@ -411,11 +408,6 @@ impl Keeper {
     fn place(&self, bag: &Bag) -> PathBuf {
         self.root.join(format!("{}{OPEN}", bag.name()))
     }
-}
-
-/// An event, by what no two have.
-pub(super) fn noted(source: &str, id: &str) -> String {
-    format!("{source} {id}")
 }
 
 /// The names of the packages in a folder, in order: those that are being filled, and those that

@@ -12,8 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::bag::{entry, metadata};
-use super::journal::{Entry, Refused, Report};
-use super::keeper::{Address, noted};
+use super::journal::{Address, Entry, Refused, Report, noted};
 use crate::attachment::attachment;
 use crate::digest::sha256;
 use crate::disk;
@@ -131,20 +130,6 @@ impl Announced {
     fn key(&self) -> Key {
         let (template, year, job_id) = &self.address;
         Key::new(template, *year, job_id)
-    }
-}
-
-/// The id of an event; empty, where it has none.
-pub(super) fn id_of(event: &[u8]) -> String {
-    let head = serde_json::from_slice::<Value>(event).unwrap_or_default();
-    head["id"].as_str().unwrap_or_default().to_owned()
-}
-
-/// An event, by what no two have.
-pub(super) fn event_of(event: &[u8]) -> String {
-    match serde_json::from_slice::<Head>(event) {
-        Ok(head) => noted(&head.source, &head.id),
-        Err(_) => String::new(),
     }
 }
 

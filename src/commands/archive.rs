@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::files::read_file;
 use super::output::{as_it_is, json as print_json, line, or_unread, print_stderr, progress};
-use super::render::read_file;
 use super::worker::signals;
 use super::{ArchiveArgs, ArchiveCommand, Error, Exit, Format, Table, block_on};
 use crate::archive::audit::{Archive, Audited, Kind};

@@ -6,8 +6,8 @@ use std::path::Path;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::files::{read_file, write_file};
 use super::output::{line, print_stderr};
-use super::render::{read_file, write_file};
 use super::{Error, Exit, FormArgs};
 use crate::config::{Limits, Settings};
 use crate::job;

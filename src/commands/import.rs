@@ -1,20 +1,15 @@
 //! `banshi import`: what is published already, back as a job.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::Path;
-
+use super::files::{read_up_to, write_file};
 use super::output::{as_it_is, line, or_unread, print_stderr};
-use super::render::write_file;
 use super::{Error, Exit, ImportArgs};
 use crate::config::Settings;
 use crate::import::{self, LARGEST, Reading, RemarkKind, Taken, Unusable};
-use crate::problem::{Outage, Part};
 use crate::typesetter::Templates;
 
 pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
     let editions = Templates::load(settings.templates.folder())?.forms();
-    let bytes = read(&args.file)?;
+    let bytes = read_up_to(&args.file, LARGEST + 1)?;
     let stem = args.file.file_stem().and_then(|stem| stem.to_str());
     let read = import::read(&bytes, args.job_id.as_deref(), stem, &editions);
     let Reading { imported, taken } = match read {
@@ -48,23 +43,6 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<Exit, Error> {
         true => Exit::Done,
         false => Exit::JobAtFault,
     })
-}
-
-/// A file up to a byte more than is ever read, or standard input for `-`.
-pub fn read(path: &Path) -> Result<Vec<u8>, Outage> {
-    let read = || {
-        let mut bytes = Vec::new();
-        match path == Path::new("-") {
-            true => io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)?,
-            false => File::open(path)?
-                .take(LARGEST + 1)
-                .read_to_end(&mut bytes)?,
-        };
-        Ok(bytes)
-    };
-    let cannot =
-        |e: io::Error| Outage::because(Part::Disk, format!("cannot read {}", path.display()), e);
-    read().map_err(cannot)
 }
 
 /// Prints what was read, a line each: place, pointer, the form's words, text.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::files::{read_file, write_file};
 use super::output::{as_it_is, json as print_json, line, print_stderr};
-use super::render::{read_file, write_file};
 use super::{Error, Exit, Format, MergeArgs};
 use crate::config::Settings;
 use crate::escape;

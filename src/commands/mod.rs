@@ -7,6 +7,7 @@ mod console;
 mod dead;
 mod demo;
 mod doctor;
+mod files;
 mod form;
 mod health;
 mod import;

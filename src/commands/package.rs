@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use super::files::{make_folder, write_file};
 use super::output::{line, print_stderr};
-use super::render::{make_folder, write_file};
 use super::{Error, Exit, print_problems};
 use crate::config::Settings;
 use crate::job;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::read_file;
 use super::output::{line, print_stderr, progress};
-use super::render::read_file;
 use super::{EnqueueArgs, Error, Exit, block_on, finish, traces};
 use crate::bulk::{self, Begun, Input, Journal, Sent, Told, Unusable, is_of_lines, job_id};
 use crate::config::Settings;

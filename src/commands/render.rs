@@ -1,12 +1,13 @@
 //! `banshi render` and `banshi check`: one job, no queue.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
+use super::files::{make_folder, read_file, read_up_to, write_file};
 use super::output::{json as print_json, line, or_unread, print_stderr, progress};
 use super::{CheckArgs, Error, Exit, Format, Medium, RenderArgs, block_on, print_problems};
 use crate::check::{Answer, Checker, refused};
@@ -14,7 +15,7 @@ use crate::config::{self, Settings};
 use crate::digest;
 use crate::import;
 use crate::job::{self, Job, Refusal};
-use crate::problem::{Failure, Outage, Part};
+use crate::problem::{Failure, Outage};
 use crate::report::{Editions, Last};
 use crate::typesetter::proof::{self, Draft, Proof};
 use crate::typesetter::{Manuscript, Pictures, Pool, Ppi, Program, Typesetter};
@@ -108,14 +109,6 @@ fn target(args: &RenderArgs, id: &str) -> Result<PathBuf, Outage> {
     Ok(output.join(name))
 }
 
-/// Makes a folder and those above it, unless they are there.
-pub fn make_folder(path: &Path) -> Result<(), Outage> {
-    std::fs::create_dir_all(path).map_err(|e| {
-        let text = format!("cannot make the folder {}", path.display());
-        Outage::because(Part::Disk, text, e)
-    })
-}
-
 /// Whether `-o` names a folder: it is one, or says so with a separator at its end.
 fn is_folder(path: &Path) -> bool {
     let text = path.as_os_str().to_string_lossy();
@@ -172,7 +165,7 @@ fn last(
             "--prior: last year's report is one agency's; check the jobs one by one".to_owned(),
         ));
     }
-    let mut bytes = super::import::read(path)?;
+    let mut bytes = read_up_to(path, import::LARGEST + 1)?;
     if !job::unmarked(&bytes).trim_ascii_start().starts_with(b"{") {
         let reading = import::read(&bytes, Some("last"), None, editions);
         let imported = match reading {
@@ -414,37 +407,4 @@ fn proof_json(drawn: &Drawn) -> serde_json::Value {
         "tables_alone": drawn.proof.tables_alone,
         "unmarked": drawn.proof.unmarked(drawn.problems),
     })
-}
-
-/// The bytes of a file, or of standard input for `-`.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, Outage> {
-    let read = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
-    read.map_err(|e| Outage::because(Part::Disk, format!("cannot read {}", path.display()), e))
-}
-
-/// Writes a file whole or not at all: beside its place, then renamed into it.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Outage> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        // A temporary file is its owner's only; a document is for those who may read the folder.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            file.as_file()
-                .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path)?;
-        Ok::<_, std::io::Error>(())
-    };
-    write().map_err(|e| Outage::because(Part::Disk, format!("cannot write {}", path.display()), e))
 }

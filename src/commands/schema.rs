@@ -1,7 +1,7 @@
 //! `banshi schema`: the contracts in standard formats.
 
+use super::files::{make_folder, write_file};
 use super::output::{as_it_is, line};
-use super::render::{make_folder, write_file};
 use super::{Contract, Error, Exit, SchemaArgs};
 use crate::config::Settings;
 use crate::contract::{self, Document};

@@ -1,19 +1,19 @@
 //! `banshi verify`: whether PDFs are what banshi made, and what was signed of them.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
+use super::files::read_up_to;
 use super::output::{json as print_json, line, or_unread};
 use super::{Error, Exit, Format, VerifyArgs, block_on};
 use crate::config::Settings;
 use crate::escape;
 use crate::job;
-use crate::problem::{Outage, Part};
+use crate::problem::Outage;
 use crate::signature::{self, Kind, Refusal, Signature};
 use crate::store::{Companion, Manifest};
 use crate::verify::{Finding, Verdict, Verifier, companion_agrees};
@@ -118,16 +118,7 @@ async fn check<'a>(
 
 /// A file up to a byte more than is ever read: what is larger is no file of banshi's.
 fn read(path: &Path) -> Result<Vec<u8>, Outage> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(LARGEST + 1)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let cannot =
-        |e: io::Error| Outage::because(Part::Disk, format!("cannot read {}", path.display()), e);
-    read().map_err(cannot)
+    read_up_to(path, LARGEST + 1)
 }
 
 /// The manifest beside a file: of a signed copy, which has a longer ending, that of its PDF.

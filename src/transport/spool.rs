@@ -25,6 +25,7 @@
 mod claim;
 mod client;
 mod folders;
+mod notes;
 mod observer;
 mod ticket;
 mod unsettled;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Report;
-use crate::commands::{Error, render};
+use crate::commands::Error;
+use crate::commands::files::read_file;
 use crate::config::Settings;
 use crate::typesetter::{Fonts, Templates};
 
@@ -31,7 +32,7 @@ impl Text {
             }
             return Ok(Text::of(argument, "the text".to_owned()));
         }
-        let bytes = render::read_file(path)?;
+        let bytes = read_file(path)?;
         let Ok(text) = String::from_utf8(bytes) else {
             return Err(Error::Usage(format!(
                 "--text: {argument} is not UTF-8; save it as UTF-8"

@@ -17,8 +17,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::folders::{DEAD, Home, JOBS, is_dead, link_once, read_job, remove};
+use super::notes::{Note, STUCK};
 use super::ticket::{REASON, Ticket, safe_name};
-use super::unsettled::{Note, STUCK};
 use super::{blocking, open};
 use crate::disk;
 use crate::problem::{Outage, Part};
