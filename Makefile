@@ -62,7 +62,7 @@ rabbitmq-versions: ## what is promised of RabbitMQ, on 3.10, 4.0 and 4.3: make r
 	  $(BROKER) install $$version; \
 	  printf '\n==> RabbitMQ %s\n' $$version; \
 	  env -u AMQP_URL BANSHI_TEST_BROKER_VERSION=$$version $(BROKER) run \
-	    cargo test --locked --test it -- rabbitmq the_broker the_dead; \
+	    cargo test --locked --test it -- rabbitmq the_broker the_dead the_pods; \
 	done
 
 .PHONY: faults

@@ -60,6 +60,8 @@ impl Overlay {
             .current_dir(&overlay)
             .env("S3_KEY", key)
             .env("S3_SECRET", secret)
+            .env("S3_READ_KEY", key)
+            .env("S3_READ_SECRET", secret)
             .output();
         succeeded(&made.unwrap());
         let built = manifests(&["build", overlay.to_str().unwrap()], &Value::Null);
@@ -602,7 +604,7 @@ fn the_pods_do_their_work_with_the_users_and_files_they_are_given() {
     let token = overlay.secret("banshi-console-token", "token");
     let scraped = curl(&[
         "-H",
-        &format!("Authorization: Bearer {}", token.trim()),
+        &format!("Authorization: Bearer {token}"),
         &format!("http://{pages}/metrics"),
     ]);
     assert!(scraped.contains("# HELP"), "{scraped}");
@@ -610,7 +612,7 @@ fn the_pods_do_their_work_with_the_users_and_files_they_are_given() {
     until("the console has heard the worker", || {
         let fleet = curl(&[
             "-H",
-            &format!("Authorization: Bearer {}", token.trim()),
+            &format!("Authorization: Bearer {token}"),
             "-H",
             "Accept: application/json",
             &format!("http://{pages}/fleet"),
