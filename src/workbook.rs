@@ -54,10 +54,10 @@ pub fn digits(number: f64) -> String {
 
 /// The percentage that a number is, as `85.3%`.
 pub fn percentage(number: f64) -> String {
-    let hundredth = Decimal::from_scientific(&format!("{number:.14e}"));
-    match hundredth {
-        Ok(hundredth) => format!("{}%", (hundredth * Decimal::ONE_HUNDRED).normalize()),
-        Err(_) => format!("{}%", number * 100.0),
+    let hundredth = Decimal::from_scientific(&format!("{number:.14e}")).ok();
+    match hundredth.and_then(|hundredth| hundredth.checked_mul(Decimal::ONE_HUNDRED)) {
+        Some(percent) => format!("{}%", percent.normalize()),
+        None => format!("{}%", number * 100.0),
     }
 }
 
@@ -79,5 +79,6 @@ mod tests {
         }
         assert_eq!(percentage(0.853), "85.3%");
         assert_eq!(percentage(1.0), "100%");
+        assert!(percentage(1e27).ends_with("00000%"));
     }
 }

@@ -56,7 +56,7 @@ struct Desk {
     checker: Checker,
     access: Access,
     openapi: String,
-    in_hand: Semaphore,
+    in_hand: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<Desk>>;
@@ -91,7 +91,7 @@ fn routes(checker: Checker, access: Access) -> Router {
         openapi: contract::openapi(&checker.templates),
         checker,
         access,
-        in_hand: Semaphore::new(IN_HAND),
+        in_hand: Arc::new(Semaphore::new(IN_HAND)),
     });
     let wrong_method = || async {
         refusal(
@@ -110,7 +110,7 @@ fn routes(checker: Checker, access: Access) -> Router {
 
 /// `POST /check`.
 async fn check(State(desk): Shared, request: Request) -> Response {
-    let Ok(_turn) = desk.in_hand.acquire().await else {
+    let Ok(turn) = Arc::clone(&desk.in_hand).acquire_owned().await else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "it is stopping");
     };
     let body = match tokio::time::timeout(BODY, Bytes::from_request(request, &())).await {
@@ -130,6 +130,8 @@ async fn check(State(desk): Shared, request: Request) -> Response {
     };
     let work = Arc::clone(&desk);
     let checked = tokio::task::spawn_blocking(move || {
+        // Kept until the job is checked, also when who asked has gone.
+        let _turn = turn;
         serde_json::to_vec(&Answer::from(&work.checker.check(&body)))
     });
     match checked.await {

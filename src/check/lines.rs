@@ -61,7 +61,7 @@ impl Checker {
     }
 
     fn answer_line(&self, line: &[u8], output: &mut impl Write) -> io::Result<()> {
-        let (id, job) = envelope(line).unwrap_or((None, line));
+        let (id, job) = envelope(job::unmarked(line)).unwrap_or((None, line));
         let result = self.check(job);
         let answer = serde_json::to_vec(&Answer::from(&result))?;
         match id {

@@ -160,7 +160,8 @@ fn text(bytes: &[u8]) -> Result<String, Unusable> {
     }
 }
 
-/// The encoding that a page's `<meta>` names.
+/// The encoding that a page's `<meta>` names. In one byte a character, which is what servers name
+/// that know no better, is no report; nor is in UTF-16 what was read here as ASCII.
 fn charset(head: &[u8]) -> Option<&'static Encoding> {
     let head = head.to_ascii_lowercase();
     let meta = find(&head, b"<meta")?;
@@ -170,7 +171,8 @@ fn charset(head: &[u8]) -> Option<&'static Encoding> {
         .copied()
         .take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
         .collect();
-    Encoding::for_label(&label)
+    let named = Encoding::for_label(&label)?.output_encoding();
+    (!named.is_single_byte()).then_some(named)
 }
 
 #[cfg(test)]
@@ -184,6 +186,12 @@ mod tests {
         // It names another encoding than it is in.
         assert_eq!(text(&gbk).unwrap(), said);
         assert_eq!(text(said.as_bytes()).unwrap(), said);
+        for named in ["iso-8859-1", "windows-1252", "utf-16", "unicode"] {
+            let said = said.replace("utf-8", named);
+            let (gbk, _, _) = GB18030.encode(&said);
+            assert_eq!(text(&gbk).unwrap(), said);
+            assert_eq!(text(said.as_bytes()).unwrap(), said);
+        }
         let marked = [b"\xef\xbb\xbf", said.as_bytes()].concat();
         assert_eq!(text(&marked).unwrap(), said);
         let wide: Vec<u8> = "\u{feff}年"

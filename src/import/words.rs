@@ -151,11 +151,16 @@ fn small(text: &str) -> Option<u8> {
     if let Some((tens, ones)) = text.split_once('十') {
         let part = |text: &str, empty| match text {
             "" => Some(empty),
-            text => small(text).filter(|number| *number < 10),
+            text => digits(text).filter(|number| *number < 10),
         };
         return Some(part(tens, 1)? * 10 + part(ones, 0)?);
     }
-    let digits: Option<Vec<u16>> = text.chars().map(digit).collect();
+    digits(text)
+}
+
+/// A number of one or two digits.
+fn digits(text: &str) -> Option<u8> {
+    let digits: Option<Vec<u16>> = text.chars().take(3).map(digit).collect();
     let digits = digits.filter(|digits| (1..=2).contains(&digits.len()))?;
     let number = digits.iter().fold(0, |number, digit| number * 10 + digit);
     u8::try_from(number).ok()
@@ -215,6 +220,8 @@ mod tests {
             "截至2021年1月26日",
             "2021年1月26日。",
             "1月26日",
+            "2021年二十十月1日",
+            &format!("2021年{}月1日", "十".repeat(300_000)),
         ] {
             assert_eq!(date(text), None, "{text}");
         }

@@ -7,7 +7,7 @@
 //! crash here, nothing has happened yet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 use std::sync::Arc;
 
 use calamine::{Data, ExcelDateTime, ExcelDateTimeType, Reader as _, Xlsx};
@@ -25,6 +25,15 @@ use crate::report::text::{self, Kind as Text};
 use crate::report::{Cell, Content, Editions, MARKS, Prior, Report, rules};
 use crate::workbook::map::{self, Spot, What};
 use crate::workbook::{digits, percentage};
+
+/// The most that the parts of a workbook may come to unpacked, in bytes.
+const UNPACKED: u64 = 256 << 20;
+
+/// The most texts that a workbook may announce: room is made for all before one is read.
+const TEXTS: u64 = 1 << 20;
+
+/// The most rows of a list.
+const ROWS: usize = 100_000;
 
 /// What is said of a cell that is empty.
 const EMPTY: (&str, &str) = (
@@ -127,6 +136,13 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     fn open(bytes: &'a [u8]) -> Result<Book<'a>, Remark> {
+        if is_too_large(bytes) {
+            return Err(Remark::unread(
+                "",
+                "it is far larger unpacked than any report",
+                "解压后过大，不会是报告的工作簿",
+            ));
+        }
         let file = Xlsx::new(Cursor::new(bytes)).map_err(|error| {
             Remark::unread(
                 "",
@@ -230,6 +246,49 @@ impl<'a> Book<'a> {
         }
         Ok((text((1, 1)), text((2, 1)), spots))
     }
+}
+
+/// Whether a workbook unpacks to more than is ever read, or announces more texts. Of what is no
+/// archive the reader says so.
+fn is_too_large(bytes: &[u8]) -> bool {
+    let Ok(mut parts) = zip::ZipArchive::new(Cursor::new(bytes)) else {
+        return false;
+    };
+    let mut left = UNPACKED;
+    for at in 0..parts.len() {
+        let Ok(part) = parts.by_index(at) else {
+            continue;
+        };
+        let mut content = Vec::new();
+        // What can be read of a damaged part counts.
+        part.take(left + 1).read_to_end(&mut content).ok();
+        let Some(rest) = left.checked_sub(content.len() as u64) else {
+            return true;
+        };
+        left = rest;
+        if announced(&content) > TEXTS {
+            return true;
+        }
+    }
+    false
+}
+
+/// The most texts that a part announces (ECMA-376-1, 18.4.9).
+fn announced(part: &[u8]) -> u64 {
+    const COUNT: &[u8] = b"uniqueCount";
+    let places = part.windows(COUNT.len()).enumerate();
+    let counts = places.filter(|(_, word)| *word == COUNT).map(|(at, _)| {
+        let rest = part[at + COUNT.len()..].iter();
+        let digits = rest
+            .skip_while(|byte| byte.is_ascii_whitespace() || b"=\"'+".contains(byte))
+            .take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0_u64, |count, digit| {
+            count
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
+        })
+    });
+    counts.max().unwrap_or_default()
 }
 
 fn is_blank(value: &Data) -> bool {
@@ -1195,7 +1254,7 @@ impl Blocks {
             Some(Saved {
                 value: Data::Float(number),
                 ..
-            }) if number.fract() == 0.0 => json!(*number as i64),
+            }) if number.fract() == 0.0 && number.abs() < 1e15 => json!(*number as i64),
             Some(saved) => json!(shown(&saved.value).replace('\r', "")),
             None => json!(""),
         };
@@ -1237,6 +1296,9 @@ fn put(job: &mut Value, pointer: &str, value: Value) {
         let index = name.parse::<usize>().ok();
         at = match (index, at.is_array()) {
             (Some(index), true) => {
+                if index >= ROWS {
+                    return;
+                }
                 let Some(items) = at.as_array_mut() else {
                     return;
                 };

@@ -101,10 +101,11 @@ impl Spot {
         }
     }
 
-    /// The cells of a range.
+    /// The cells of a range, first and last.
     pub fn cells_of(range: &str) -> Option<[(u32, u16); 2]> {
         let (first, last) = range.split_once(':').unwrap_or((range, range));
-        Some([cell_of(first)?, cell_of(last)?])
+        let (first, last) = (cell_of(first)?, cell_of(last)?);
+        (first.0 <= last.0 && first.1 <= last.1).then_some([first, last])
     }
 }
 

@@ -787,6 +787,29 @@ fn a_sheet_that_was_changed_is_told_and_not_read() {
     assert!(told.zh.contains("无法作为.xlsx读取"), "{told:?}");
 }
 
+#[test]
+fn what_a_workbook_claims_of_itself_is_not_believed() {
+    let bytes = made(&corpus("pingtan-2021"));
+    let told = |bytes: &[u8]| workbook(bytes, &forms()).unwrap_err().en;
+    // Room would be made for all these texts before one is read.
+    let many = edited(&bytes, "xl/sharedStrings.xml", |xml| {
+        let (before, rest) = xml.split_once("uniqueCount=\"").unwrap();
+        let (_, rest) = rest.split_once('"').unwrap();
+        format!("{before}uniqueCount=\"99999999999999\"{rest}")
+    });
+    assert!(told(&many).contains("far larger unpacked"));
+    let mut parts = parts(&bytes);
+    parts.insert("xl/more.xml".to_owned(), vec![b' '; 256 << 20]);
+    assert!(told(&file_of(&parts)).contains("far larger unpacked"));
+
+    // The hidden sheet says what stands where.
+    let backwards = typed(&bytes, "banshi!B5", &Typed::Text("A20:A5"));
+    assert!(told(&backwards).contains("no workbook of `banshi form`"));
+    let far = Typed::Text("/data/lists/rows/9999999999/name");
+    let far = read(&typed(&bytes, "banshi!D5", &far));
+    assert!(far.job["data"].get("requests").is_some());
+}
+
 /// A sheet with its rows from one on moved down, or up over the one before.
 fn moved(xml: &str, from: i64, by: i64) -> String {
     let mut new = String::new();
