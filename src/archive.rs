@@ -175,15 +175,18 @@ fn holdings(keeper: &Keeper) -> Holdings {
         agency: kept.agency.clone(),
         bag: kept.bag.clone(),
     };
-    let job_id = |wrong: &Wrong| match Told::read(wrong.event.as_bytes()) {
-        Some(Told::Completed(announced)) => announced.address.2,
-        _ => String::new(),
+    // What another event of the same result has brought meanwhile is kept.
+    let unkept = |wrong: &Wrong| match Told::read(wrong.event.as_bytes()) {
+        Some(Told::Completed(it)) => match keeper.kept(&it.address) {
+            Some(kept) if kept.sha256 == it.sha256 => None,
+            _ => Some(it.address.2),
+        },
+        _ => Some(String::new()),
     };
     Holdings {
         reports: keeper.all().map(held).collect(),
         refused: keeper
             .refused()
-            .iter()
             .map(|refused| Unkept {
                 job_id: refused.job_id.clone(),
                 why: refused.codes.join(", "),
@@ -191,9 +194,11 @@ fn holdings(keeper: &Keeper) -> Holdings {
             .collect(),
         wrong: keeper
             .wrong()
-            .map(|wrong| Unkept {
-                job_id: job_id(wrong),
-                why: wrong.why.clone(),
+            .filter_map(|wrong| {
+                Some(Unkept {
+                    job_id: unkept(wrong)?,
+                    why: wrong.why.clone(),
+                })
             })
             .collect(),
     }

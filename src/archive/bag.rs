@@ -261,9 +261,10 @@ impl Bag {
              结构：本文件所在文件夹按《电子档案移交与接收办法》（档发〔2012〕7号）附件2组织：\n\
              \x20 说明文件.TXT  本文件\n\
              \x20 文件目录.XML  每件一条：顺序号、责任者、题名、日期（成文日期）、电子档案名称\n\
-             \x20 电子档案/年度/类别/任务编号/  每件的PDF、清单（.json）、事件（.event.json）、元数据（.metadata.xml）\n\
+             \x20 电子档案/年度/类别/任务编号/  每件的PDF、清单（.json）、事件（.event.json）、元数据（.metadata.xml），及清单companions所列文件\n\
              \x20 其他/  元数据项目及其填写者，清单和事件的JSON Schema\n\
-             软件环境：文件为PDF/A-3a，任何PDF阅读器均可阅读；其余为UTF-8编码的JSON、XML、CSV和文本。\n\
+             软件环境：文件为PDF/A-3a，任何PDF阅读器均可阅读；清单所列的OFD（.ofd）用OFD阅读器，网页（.html）用浏览器，\n\
+             \x20 签名件（.signed.pdf）用PDF阅读器，单独的签名（.p7s、.sm2）用OpenSSL；其余为UTF-8编码的JSON、XML、CSV和文本。\n\
              校验：所在包符合BagIt（RFC 8493）；在包的文件夹中运行 sha256sum -c manifest-sha256.txt，\n\
              \x20 或 bagit.py --validate，或 banshi archive check。\n\
              由移交单位填写（banshi不知道）：载体编号、载体类型和容量、制作单位、制作日期、档号、密级。\n\

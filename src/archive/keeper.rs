@@ -57,7 +57,8 @@ pub(super) struct Keeper {
     /// The events that are noted, by source and id.
     noted: HashSet<String>,
     kept: BTreeMap<Address, Kept>,
-    refused: Vec<Refused>,
+    /// By `job_id`, until a report of it is kept: it was mended and sent again.
+    refused: BTreeMap<String, Vec<Refused>>,
     /// By source and id of their events.
     wrong: BTreeMap<String, Wrong>,
     /// The packages that are being filled, by document and year, and whether they have changed.
@@ -95,7 +96,7 @@ impl Keeper {
             most,
             noted: HashSet::new(),
             kept: BTreeMap::new(),
-            refused: Vec::new(),
+            refused: BTreeMap::new(),
             wrong: BTreeMap::new(),
             open: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -126,12 +127,19 @@ impl Keeper {
                 }
             }
         }
+        let mut closed = HashSet::new();
         for line in lines {
+            if let What::Closed { bag, .. } = &line.what {
+                closed.insert(bag.clone());
+            }
             self.note(line);
         }
         let bags: Vec<Bag> = self.open.values().map(|(bag, _)| bag.clone()).collect();
         for bag in bags {
             self.sweep(&bag)?;
+            if closed.contains(&bag.name()) {
+                self.close(&(bag.document, bag.year))?;
+            }
         }
         Ok(())
     }
@@ -176,6 +184,7 @@ impl Keeper {
                 let event = noted(&report.source, &report.id);
                 self.wrong.remove(&event);
                 self.noted.insert(event);
+                self.refused.remove(&report.job_id);
                 let address = report.address();
                 let kept = Kept {
                     sha256: report.sha256.clone(),
@@ -194,7 +203,8 @@ impl Keeper {
             }
             What::Refused(refused) => {
                 self.noted.insert(noted(&refused.source, &refused.id));
-                self.refused.push(refused);
+                let of_it = self.refused.entry(refused.job_id.clone());
+                of_it.or_default().push(refused);
             }
             What::Wrong(wrong) => {
                 let event = wrong.noted();
@@ -226,8 +236,8 @@ impl Keeper {
     }
 
     /// The jobs that came to no report.
-    pub(super) fn refused(&self) -> &[Refused] {
-        &self.refused
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.values().flatten()
     }
 
     /// What could not be kept.

@@ -20,6 +20,7 @@ use crate::event::{Event, Kind};
 use crate::job::is_id;
 use crate::problem::{Outage, Part};
 use crate::report::Editions;
+use crate::report::form::Form;
 use crate::store::{Companion, Key, Manifest, Store};
 use crate::typesetter::DATA;
 use crate::verify::Verifier;
@@ -50,6 +51,8 @@ pub(super) struct Announced {
     pub(super) address: Address,
     pub(super) sha256: String,
     bytes: u64,
+    /// Format, SHA-256 and bytes of what stands beside it, in the event's order.
+    companions: Vec<(String, String, u64)>,
     /// The event, as it was published.
     pub(super) body: Vec<u8>,
 }
@@ -96,7 +99,13 @@ impl Told {
             return None;
         }
         let year = u16::try_from(data["year"].as_u64()?).ok()?;
+        let companions = data["companions"].as_array().into_iter().flatten();
+        let companions = companions.map(|it| {
+            let text = |key: &str| it[key].as_str().map(str::to_owned);
+            Some((text("format")?, text("sha256")?, it["bytes"].as_u64()?))
+        });
         Some(Told::Completed(Announced {
+            companions: companions.collect::<Option<_>>()?,
             address: (template.to_owned(), year, job_id),
             sha256: text("/artifact/sha256")?.to_owned(),
             bytes: data.pointer("/artifact/bytes")?.as_u64()?,
@@ -195,6 +204,13 @@ impl Source {
                 stated.sha256, announced.sha256
             )));
         }
+        let beside = manifest.companions.iter();
+        let beside = beside.map(|it| (it.format.clone(), it.sha256.clone(), it.bytes));
+        if !beside.eq(announced.companions.iter().cloned()) {
+            return Ok(Err(format!(
+                "the manifest of {place} names other companions than its event"
+            )));
+        }
         let Some(pdf) = self.store.object(&key, "pdf").await? else {
             return Ok(Err(format!("{place} is not there")));
         };
@@ -206,16 +222,8 @@ impl Source {
                 stated.sha256
             )));
         }
-        if let Some(verifier) = &self.verifier {
-            let finding = verifier.verify(&pdf).await?;
-            let agrees = finding.agrees_with(&manifest, None);
-            if !finding.is_good(Some(agrees.is_ok())) {
-                let differs = agrees.err().unwrap_or_default().join("; ");
-                return Ok(Err(format!(
-                    "{place} is not what banshi made: {} {differs}",
-                    finding.message
-                )));
-            }
+        if let Err(why) = self.made_again(&place, &pdf, &manifest, None).await? {
+            return Ok(Err(why));
         }
         let issued_on = issued_on(&pdf);
         let metadata = metadata(&manifest, issued_on.as_deref());
@@ -225,7 +233,7 @@ impl Source {
             (format!("{job_id}.pdf"), pdf),
         ];
         for companion in &manifest.companions {
-            match self.companion(&key, job_id, companion).await? {
+            match self.companion(&key, &manifest, companion).await? {
                 Ok(file) => files.push(file),
                 Err(why) => return Ok(Err(why)),
             }
@@ -249,13 +257,37 @@ impl Source {
         Ok(Ok((report, files)))
     }
 
+    /// Makes a file again, where that was asked for: a PDF, or what its manifest names beside it.
+    async fn made_again(
+        &self,
+        place: &str,
+        file: &[u8],
+        manifest: &Manifest,
+        companion: Option<&Companion>,
+    ) -> Result<Result<(), String>, Outage> {
+        let Some(verifier) = &self.verifier else {
+            return Ok(Ok(()));
+        };
+        let finding = verifier.verify(file).await?;
+        let agrees = finding.agrees_with(manifest, companion);
+        if finding.is_good(Some(agrees.is_ok())) {
+            return Ok(Ok(()));
+        }
+        let differs = agrees.err().unwrap_or_default().join("; ");
+        Ok(Err(format!(
+            "{place} is not what banshi made: {} {differs}",
+            finding.message
+        )))
+    }
+
     /// What stands beside the PDF under the same name with another ending.
     async fn companion(
         &self,
         key: &Key,
-        job_id: &str,
+        manifest: &Manifest,
         companion: &Companion,
     ) -> Result<Result<(String, Vec<u8>), String>, Outage> {
+        let job_id = &manifest.job_id;
         let Companion {
             uri,
             sha256: announced,
@@ -263,33 +295,57 @@ impl Source {
         } = companion;
         let name = uri.rsplit('/').next().unwrap_or_default();
         let ending = name
-            .strip_prefix(job_id)
+            .strip_prefix(job_id.as_str())
             .and_then(|it| it.strip_prefix('.'));
         let Some(ending) = ending.filter(|ending| is_id(ending)) else {
             return Ok(Err(format!(
                 "{uri} is named beside {job_id}.pdf, and is not"
             )));
         };
-        Ok(match self.store.object(key, ending).await? {
-            None => Err(format!("{uri} is not there")),
-            Some(bytes) if sha256(&bytes) != *announced => {
-                Err(format!("{uri} was changed after it was stored"))
+        let Some(bytes) = self.store.object(key, ending).await? else {
+            return Ok(Err(format!("{uri} is not there")));
+        };
+        if sha256(&bytes) != *announced {
+            return Ok(Err(format!("{uri} was changed after it was stored")));
+        }
+        if ["ofd", "signed.pdf"].contains(&ending) {
+            let again = self.made_again(uri, &bytes, manifest, Some(companion));
+            if let Err(why) = again.await? {
+                return Ok(Err(why));
             }
-            Some(bytes) => Ok((name.to_owned(), bytes)),
-        })
+        }
+        Ok(Ok((name.to_owned(), bytes)))
     }
 
-    /// 类别: what the form calls its documents; of a form that this build does not know, or that
-    /// has no name for them, the template's name.
+    /// 类别: what the form calls its documents, with the edition where another has the same name for
+    /// those of the same years, as a `job_id` is one of an edition's only; of a form that this build
+    /// does not know, or that has no name for them, the template's name and edition.
     fn category(&self, template: &str) -> String {
-        let name = template.split('/').next().unwrap_or_default();
-        let title = self.forms.get(template).map_or("", |form| &form.title);
-        // 「{agency}{year}年政府信息公开工作年度报告」: what stands after the last brace.
-        let called = title.rsplit('}').next().unwrap_or_default();
-        let called = called.trim_start_matches("年度").trim_start_matches('年');
-        match called.chars().all(char::is_alphanumeric) && !called.is_empty() {
-            true => called.to_owned(),
-            false => name.to_owned(),
+        let (name, edition) = template.split_once('/').unwrap_or((template, ""));
+        let called = |form: &Form| {
+            // 「{agency}{year}年政府信息公开工作年度报告」: what stands after the last brace.
+            let called = form.title.rsplit('}').next().unwrap_or_default();
+            let called = called.trim_start_matches("年度").trim_start_matches('年');
+            let is_name = called.chars().all(char::is_alphanumeric) && !called.is_empty();
+            is_name.then(|| called.to_owned())
+        };
+        let Some((form, title)) = self
+            .forms
+            .get(template)
+            .and_then(|form| Some((form, called(form)?)))
+        else {
+            return format!("{name}-{edition}");
+        };
+        let mut others = self.forms.iter().filter(|(other, it)| {
+            *other != template
+                && other.split('/').next() == Some(name)
+                && it.years.start() <= form.years.end()
+                && form.years.start() <= it.years.end()
+                && called(it).as_ref() == Some(&title)
+        });
+        match others.next() {
+            None => title,
+            Some(_) => format!("{title}-{edition}"),
         }
     }
 }

@@ -164,8 +164,8 @@ pub fn compare(agencies: &[Agency], holdings: &Holdings, document: &str, year: u
     let reports: Vec<_> = reports
         .filter(|held| held.year == year && is_of(&held.template))
         .collect();
-    // A job that was refused and then sent again, mended, under the same id.
-    let kept: BTreeSet<&str> = holdings.reports.iter().map(|it| &*it.job_id).collect();
+    // What of other years is kept under the same id says nothing of this year's.
+    let kept: BTreeSet<&str> = reports.iter().map(|it| &*it.job_id).collect();
     let unkept = holdings.refused.iter().chain(&holdings.wrong);
     let mut unkept: BTreeMap<&str, &str> = unkept
         .filter(|it| !kept.contains(&*it.job_id))
@@ -266,6 +266,8 @@ mod tests {
         let agencies = read(roster.as_bytes()).unwrap();
         let mut old = held("乙局", "b-0");
         old.year = 2023;
+        let mut again = held("丙局", "c-1");
+        again.year = 2023;
         let mut other = held("乙局", "b-1");
         other.template = "official-letter/letter".to_owned();
         let holdings = Holdings {
@@ -275,6 +277,7 @@ mod tests {
                 held("戊局", "e-1"),
                 held("己局", "f-1"),
                 old,
+                again,
                 other,
             ],
             refused: vec![

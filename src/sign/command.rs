@@ -58,12 +58,18 @@ impl Running {
             child,
         }
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
+    /// How it ends. What it has left behind is killed then, as that may hold its output open.
+    async fn end(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.kill();
+        Ok(status)
+    }
+
+    /// Kills its group, once.
+    fn kill(&mut self) {
         #[cfg(target_os = "linux")]
-        if let Some(group) = self.group {
+        if let Some(group) = self.group.take() {
             use rustix::{io::Errno, process};
             match process::kill_process_group(group, process::Signal::KILL) {
                 // It has left nothing behind.
@@ -71,6 +77,12 @@ impl Drop for Running {
                 Err(error) => tracing::debug!(%error, "the signing program can't be killed"),
             }
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -177,8 +189,8 @@ impl Program {
             let rest = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
             rest.map_err(unread)
         };
-        tokio::try_join!(tell, read, hear)?;
-        let status = running.child.wait().await.map_err(unread)?;
+        let end = async { running.end().await.map_err(unread) };
+        let ((), (), _, status) = tokio::try_join!(tell, read, hear, end)?;
         match status.code() {
             Some(0) => Ok(answer),
             Some(DATA) => Err(Trouble::Refused(words(&said))),

@@ -19,6 +19,10 @@ const REVISIONS: usize = 32;
 
 /// How much all updates may add, in bytes.
 const ADDED: usize = 64 << 20;
+/// The most of it outside of streams, in bytes, and the most values of one object: each is some
+/// fifty bytes when it is read.
+const PLAIN: usize = 8 << 20;
+const VALUES: usize = 1 << 20;
 
 /// The most objects that one update may bring.
 const OBJECTS: usize = 2_000;
@@ -297,7 +301,7 @@ fn entry_of(entry: &[u8]) -> Option<(usize, bool)> {
 fn tiled(file: &[u8], begin: usize, table: usize, revision: &Revision) -> Result<(), Unreadable> {
     let mut places: Vec<(usize, u32)> = revision.objects.iter().map(|(n, at)| (*at, *n)).collect();
     places.sort_unstable();
-    let mut end = begin;
+    let (mut end, mut plain) = (begin, 0);
     let hidden = |at| {
         let (en, zh) = (
             "bytes that belong to no object of the cross-reference table",
@@ -315,13 +319,25 @@ fn tiled(file: &[u8], begin: usize, table: usize, revision: &Revision) -> Result
         if gap.at != at {
             return Err(hidden(end));
         }
-        let (_, after) = object(file, number, at, length).ok_or_else(|| {
+        let (found, after) = object(file, number, at, length).ok_or_else(|| {
             let (en, zh) = (
                 "an object that can't be read as the standard writes it",
                 "此处的对象不能按标准读取",
             );
             unreadable(at, en, zh)
         })?;
+        let data = match &found {
+            Object::Stream(_, data) => data.len(),
+            _ => 0,
+        };
+        plain += after - at - data;
+        if plain > PLAIN {
+            let (en, zh) = (
+                "more was added than is ever read",
+                "追加的内容过多，不予读取",
+            );
+            return Err(unreadable(at, en, zh));
+        }
         end = after;
     }
     let mut gap = Cursor::at(file, end);
@@ -396,12 +412,18 @@ pub fn entry(file: &[u8], number: u32, at: usize, key: &str) -> Option<Range<usi
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// How many values are still read.
+    values: usize,
 }
 
 impl<'a> Cursor<'a> {
     fn at(bytes: &'a [u8], at: usize) -> Cursor<'a> {
         let at = at.min(bytes.len());
-        Cursor { bytes, at }
+        Cursor {
+            bytes,
+            at,
+            values: VALUES,
+        }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -487,6 +509,7 @@ impl<'a> Cursor<'a> {
     /// The object that comes next, with at most `depth` levels below it.
     fn object(&mut self, depth: usize) -> Option<Object> {
         let depth = depth.checked_sub(1)?;
+        self.values = self.values.checked_sub(1)?;
         self.space();
         match self.peek()? {
             b'<' if self.word(b"<<") => {

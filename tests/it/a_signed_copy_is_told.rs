@@ -660,6 +660,22 @@ fn what_would_take_all_time_is_refused() {
         &update.signed(&SIGNER),
         &format!("object {large}, an added tag, is not the Form of a signature's field"),
     );
+    for values in [1_100_000, 900_000] {
+        let mut update = Update::signature(&STORED);
+        let first = update.field + 9;
+        for number in first..first + 8 {
+            update.set(number, &format!("[{}]", "0 ".repeat(values)));
+        }
+        let why = match values {
+            900_000 => "more was added than is ever read",
+            _ => "can't be read as the standard writes it",
+        };
+        refused(
+            "objects of nothing but values",
+            &update.signed(&SIGNER),
+            why,
+        );
+    }
     let mut update = Update::signature(&STORED);
     let (field, length) = (update.field, update.field + 9);
     update.set(length, &format!("{}5", " ".repeat(4 << 20)));

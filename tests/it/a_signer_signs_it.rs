@@ -276,16 +276,20 @@ async fn a_job_whose_pdf_would_be_the_signed_copy_of_another_is_rejected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_has_signed_leaves_nothing_behind() {
     let deployment = cms(Deployment::spool());
-    does(
-        &deployment,
-        "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $! > sleeper",
-    );
-    send(&deployment, "a", "zibo-bigdata-2020").await;
-    deployment.work_until_idle();
-    completed(&deployment).await;
-    let sleeper = fs::read_to_string(deployment.path("sleeper")).unwrap();
-    let sleeper = PathBuf::from(format!("/proc/{}", sleeper.trim()));
-    until("it is gone", || !sleeper.exists());
+    // With its output open, too: nobody waits for that.
+    for (id, output) in [("a", "> /dev/null 2>&1"), ("b", "")] {
+        let sleep = format!("sleep 1000 < /dev/null {output} & echo $! > sleeper");
+        does(&deployment, &sleep);
+        send(&deployment, id, "zibo-bigdata-2020").await;
+        deployment.work_until_idle();
+        let sleeper = fs::read_to_string(deployment.path("sleeper")).unwrap();
+        let sleeper = PathBuf::from(format!("/proc/{}", sleeper.trim()));
+        until("it is gone", || !sleeper.exists());
+    }
+    assert_eq!(asked(&deployment), ["a", "b"]);
+    let events = deployment.events().await;
+    let kinds: Vec<&Value> = events.iter().map(|event| &event["type"]).collect();
+    assert_eq!(kinds, ["report.completed"; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

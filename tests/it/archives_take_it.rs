@@ -536,34 +536,85 @@ async fn what_the_log_no_longer_has_is_taken_from_the_stores_manifests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_manifest_names_beside_the_pdf_is_kept_with_it() {
-    let deployment = Deployment::spool();
+    let deployment = Deployment::spool().with("RENDER__FORMATS", "pdf,ofd");
     reported(&deployment, &["pingtan-2023"]).await;
     let manifest = deployment.path("store").join(format!("{KEY}.json"));
-    let mut says: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
-    let uri = text(&says["artifact"]["uri"]).replace(".pdf", ".ofd");
-    says["companions"] = json!([{
-        "format": "ofd", "uri": uri, "media_type": "application/ofd",
-        "sha256": sha256(b"OFD"), "bytes": 3,
-    }]);
-    std::fs::write(&manifest, says.to_string()).unwrap();
     let ofd = manifest.with_extension("ofd");
-    std::fs::write(&ofd, "other").unwrap();
-    let (code, told) = archive_once(&deployment, "archive", &[]);
-    assert_eq!(code, Some(1), "{told}");
-    assert!(
-        text(&told["wrong"][0]["why"]).contains("pingtan-2023.ofd was changed"),
-        "{told}"
+    let (says, made) = (
+        std::fs::read(&manifest).unwrap(),
+        std::fs::read(&ofd).unwrap(),
     );
-    std::fs::write(&ofd, "OFD").unwrap();
-    let (code, told) = archive_once(&deployment, "archive", &[]);
+    let wrong = async |want: &str| {
+        let (code, told) = archive_once(&deployment, "archive", &[]);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(text(&told["wrong"][0]["why"]).contains(want), "{told}");
+    };
+    std::fs::write(&ofd, "other").unwrap();
+    wrong("pingtan-2023.ofd was changed").await;
+    // A manifest can be changed with what it names; an event can't.
+    let mut other: Value = serde_json::from_slice(&says).unwrap();
+    other["companions"][0]["sha256"] = json!(sha256(b"other"));
+    std::fs::write(&manifest, other.to_string()).unwrap();
+    wrong("names other companions than its event").await;
+    std::fs::write(&manifest, says).unwrap();
+    std::fs::write(&ofd, &made).unwrap();
+    let (code, told) = archive_once(&deployment, "archive", &["--verify"]);
     assert_eq!((code, &told["new"]), (Some(0), &json!(1)), "{told}");
+    assert_eq!(told["wrong"], json!([]), "{told}");
     let dir = deployment.path("archive");
     let report = folder(&dir, &format!("{BAG}.open"), 2023, "pingtan-2023");
     assert_eq!(
         std::fs::read(report.join("pingtan-2023.ofd")).unwrap(),
-        b"OFD"
+        made
     );
     assert!(validated(&dir.join(format!("{BAG}.open"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_and_a_notice_of_one_number_are_two_documents() {
+    let deployment = Deployment::spool();
+    for edition in ["letter", "notice"] {
+        let template = format!("official-letter/{edition}");
+        let sample = repository(&format!("typst-templates/{template}/sample.json"));
+        let mut job: Value = serde_json::from_slice(&std::fs::read(sample).unwrap()).unwrap();
+        job["job_id"] = json!("001");
+        deployment.send(edition, job.to_string().as_bytes()).await;
+    }
+    deployment.work_until_idle();
+    let (code, told) = archive_once(&deployment, "archive", &["--close"]);
+    assert_eq!((code, &told["new"]), (Some(0), &json!(2)), "{told}");
+    let dir = deployment.path("archive");
+    let bags = listed(&dir)
+        .into_iter()
+        .filter(|it| it.starts_with("official-letter-"));
+    let kept: Vec<String> = bags
+        .flat_map(|bag| files(&dir.join(bag)).into_keys())
+        .filter(|path| path.ends_with("/001.pdf"))
+        .collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for (path, edition) in kept.iter().zip(["letter", "notice"]) {
+        assert!(
+            path.contains(&format!("official-letter-{edition}/001/")),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_was_to_be_closed_is_closed() {
+    let deployment = Deployment::spool();
+    reported(&deployment, &["pingtan-2023"]).await;
+    let (code, _) = archive_once(&deployment, "archive", &["--close"]);
+    assert_eq!(code, Some(0));
+    let dir = deployment.path("archive");
+    let before = files(&dir.join(BAG));
+    // As when it is killed after its journal knows, and before the folder has its name.
+    std::fs::rename(dir.join(BAG), dir.join(format!("{BAG}.open"))).unwrap();
+    corrected(&deployment, "pingtan-2023", "pingtan-2023-b").await;
+    let (code, told) = archive_once(&deployment, "archive", &[]);
+    assert_eq!((code, &told["new"]), (Some(0), &json!(1)), "{told}");
+    assert_eq!(files(&dir.join(BAG)), before);
+    assert!(dir.join("annual-report-2023-0002.open").is_dir());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,8 @@ for page, pdf in enumerate(sorted(glob.glob(f"{folder}/pdf-*.png")), 1):
     for reader in lost:
         theirs = grey(folder / f"{reader}-{page}.png", ours.size)
         assert count(darker(theirs, BLACK)) > 0, f"{name}, page {page}: {reader} draws nothing"
-        lost[reader] += alone(ours, theirs) + alone(theirs, ours)
+        amiss = alone(ours, theirs) + alone(theirs, ours)
+        assert amiss == 0, f"{name}, page {page}: {amiss} black pixels alone by {reader}"
+        lost[reader] += amiss
 size = lambda ending: round((folder / f"{name}.{ending}").stat().st_size / 1000)
 print(f"| `{name}` | {pages} | {size('pdf')} kB | {size('ofd')} kB | {ink:,} | {lost['core']:,} | {lost['sofd']:,} |")
