@@ -525,10 +525,12 @@ interface Broker {
 }
 
 async function dial({ url, tls }: Broker, limit: Limit, late: () => Error): Promise<ChannelModel> {
-  const dialled = connect(url, { ...tls, timeout: limit.within(SETUP) }); // which ends the socket of an attempt
-  const connection = await limit.hold(dialled, late, (it) => void end(it));
-  connection.on('error', () => {}); // `close` follows, and is heard
-  return connection;
+  const dial = async () => {
+    const connection = await connect(url, { ...tls, timeout: limit.within(SETUP) }); // which ends its socket, too
+    connection.on('error', () => {}); // `close` follows, and is heard
+    return connection;
+  };
+  return limit.hold(dial(), late, (it) => void end(it));
 }
 
 /** Ends a connection with nothing on its way, without waiting for a broker that is silent. */
@@ -760,7 +762,7 @@ function structured({ content, properties }: ConsumeMessage): Record<string, unk
 }
 
 /** A job's bytes and its id. */
-function read(job: Job, correlationId = ''): [Buffer, string] {
+function read(job: Job, correlationId?: string): [Buffer, string] {
   let body: Buffer;
   let parsed: any;
   try {
@@ -779,7 +781,7 @@ function read(job: Job, correlationId = ''): [Buffer, string] {
     const found = JSON.stringify(id);
     throw new BanshiError('invalid-job', `job_id is ${found} and must be 1-128 of A-Z a-z 0-9 . _ -, a letter or digit first`);
   }
-  const length = Buffer.byteLength(correlationId);
+  const length = Buffer.byteLength(correlationId ?? '');
   if (length > 255) { // AMQP's short string
     throw new BanshiError('invalid-job', `job ${id}: its correlation id has ${length} bytes; there may be 255`);
   }
