@@ -8,6 +8,7 @@ import threading
 START_OK = (10, 11)
 PUBLISH = (60, 40)
 CONSUME_OK = (60, 21)
+CHANNEL_OPEN = (20, 10)
 DELIVER = (60, 60)
 ACK = (60, 80)
 
@@ -17,11 +18,13 @@ class Proxy:
     has it), `cut` (the connection is cut when the broker has it, before the confirm comes back),
     `mute` (confirms come back late, when `next` is something else, before what follows them) or `handshake`
     (the next connection is cut as it is made). `cut` needs `has_it`, which waits until the broker has
-    the job."""
+    the job. `swallows` is what method, if any, the broker never gets, nor what comes after it on its
+    connection."""
 
     def __init__(self, host, port):
         self.broker = (host, port)
         self.next = "pass"
+        self.swallows = None
         self.has_it = None
         self.published = 0
         self.delivered = 0
@@ -68,6 +71,7 @@ class Connection:
     def __init__(self, proxy, client, broker):
         self.proxy, self.client, self.broker = proxy, client, broker
         self.held = False
+        self.swallowed = False
 
     def cut(self):
         for end in (self.client, self.broker):
@@ -82,6 +86,9 @@ class Connection:
             self.broker.sendall(read(self.client, 8))  # "AMQP0091"
             while True:
                 frame, method = read_frame(self.client)
+                self.swallowed |= method is not None and method == self.proxy.swallows
+                if self.swallowed:
+                    continue
                 if method == START_OK and self.proxy.next == "handshake":
                     self.proxy.next = "pass"
                     return self.cut()

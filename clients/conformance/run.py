@@ -32,7 +32,7 @@ from pathlib import Path
 
 import pika
 
-from proxy import Proxy
+from proxy import CHANNEL_OPEN, START_OK, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "target" / "clients"
@@ -400,8 +400,8 @@ def published(deployment):
 
 
 def a_job_is_confirmed(deployment, start):
-    """a job is confirmed: persistent, in its lane, to the byte
-    任务得到确认：持久化，在其通道中，逐字节相同"""
+    """a job is confirmed: persistent, in its lane, to the byte, with a byte-order mark or without
+    任务得到确认：持久化，在其通道中，逐字节相同，有无字节顺序标记均可"""
     driver, sent = start(), job("one")
     assert driver.send(sent) == "confirmed"
     assert driver.send(job("two"), lane="urgent") == "confirmed"
@@ -409,6 +409,9 @@ def a_job_is_confirmed(deployment, start):
     assert body == sent.encode()
     assert (properties.delivery_mode, properties.content_type, properties.message_id) == (2, "application/json", "one")
     assert ids(deployment.take("jobs.urgent")) == ["two"]
+    marked = "\ufeff" + job("three")
+    assert driver.send(marked) == "confirmed"
+    assert [body for _, body in deployment.take("jobs.bulk")] == [marked.encode()]
 
 
 def what_goes_with_a_job(deployment, start):
@@ -454,12 +457,16 @@ def a_lane_without_a_queue_is_told(deployment, start):
 
 
 def what_is_no_job_is_not_sent(deployment, start):
-    """what has no job_id is not sent
-    没有job_id的内容不发送"""
+    """what has no job_id, or too long a correlation id, is not sent
+    没有job_id或correlation id过长的内容不发送"""
     driver = start()
     for bad in ("", "[]", "{}", '{"job_id": 7}', '{"job_id": "-x"}', '{"job_id": "a b"}'):
         assert driver.fails("send", job=bad, lane="bulk", timeout=60) == "invalid-job", bad
+    for op in ("send", "send_and_wait"):
+        long = {"job": job("one"), "lane": "bulk", "timeout": 60, "correlation_id": "号" * 86}
+        assert driver.fails(op, **long) == "invalid-job"
     assert deployment.proxy.published == 0
+    assert driver.send(job("one"), correlation_id="号" * 85) == "confirmed"  # 255 bytes
 
 
 def a_connection_cut_before(deployment, start):
@@ -534,6 +541,40 @@ def a_connection_cut_in_its_handshake(deployment, start):
     deployment.proxy.next = "handshake"
     assert driver.events("first", 1, timeout=1) == []
     assert deployment.proxy.next == "pass"
+    assert ids(deployment.take("jobs.bulk")) == ["one"]
+
+
+def a_broker_that_is_silent(deployment, start):
+    """a broker that says nothing as a connection is made: the call ends in time, or when it is cancelled
+    建立连接时消息服务器没有回应：调用到时或取消即结束"""
+    driver = start()
+    send = {"job": job("one"), "lane": "bulk"}
+    wait = {"job_id": "one", "from": "first"}
+    deployment.proxy.swallows = START_OK
+    assert driver.fails("send", **send, timeout=1) == "not-confirmed"
+    assert driver.fails("wait", **wait, timeout=1) == "timed-out"
+    deployment.proxy.swallows = CHANNEL_OPEN
+    assert driver.fails("send", **send, timeout=1) == "not-confirmed"
+    assert driver.fails("wait", **wait, timeout=1) == "timed-out"
+    assert driver.fails("send", **send, timeout=2, cancel_after=0.5) == "cancelled"
+    assert driver.fails("wait", **wait, timeout=2, cancel_after=0.5) == "cancelled"
+    deployment.proxy.swallows = None
+    assert driver.send(job("two")) == "confirmed"
+    assert ids(deployment.take("jobs.bulk")) == ["two"]
+
+
+def a_closed_client_says_so(deployment, start):
+    """a client that was closed connects no more, and says so
+    已关闭的客户端不再连接，并明确告知"""
+    driver = start()
+    driver.send(job("one"))
+    assert driver.does("close") == driver.does("close") == "closed"
+    connected = len(deployment.proxy.connections)
+    assert driver.fails("send", job=job("two"), lane="bulk", timeout=PATIENCE) == "closed"
+    assert driver.fails("send_and_wait", job=job("two"), timeout=PATIENCE) == "closed"
+    assert driver.fails("wait", **{"from": "first"}, job_id="two", timeout=PATIENCE) == "closed"
+    assert driver.fails("events", **{"from": "first"}, count=1, timeout=PATIENCE) == "closed"
+    assert len(deployment.proxy.connections) == connected
     assert ids(deployment.take("jobs.bulk")) == ["one"]
 
 
@@ -643,6 +684,38 @@ def a_job_that_ended_before(deployment, start):
     assert driver.fails("wait", **{"from": "first"}, job_id="three", timeout=1) == "timed-out"
     wait |= {"job_id": "three", "from": "next", "cancel_after": 0.5}
     assert driver.fails("wait", **wait) == "cancelled"
+
+
+def a_wait_passes_over_what_is_foreign(deployment, start):
+    """a wait passes over what is no event of banshi, or of a later version
+    等待时跳过不是banshi事件的消息和更新版本的事件"""
+    later = event_of("one") | {"type": "report.postponed"}
+    without = {name: value for name, value in event_of("one").items() if name != "data"}
+    for body in (b"", b"no event", b"null", b"[7]", b'"job_id"', json.dumps(without).encode()):
+        for kind in ("text/plain", "application/cloudevents+json"):
+            properties = pika.BasicProperties(content_type=kind)
+            deployment.channel.basic_publish(deployment.name("events"), "x", body, properties)
+    deployment.tell(later)
+    deployment.tell(later, binary=True)
+    event = event_of("one")
+    deployment.tell(event)
+    driver = start()
+    wait = {"from": "first", "job_id": "one", "timeout": PATIENCE}
+    assert driver.does("wait", **wait)["event"] == event["id"]
+
+
+def an_empty_correlation_id_is_none(deployment, start):
+    """an empty correlation id is none: send and wait makes one, a wait takes any
+    空的correlation id等于没有：发送并等待时另造一个，等待时不限"""
+    driver, event = start(), event_of("one")
+    driver.ask("send_and_wait", job=job("one"), correlation_id="", timeout=PATIENCE)
+    deployment.until("the job is there", lambda: deployment.ready("jobs.bulk") == 1)
+    [(properties, _)] = deployment.take("jobs.bulk")
+    deployment.tell(event, correlation_id=properties.correlation_id)
+    assert properties.correlation_id
+    assert driver.done()["event"] == event["id"]
+    wait = {"from": "first", "job_id": "one", "correlation_id": "", "timeout": PATIENCE}
+    assert driver.does("wait", **wait)["event"] == event["id"]
 
 
 def events_are_as_stated(deployment, start):
@@ -805,9 +878,11 @@ SLOW = [a_broker_that_is_trusted, the_broker_restarts]
 PROMISES = [
     a_job_is_confirmed, what_goes_with_a_job, a_full_lane_is_told, a_lane_without_a_queue_is_told, what_is_no_job_is_not_sent,
     a_connection_cut_before, a_connection_cut_after, a_connection_cut_between, no_confirm_in_time,
-    a_send_is_cancelled, a_connection_cut_in_its_handshake, wrong_credentials_are_told,
+    a_send_is_cancelled, a_connection_cut_in_its_handshake, a_broker_that_is_silent, a_closed_client_says_so,
+    wrong_credentials_are_told,
     a_refusal_is_not_tried_again, a_job_completes, the_same_job_twice, a_job_is_rejected, a_job_fails,
-    a_wait_goes_on_over_a_cut, a_wait_ends, a_job_that_ended_before, events_are_as_stated, events_are_read_from_an_offset, events_go_on_over_a_cut,
+    a_wait_goes_on_over_a_cut, a_wait_ends, a_job_that_ended_before, a_wait_passes_over_what_is_foreign,
+    an_empty_correlation_id_is_none, events_are_as_stated, events_are_read_from_an_offset, events_go_on_over_a_cut,
     only_new_events_go_on_over_a_cut, an_outbox_survives, an_outbox_keeps_what_is_refused, *SLOW,
 ]
 

@@ -6,6 +6,7 @@
 package banshi
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -16,8 +17,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -25,20 +29,22 @@ import (
 
 // Why a job was not sent, or its end is not known. Test for them with [errors.Is].
 var (
-	// ErrInvalidJob: not a JSON object with a job_id; nothing was sent.
+	// ErrInvalidJob: not a JSON object with a job_id, or its correlation id is too long; nothing was sent.
 	ErrInvalidJob = errors.New("the job is not valid")
 	// ErrNoSuchLane: no queue takes this lane: it is misspelt, or banshi's queues are not there.
 	ErrNoSuchLane = errors.New("no such lane")
 	// ErrQueueFull: the broker refused the job, for its lane is full: wait, and send it again.
 	ErrQueueFull = errors.New("the lane is full")
-	// ErrNotConfirmed: no confirmation in time; the job may or may not be there: send it again. It wraps
-	// the context's error, or stands for the client's own time-out.
+	// ErrNotConfirmed: no confirmation in time, or the context was cancelled before there was one (the
+	// error is context.Canceled, too, then); the job may or may not be there: send it again.
 	ErrNotConfirmed = errors.New("no confirmation in time")
 	// ErrRefused: the broker says that we may not, or that something is not there, or we do not trust its
 	// certificate.
 	ErrRefused = errors.New("the broker refuses")
 	// ErrUnknownEvent: the log has what this version does not know.
 	ErrUnknownEvent = errors.New("not an event of banshi")
+	// ErrClosed: the client was closed before; nothing was sent.
+	ErrClosed = errors.New("the client is closed")
 )
 
 // Lane is where a job waits.
@@ -172,6 +178,7 @@ type Client struct {
 	url    string
 	turn   chan struct{} // one job is on its way at a time: a return does not say whose it is
 	sender *sender
+	closed atomic.Bool
 }
 
 // New returns a client of the broker at this URL, with the prefix banshi and thirty seconds for a job.
@@ -185,17 +192,20 @@ func New(url string) *Client {
 	}
 }
 
-// Close ends the connection. All that was sent is confirmed already.
-func (c *Client) Close() {
+// Close ends the connection; its error is always nil. All that was sent is confirmed already. A client
+// that is closed connects no more: what needs a connection then ends with ErrClosed.
+func (c *Client) Close() error {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
+	c.closed.Store(true)
 	c.drop()
+	return nil
 }
 
 // An Option is of how a job is sent.
 type Option func(*amqp.Publishing)
 
-// CorrelationID is yours, and comes back on the event.
+// CorrelationID is yours, and comes back on the event; 255 bytes at most, and empty is none.
 func CorrelationID(id string) Option {
 	return func(message *amqp.Publishing) { message.CorrelationId = id }
 }
@@ -213,32 +223,29 @@ func Header(name, value string) Option {
 // Send sends a job; it returns nil once the broker has it safe. A connection that is lost before that is
 // made anew and the job is sent again.
 func (c *Client) Send(ctx context.Context, job []byte, lane Lane, options ...Option) error {
-	jobID, err := readJob(job)
+	message, err := prepare(job, lane, options)
 	if err != nil {
 		return err
 	}
-	if err := lane.check(); err != nil {
-		return err
-	}
+	return c.send(ctx, lane, message)
+}
+
+func (c *Client) send(ctx context.Context, lane Lane, message amqp.Publishing) error {
+	jobID := message.MessageId
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	message := amqp.Publishing{
-		ContentType:  "application/json",
-		DeliveryMode: amqp.Persistent,
-		MessageId:    jobID,
-		Body:         job,
-	}
-	for _, option := range options {
-		option(&message)
-	}
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return notConfirmed(jobID, ctx.Err(), nil)
 	}
+	if c.closed.Load() {
+		return fmt.Errorf("job %s was not sent: %w", jobID, ErrClosed)
+	}
 	var doubts doubts
 	for pause := firstPause; ; pause = pause.longer() {
+		var err error
 		if c.sender == nil {
 			c.sender, err = c.dialSender(ctx)
 		}
@@ -264,23 +271,18 @@ func (c *Client) Send(ctx context.Context, job []byte, lane Lane, options ...Opt
 }
 
 // SendAndWait sends a job and waits for its event in the log of events, over lost connections too, until
-// the context ends: then the job was confirmed or its error is ErrNotConfirmed. The event is known by its
-// correlation id, which must be of this job alone, and is made here where no option gives one.
+// the context ends: then the job was confirmed or the error is ErrNotConfirmed, too. The event is known by
+// its correlation id, which must be of this job alone, and is made here where no option gives one.
 func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane, options ...Option) (Outcome, error) {
-	jobID, err := readJob(job)
+	message, err := prepare(job, lane, options)
 	if err != nil {
 		return nil, err
 	}
-	var given amqp.Publishing
-	for _, option := range options {
-		option(&given)
-	}
-	correlationID := given.CorrelationId
-	if correlationID == "" {
-		if correlationID, err = random(16); err != nil {
+	jobID := message.MessageId
+	if message.CorrelationId == "" {
+		if message.CorrelationId, err = random(16); err != nil {
 			return nil, err
 		}
-		options = append([]Option{CorrelationID(correlationID)}, options...)
 	}
 	events := c.Events(Last)
 	defer events.Close()
@@ -290,14 +292,15 @@ func (c *Client) SendAndWait(ctx context.Context, job []byte, lane Lane, options
 		}
 		return nil, err
 	}
-	if err := c.Send(ctx, job, lane, options...); err != nil {
+	if err := c.send(ctx, lane, message); err != nil {
 		return nil, err
 	}
-	return events.find(ctx, jobID, correlationID)
+	return events.find(ctx, jobID, message.CorrelationId)
 }
 
 // Wait says what became of a job that was sent before, by whomever: at once, where it has ended. That is
-// the first event of it from a place on, and, where correlationID is not empty, of that sending.
+// the first event of it from a place on, and, where correlationID is not empty, of that sending. What is no
+// event of banshi is passed over, and logged.
 func (c *Client) Wait(ctx context.Context, jobID string, from Start, correlationID string) (Outcome, error) {
 	events := c.Events(from)
 	defer events.Close()
@@ -374,18 +377,22 @@ func (e *Events) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// Close ends the connection.
-func (e *Events) Close() {
+// Close ends the connection; its error is always nil.
+func (e *Events) Close() error {
 	if e.connection != nil {
 		closeInTime(e.connection)
 		e.connection, e.arrived = nil, nil
 	}
+	return nil
 }
 
 // attach begins to listen.
 func (e *Events) attach(ctx context.Context) error {
 	var doubts doubts
 	for pause := firstPause; ; pause = pause.longer() {
+		if e.client.closed.Load() {
+			return fmt.Errorf("no events from the broker: %w", ErrClosed)
+		}
 		err := e.consume(ctx)
 		if err == nil {
 			switch e.start { // where to go on if the connection is lost before anything arrived
@@ -396,7 +403,6 @@ func (e *Events) attach(ctx context.Context) error {
 			}
 			return nil
 		}
-		e.Close()
 		if ctx.Err() != nil {
 			return fmt.Errorf("no events from the broker: %w", ctx.Err())
 		}
@@ -410,18 +416,23 @@ func (e *Events) attach(ctx context.Context) error {
 	}
 }
 
-func (e *Events) consume(ctx context.Context) (err error) {
-	if e.connection, err = e.client.dial(ctx); err != nil {
+func (e *Events) consume(ctx context.Context) error {
+	var arrived <-chan amqp.Delivery
+	connection, err := e.client.dial(ctx, func(connection *amqp.Connection) error {
+		channel, err := connection.Channel()
+		if err != nil {
+			return err
+		}
+		if err := channel.Qos(100, 0, false); err != nil {
+			return err
+		}
+		from := amqp.Table{"x-stream-offset": e.start.offset}
+		arrived, err = channel.Consume(e.queue, "", false, false, false, false, from)
 		return err
+	})
+	if err == nil {
+		e.connection, e.arrived = connection, arrived
 	}
-	channel, err := e.connection.Channel()
-	if err != nil {
-		return err
-	}
-	if err := channel.Qos(100, 0, false); err != nil {
-		return err
-	}
-	e.arrived, err = channel.Consume(e.queue, "", false, false, false, false, amqp.Table{"x-stream-offset": e.start.offset})
 	return err
 }
 
@@ -438,12 +449,12 @@ func (e *Events) take(ctx context.Context) (Event, string, error) {
 		case message, is := <-e.arrived:
 			if !is {
 				e.client.Logger.Printf("banshi: the connection is lost, reading events on from %v", e.start.offset)
-				e.Close()
+				_ = e.Close()
 				continue
 			}
 			offset, is := message.Headers["x-stream-offset"].(int64)
 			if !is {
-				return Event{}, "", fmt.Errorf("%s is no stream: %w", e.queue, ErrUnknownEvent)
+				return Event{}, "", fmt.Errorf("%s is no stream: %w", e.queue, ErrRefused)
 			}
 			e.start = At(offset + 1)
 			err := message.Ack(false)
@@ -465,16 +476,23 @@ func (e *Events) take(ctx context.Context) (Event, string, error) {
 	}
 }
 
-// find returns what became of a job.
+// find returns what became of a job; what is no event of banshi does not end it.
 func (e *Events) find(ctx context.Context, jobID, correlationID string) (Outcome, error) {
 	for {
 		event, its, err := e.take(ctx)
-		if err != nil {
+		if err == nil {
+			if event.JobID != jobID || correlationID != "" && its != correlationID {
+				continue
+			}
+			var outcome Outcome
+			if outcome, err = event.Outcome(); err == nil {
+				return outcome, nil
+			}
+		}
+		if !errors.Is(err, ErrUnknownEvent) {
 			return nil, err
 		}
-		if event.JobID == jobID && (correlationID == "" || its == correlationID) {
-			return event.Outcome()
-		}
+		e.client.Logger.Printf("banshi: passed over: %v", err)
 	}
 }
 
@@ -511,16 +529,14 @@ type sender struct {
 }
 
 func (c *Client) dialSender(ctx context.Context) (*sender, error) {
-	connection, err := c.dial(ctx)
+	var channel *amqp.Channel
+	connection, err := c.dial(ctx, func(connection *amqp.Connection) (err error) {
+		if channel, err = connection.Channel(); err == nil {
+			err = channel.Confirm(false)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	channel, err := connection.Channel()
-	if err == nil {
-		err = channel.Confirm(false)
-	}
-	if err != nil {
-		closeInTime(connection)
 		return nil, err
 	}
 	return &sender{
@@ -558,20 +574,49 @@ func (s *sender) publish(ctx context.Context, exchange string, lane Lane, messag
 	}
 }
 
-// dial connects, and gives up when the context ends.
-func (c *Client) dial(ctx context.Context) (*amqp.Connection, error) {
-	timeout := 10 * time.Second
-	if deadline, is := ctx.Deadline(); is && time.Until(deadline) < timeout {
-		timeout = time.Until(deadline)
+// dial connects, and makes the connection ready; it gives up, wherever it is, when the context ends or
+// after ten seconds.
+func (c *Client) dial(ctx context.Context, ready func(*amqp.Connection) error) (*amqp.Connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var watch sync.WaitGroup
+	done := make(chan struct{})
+	config := amqp.Config{Heartbeat: 10 * time.Second, Locale: "en_US"}
+	config.Dial = func(network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		watch.Add(1)
+		go func() {
+			defer watch.Done()
+			select {
+			case <-done:
+			case <-ctx.Done():
+				_ = conn.Close() // which ends all that waits for the broker's answer
+			}
+		}()
+		return conn, nil
 	}
-	if timeout <= 0 || ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	config := amqp.Config{Heartbeat: 10 * time.Second, Locale: "en_US", Dial: amqp.DefaultDial(timeout)}
 	if c.TLS != nil {
 		config.TLSClientConfig = c.TLS.Clone() // into which it writes the host's name
 	}
-	return amqp.DialConfig(c.url, config)
+	connection, err := amqp.DialConfig(c.url, config)
+	if err == nil {
+		err = ready(connection)
+	}
+	close(done)
+	watch.Wait() // the context is cancelled next
+	if err == nil {
+		return connection, nil
+	}
+	if connection != nil {
+		closeInTime(connection)
+	}
+	if ctx.Err() != nil { // the library may take it for wrong credentials
+		err = fmt.Errorf("the broker did not answer in time: %v", err)
+	}
+	return nil, err
 }
 
 // closeInTime ends a connection with nothing on its way, without waiting for a broker that is silent.
@@ -619,11 +664,19 @@ func notConfirmed(jobID string, ended, last error) error {
 	if last == nil {
 		last = ended
 	}
+	err := fmt.Errorf("job %s may or may not be there, send it again: %w (%v)", jobID, ErrNotConfirmed, last)
 	if errors.Is(ended, context.Canceled) {
-		return fmt.Errorf("job %s may or may not be there, send it again: %w (%v)", jobID, ended, last)
+		return &cancelled{err}
 	}
-	return fmt.Errorf("job %s may or may not be there, send it again: %w (%v)", jobID, ErrNotConfirmed, last)
+	return err
 }
+
+// cancelled is an error of a call that the caller ended; it is context.Canceled, too.
+type cancelled struct{ error }
+
+func (c *cancelled) Is(target error) bool { return target == context.Canceled }
+
+func (c *cancelled) Unwrap() error { return c.error }
 
 // pause is between two tries to reach the broker.
 type pause time.Duration
@@ -650,12 +703,34 @@ func (p pause) rest(ctx context.Context) bool {
 
 var jobIDs = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
+// prepare makes a job's message, whose id is the job's.
+func prepare(job []byte, lane Lane, options []Option) (amqp.Publishing, error) {
+	jobID, err := readJob(job)
+	if err == nil {
+		err = lane.check()
+	}
+	message := amqp.Publishing{
+		ContentType:  "application/json",
+		DeliveryMode: amqp.Persistent,
+		MessageId:    jobID,
+		Body:         job,
+	}
+	for _, option := range options {
+		option(&message)
+	}
+	if length := len(message.CorrelationId); err == nil && length > 255 { // AMQP's short string
+		err = fmt.Errorf("%w: its correlation id has %d bytes; there may be 255", ErrInvalidJob, length)
+	}
+	return message, err
+}
+
 // readJob returns a job's id.
 func readJob(job []byte) (string, error) {
 	var read struct {
 		JobID *string `json:"job_id"`
 	}
-	if err := json.Unmarshal(job, &read); err != nil {
+	text := bytes.TrimPrefix(job, []byte("\ufeff")) // a byte-order mark, which the service takes
+	if err := json.Unmarshal(text, &read); err != nil {
 		return "", fmt.Errorf("%w: it must be a JSON object with a job_id: %v", ErrInvalidJob, err)
 	}
 	if read.JobID == nil || !jobIDs.MatchString(*read.JobID) {

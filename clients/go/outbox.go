@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -16,11 +17,7 @@ import (
 //
 // A file is a job, NUMBER-RANDOM.LANE.json, sent in the order of the numbers and removed once it is
 // confirmed. If we crash in between, it is sent again, which is harmless.
-type Outbox struct {
-	folder string
-	mutex  sync.Mutex
-	last   int64
-}
+type Outbox struct{ folder string }
 
 // NewOutbox returns the outbox in a folder, which is made if it isn't there.
 func NewOutbox(folder string) (*Outbox, error) {
@@ -42,12 +39,13 @@ func (o *Outbox) Put(job []byte, lane Lane) error {
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%020d-%s.%s.json", o.number(), unlike, lane)
+	name := fmt.Sprintf("%020d-%s.%s.json", number(), unlike, lane)
 	part := filepath.Join(o.folder, "."+name+".part")
 	file, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
+	defer os.Remove(part) // it is there where something fails only
 	_, err = file.Write(job)
 	if err == nil {
 		err = file.Sync()
@@ -60,6 +58,9 @@ func (o *Outbox) Put(job []byte, lane Lane) error {
 	}
 	if err := os.Rename(part, filepath.Join(o.folder, name)); err != nil {
 		return err
+	}
+	if runtime.GOOS == "windows" {
+		return nil // which syncs no folders
 	}
 	folder, err := os.Open(o.folder)
 	if err != nil {
@@ -116,13 +117,18 @@ func (o *Outbox) Flush(ctx context.Context, client *Client) (int, error) {
 	return sent, nil
 }
 
-// number is the moment in nanoseconds, and more than the one before.
-func (o *Outbox) number() int64 {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	o.last++
-	if now := time.Now().UnixNano(); now > o.last {
-		o.last = now
+var numbers struct {
+	sync.Mutex
+	last int64
+}
+
+// number is the moment in nanoseconds, and more than the one before, in whichever outbox that was.
+func number() int64 {
+	numbers.Lock()
+	defer numbers.Unlock()
+	numbers.last++
+	if now := time.Now().UnixNano(); now > numbers.last {
+		numbers.last = now
 	}
-	return o.last
+	return numbers.last
 }

@@ -48,6 +48,7 @@ public final class Driver {
                     BanshiClient.NotConfirmed.class, "not-confirmed",
                     BanshiClient.BrokerRefused.class, "refused",
                     BanshiClient.TimedOut.class, "timed-out",
+                    BanshiClient.Closed.class, "closed",
                     BanshiClient.UnknownEvent.class, "unknown-event");
 
     public static void main(String[] arguments) throws Exception {
@@ -106,6 +107,7 @@ public final class Driver {
         cancelled(asked);
         Duration timeout = Duration.ofMillis((long) (asked.path("timeout").asDouble(30) * 1000));
         String job = asked.path("job").asText();
+        String correlationId = asked.path("correlation_id").textValue();
         switch (asked.path("op").asText()) {
             case "send":
                 Map<String, String> headers = new HashMap<>();
@@ -114,14 +116,13 @@ public final class Driver {
                         job,
                         SendOptions.DEFAULT
                                 .lane(Lane.named(asked.path("lane").asText()))
-                                .correlationId(asked.path("correlation_id").textValue())
+                                .correlationId(correlationId)
                                 .headers(headers)
                                 .timeout(timeout));
                 return JSON.valueToTree("confirmed");
             case "send_and_wait":
-                return told(client.sendAndWait(job, timeout));
+                return told(client.sendAndWait(job, SendOptions.DEFAULT.correlationId(correlationId), timeout));
             case "wait":
-                String correlationId = asked.path("correlation_id").textValue();
                 return told(client.await(asked.path("job_id").asText(), start(asked.path("from")), correlationId, timeout));
             case "events":
                 ArrayNode found = JSON.createArrayNode();
@@ -147,6 +148,9 @@ public final class Driver {
                 return JSON.valueToTree("kept");
             case "outbox_flush":
                 return JSON.valueToTree(new Outbox(Path.of(asked.path("folder").asText())).flush(client, timeout));
+            case "close":
+                client.close();
+                return JSON.valueToTree("closed");
             default:
                 throw new IllegalArgumentException("no operation " + asked);
         }

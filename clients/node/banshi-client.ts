@@ -9,6 +9,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
@@ -97,7 +98,7 @@ export interface Failed {
 export type Outcome = Completed | Rejected | Failed;
 
 /**
- * - `invalid-job`: not a JSON object with a `job_id`; nothing was sent.
+ * - `invalid-job`: not a JSON object with a `job_id`, or its correlation id is too long; nothing was sent.
  * - `no-such-lane`: no queue takes this lane: it is misspelt, or banshi's queues are not there.
  * - `queue-full`: the broker refused the job, for its lane is full: wait, and send it again.
  * - `not-confirmed`: no confirmation in time; the job may or may not be there: send it again.
@@ -106,6 +107,7 @@ export type Outcome = Completed | Rejected | Failed;
  * - `timed-out`: the job was confirmed, and what became of it was not known in time.
  * - `cancelled`: the caller's signal; a job that was confirmed is still worked on.
  * - `unknown-event`: the log has what this version does not know.
+ * - `closed`: the client was closed before; nothing was sent.
  */
 export type Code =
   | 'invalid-job'
@@ -115,7 +117,8 @@ export type Code =
   | 'refused'
   | 'timed-out'
   | 'cancelled'
-  | 'unknown-event';
+  | 'unknown-event'
+  | 'closed';
 
 /** Whatever this library rejects with. */
 export class BanshiError extends Error {
@@ -148,7 +151,7 @@ export interface ClientOptions {
 export interface SendOptions {
   /** Default `bulk`. */
   lane?: Lane;
-  /** Yours; it comes back on the event. */
+  /** Yours, 255 bytes at most; it comes back on the event. Empty is none. */
   correlationId?: string;
   /** Such as `traceparent` and `tracestate`. */
   headers?: Record<string, string>;
@@ -175,6 +178,8 @@ const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const REMEMBERED = 100_000;
 /** How far clocks may differ, in milliseconds. */
 const CLOCKS = 5 * 60_000;
+/** Milliseconds that setting up a connection may take. */
+const SETUP = 10_000;
 const debug = debuglog('banshi');
 const SILENT: Logger = { debug: (it) => debug('%s', it), warn: (it) => debug('%s', it) };
 
@@ -189,14 +194,20 @@ export class Client {
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(url: string, options: ClientOptions = {}) {
-    this.#broker = { url, tls: options.tls };
+    const address = new URL(url);
+    if (!address.searchParams.has('heartbeat')) address.searchParams.set('heartbeat', '10');
+    this.#broker = { url: address.href, tls: options.tls, closed: false };
     this.#prefix = options.prefix ?? 'banshi';
     this.#timeout = options.timeout ?? 30_000;
     this.#log = options.logger ?? SILENT;
   }
 
-  /** Ends the connection. All that was sent is confirmed already. */
+  /**
+   * Ends the connection, once the jobs that are to be sent already are. A client that is closed connects
+   * no more: what needs a connection then rejects with `closed`.
+   */
   async close(): Promise<void> {
+    this.#broker.closed = true;
     await this.#turn;
     await this.#drop();
   }
@@ -211,8 +222,9 @@ export class Client {
    * made anew and the job is sent again.
    */
   async send(job: Job, options: SendOptions = {}): Promise<void> {
-    const [body, jobId] = read(job);
+    const [body, jobId] = read(job, options.correlationId);
     const lane = known(options.lane ?? 'bulk');
+    if (this.#broker.closed) throw new BanshiError('closed', `job ${jobId} was not sent: the client is closed`);
     const limit = new Limit(options.timeout ?? this.#timeout, options.signal);
     const late = () => limit.error('not-confirmed', `job ${jobId}: no confirmation in time; send it again`);
     const sent = this.#turn.then(() => this.#send(body, jobId, lane, options, limit, late));
@@ -236,7 +248,8 @@ export class Client {
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
       if (limit.over) throw late();
       try {
-        const { correlationId, headers } = options;
+        const { headers } = options;
+        const correlationId = options.correlationId || undefined;
         this.#sender ??= await Sender.open(this.#broker, limit, late);
         const message = { messageId: jobId, correlationId, headers };
         await this.#sender.publish(`${this.#prefix}.jobs`, lane, body, message, limit, late);
@@ -262,8 +275,8 @@ export class Client {
    * `timeout` is for all of it; five minutes by default.
    */
   async sendAndWait(job: Job, options: SendOptions = {}): Promise<Outcome> {
-    const [, jobId] = read(job);
-    const correlationId = options.correlationId ?? randomUUID();
+    const [, jobId] = read(job, options.correlationId);
+    const correlationId = options.correlationId || randomUUID();
     const timeout = options.timeout ?? 300_000;
     const limit = new Limit(timeout, options.signal);
     const events = new Log(this.#broker, this.#prefix, 'last', this.#log);
@@ -281,7 +294,8 @@ export class Client {
 
   /**
    * What became of a job that was sent before, by whomever: at once, where it has ended. That is the
-   * first event of it from `start` on, and, where `correlationId` is given, of that sending.
+   * first event of it from `start` on, and, where `correlationId` is given, of that sending. What is no
+   * event of banshi is passed over, and logged.
    */
   async wait(jobId: string, options: WaitOptions = {}): Promise<Outcome> {
     const timeout = options.timeout ?? 300_000;
@@ -289,7 +303,7 @@ export class Client {
     const events = new Log(this.#broker, this.#prefix, options.start ?? 'first', this.#log);
     const late = () => limit.error('timed-out', `job ${jobId}: there was no event in ${timeout} ms`);
     try {
-      return await events.find(jobId, options.correlationId, limit, late);
+      return await events.find(jobId, options.correlationId || undefined, limit, late);
     } finally {
       limit.end();
       await events.close();
@@ -343,31 +357,34 @@ export class Client {
  * crash in between, it is sent again, which is harmless.
  */
 export class Outbox {
-  #last = 0n;
-
   constructor(readonly folder: string) {}
 
   /** Keeps a job; when this resolves it is on the disk. */
   async put(job: Job, lane: Lane = 'bulk'): Promise<string> {
     const [body] = read(job);
-    const now = BigInt(Date.now()) * 1_000_000n;
-    this.#last = now > this.#last ? now : this.#last + 1n;
-    const name = `${String(this.#last).padStart(20, '0')}-${randomUUID().slice(0, 8)}.${known(lane)}.json`;
+    const name = `${String(number()).padStart(20, '0')}-${randomUUID().slice(0, 8)}.${known(lane)}.json`;
     await mkdir(this.folder, { recursive: true });
     const part = join(this.folder, `.${name}.part`);
-    const file = await open(part, 'wx');
     try {
-      await file.writeFile(body);
-      await file.sync();
-    } finally {
-      await file.close();
+      const file = await open(part, 'wx');
+      try {
+        await file.writeFile(body);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(part, join(this.folder, name));
+    } catch (error) {
+      await rm(part, { force: true });
+      throw error;
     }
-    await rename(part, join(this.folder, name));
-    const folder = await open(this.folder, 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
+    if (process.platform !== 'win32') { // which syncs no folders
+      const folder = await open(this.folder, 'r');
+      try {
+        await folder.sync();
+      } finally {
+        await folder.close();
+      }
     }
     return join(this.folder, name);
   }
@@ -399,8 +416,26 @@ export class Outbox {
   }
 }
 
-/** What became of the job of an event. */
+let last = 0n;
+
+/** The moment in nanoseconds, and more than the one before, in whichever outbox that was. */
+function number(): bigint {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  last = now > last ? now : last + 1n;
+  return last;
+}
+
+/** What became of the job of an event; throws `unknown-event` where this version can't say. */
 export function outcome(event: Event): Outcome {
+  try {
+    return told(event);
+  } catch (error) {
+    if (error instanceof BanshiError) throw error;
+    throw new BanshiError('unknown-event', `event ${event.id} is no ${event.type} of banshi: ${error}`, { cause: error });
+  }
+}
+
+function told(event: Event): Outcome {
   // The contract of events: docs/upstream.md.
   const data = event.body['data'] as any;
   const { jobId } = event;
@@ -471,22 +506,37 @@ class Limit {
     });
   }
 
+  /** As many milliseconds, or those that are left. */
+  within(ms: number): number {
+    return Math.max(1, Math.min(ms, this.#ends - performance.now()));
+  }
+
   async sleep(ms: number, late: () => Error): Promise<void> {
     if (performance.now() + ms >= this.#ends) throw late();
     await this.hold(sleep(ms), late);
   }
 }
 
-/** Where the broker is, and how it is trusted. */
+/** Where the broker is, how it is trusted, and whether we are done with it. */
 interface Broker {
   readonly url: string;
   readonly tls?: ConnectionOptions;
+  closed: boolean;
 }
 
 async function dial({ url, tls }: Broker, limit: Limit, late: () => Error): Promise<ChannelModel> {
-  const connection = await limit.hold(connect(url, tls), late, (it) => void it.close().catch(() => {}));
-  connection.on('error', () => {}); // `close` follows, and is heard
-  return connection;
+  const dial = async () => {
+    const connection = await connect(url, { ...tls, timeout: limit.within(SETUP) }); // which ends its socket, too
+    connection.on('error', () => {}); // `close` follows, and is heard
+    return connection;
+  };
+  return limit.hold(dial(), late, (it) => void end(it));
+}
+
+/** Ends a connection with nothing on its way, without waiting for a broker that is silent. */
+async function end(connection: ChannelModel): Promise<void> {
+  await Promise.race([connection.close().catch(() => {}), sleep(1_000, undefined, { ref: false })]);
+  (connection.connection as unknown as { stream: Socket }).stream.destroy();
 }
 
 /** How Node calls what is wrong with a certificate. */
@@ -540,7 +590,7 @@ class Sender {
     try {
       return new Sender(connection, await limit.hold(connection.createConfirmChannel(), late));
     } catch (error) {
-      void connection.close().catch(() => {}); // the caller has its error
+      void end(connection);
       throw error;
     }
   }
@@ -575,8 +625,7 @@ class Sender {
   }
 
   async close(): Promise<void> {
-    // What ends in disorder has nothing on its way any more.
-    await Promise.race([this.connection.close().catch(() => {}), sleep(1_000, undefined, { ref: false })]);
+    await end(this.connection);
   }
 }
 
@@ -602,6 +651,7 @@ class Log {
   async attach(limit: Limit, late: () => Error): Promise<void> {
     const doubts = new Doubts();
     for (let pause = 100; ; pause = Math.min(2 * pause, 5_000)) {
+      if (this.broker.closed) throw new BanshiError('closed', 'no events from the broker: the client is closed');
       try {
         const connection = await dial(this.broker, limit, late);
         this.#connection = connection;
@@ -658,16 +708,22 @@ class Log {
     }
   }
 
-  /** What became of a job. */
+  /** What became of a job; what is no event of banshi does not end it. */
   async find(jobId: string, correlationId: string | undefined, limit: Limit, late: () => Error): Promise<Outcome> {
     for (;;) {
-      const [event, its] = await this.next(limit, late);
-      if (event.jobId === jobId && (correlationId === undefined || its === correlationId)) return outcome(event);
+      try {
+        const [event, its] = await this.next(limit, late);
+        if (event.jobId === jobId && (correlationId === undefined || its === correlationId)) return outcome(event);
+      } catch (error) {
+        if (!(error instanceof BanshiError && error.code === 'unknown-event')) throw error;
+        this.log.warn(`passed over: ${error.message}`);
+      }
     }
   }
 
   #take(message: ConsumeMessage): [Event, string | undefined] {
-    const offset = Number(message.properties.headers?.['x-stream-offset']);
+    const offset: unknown = message.properties.headers?.['x-stream-offset'];
+    if (typeof offset !== 'number') throw new BanshiError('refused', `${this.#queue} is no stream`);
     this.#channel?.ack(message);
     this.start = offset + 1;
     let body: any;
@@ -676,7 +732,7 @@ class Log {
     } catch (error) {
       throw new BanshiError('unknown-event', `${this.#queue} has no event at offset ${offset}`, { cause: error });
     }
-    const { id, source, type, time, subject: jobId } = body;
+    const { id, source, type, time, subject: jobId } = body ?? {};
     if ([id, source, type, time].some((it) => typeof it !== 'string')) {
       throw new BanshiError('unknown-event', `${this.#queue} has no event at offset ${offset}`);
     }
@@ -687,7 +743,7 @@ class Log {
     const connection = this.#connection;
     this.#connection = this.#channel = undefined;
     this.#arrived = [];
-    await Promise.race([connection?.close().catch(() => {}), sleep(1_000, undefined, { ref: false })]); // we only read
+    if (connection) await end(connection);
   }
 }
 
@@ -706,13 +762,13 @@ function structured({ content, properties }: ConsumeMessage): Record<string, unk
 }
 
 /** A job's bytes and its id. */
-function read(job: Job): [Buffer, string] {
+function read(job: Job, correlationId?: string): [Buffer, string] {
   let body: Buffer;
   let parsed: any;
   try {
     if (typeof job === 'string' || job instanceof Uint8Array) {
       body = Buffer.from(job as string);
-      parsed = JSON.parse(body.toString());
+      parsed = JSON.parse(body.toString().replace(/^\uFEFF/, '')); // a byte-order mark, which the service takes
     } else {
       body = Buffer.from(JSON.stringify(job));
       parsed = job;
@@ -724,6 +780,10 @@ function read(job: Job): [Buffer, string] {
   if (typeof id !== 'string' || !JOB_ID.test(id)) {
     const found = JSON.stringify(id);
     throw new BanshiError('invalid-job', `job_id is ${found} and must be 1-128 of A-Z a-z 0-9 . _ -, a letter or digit first`);
+  }
+  const length = Buffer.byteLength(correlationId ?? '');
+  if (length > 255) { // AMQP's short string
+    throw new BanshiError('invalid-job', `job ${id}: its correlation id has ${length} bytes; there may be 255`);
   }
   return [body, id];
 }

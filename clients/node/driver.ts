@@ -47,7 +47,7 @@ async function answer(asked: any): Promise<unknown> {
       await client.send(asked.job, { lane, timeout, correlationId, headers, signal });
       return 'confirmed';
     case 'send_and_wait':
-      return told(await client.sendAndWait(asked.job, { timeout, signal }));
+      return told(await client.sendAndWait(asked.job, { timeout, correlationId, signal }));
     case 'wait':
       return told(await client.wait(asked.job_id, { start: asked.from, correlationId, timeout, signal }));
     case 'events': {
@@ -64,6 +64,9 @@ async function answer(asked: any): Promise<unknown> {
       return 'kept';
     case 'outbox_flush':
       return await new Outbox(asked.folder).flush(client);
+    case 'close':
+      await client.close();
+      return 'closed';
     default:
       throw new Error(`no operation ${asked.op}`);
   }

@@ -18,7 +18,8 @@ CODES = {
     banshi.BrokerRefused: "refused",
     banshi.TimedOut: "timed-out",
     banshi.Cancelled: "cancelled",
-    banshi.BanshiError: "unknown-event",
+    banshi.Closed: "closed",
+    banshi.UnknownEvent: "unknown-event",
 }
 
 
@@ -57,7 +58,8 @@ def answer(client, asked):
                         correlation_id=asked.get("correlation_id"), headers=asked.get("headers"))
             return "confirmed"
         case "send_and_wait":
-            return told(client.send_and_wait(asked["job"], timeout=asked["timeout"], cancel=cancelled(asked)))
+            return told(client.send_and_wait(asked["job"], timeout=asked["timeout"], cancel=cancelled(asked),
+                                             correlation_id=asked.get("correlation_id")))
         case "wait":
             return told(client.wait(asked["job_id"], start=asked["from"], timeout=asked["timeout"],
                                     correlation_id=asked.get("correlation_id"), cancel=cancelled(asked)))
@@ -74,6 +76,9 @@ def answer(client, asked):
             return "kept"
         case "outbox_flush":
             return banshi.Outbox(asked["folder"]).flush(client)
+        case "close":
+            client.close()
+            return "closed"
 
 
 def main():

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"os"
 	"time"
@@ -76,11 +77,12 @@ func code(err error) string {
 		{banshi.ErrInvalidJob, "invalid-job"},
 		{banshi.ErrNoSuchLane, "no-such-lane"},
 		{banshi.ErrQueueFull, "queue-full"},
+		{context.Canceled, "cancelled"}, // which a send that is cancelled is, and not confirmed
 		{banshi.ErrNotConfirmed, "not-confirmed"},
 		{banshi.ErrRefused, "refused"},
 		{banshi.ErrUnknownEvent, "unknown-event"},
+		{banshi.ErrClosed, "closed"},
 		{context.DeadlineExceeded, "timed-out"},
-		{context.Canceled, "cancelled"},
 	} {
 		if errors.Is(err, it.err) {
 			return it.code
@@ -118,9 +120,13 @@ func answer(client *banshi.Client, it asked) (any, error) {
 		for name, value := range it.Headers {
 			options = append(options, banshi.Header(name, value))
 		}
-		return "confirmed", client.Send(ctx, []byte(it.Job), it.Lane, options...)
+		err := client.Send(ctx, []byte(it.Job), it.Lane, options...)
+		if errors.Is(err, context.Canceled) && !errors.Is(err, banshi.ErrNotConfirmed) {
+			return nil, fmt.Errorf("it reads as confirmed: %v", err)
+		}
+		return "confirmed", err
 	case "send_and_wait":
-		outcome, err := client.SendAndWait(ctx, []byte(it.Job), banshi.Bulk)
+		outcome, err := client.SendAndWait(ctx, []byte(it.Job), banshi.Bulk, banshi.CorrelationID(it.CorrelationID))
 		return told(outcome), err
 	case "wait":
 		outcome, err := client.Wait(ctx, it.JobID, start(it.From), it.CorrelationID)
@@ -160,6 +166,8 @@ func answer(client *banshi.Client, it asked) (any, error) {
 			return "kept", outbox.Put([]byte(it.Job), it.Lane)
 		}
 		return outbox.Flush(ctx, client)
+	case "close":
+		return "closed", client.Close()
 	}
 	return nil, errors.New("no operation " + it.Op)
 }

@@ -7,11 +7,13 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.amqp.core.ExchangeTypes;
 import org.springframework.amqp.core.Message;
+import org.springframework.amqp.core.QueueBuilder;
 import org.springframework.amqp.rabbit.annotation.Argument;
 import org.springframework.amqp.rabbit.annotation.Exchange;
 import org.springframework.amqp.rabbit.annotation.Queue;
 import org.springframework.amqp.rabbit.annotation.QueueBinding;
 import org.springframework.amqp.rabbit.annotation.RabbitListener;
+import org.springframework.context.annotation.Bean;
 import org.springframework.stereotype.Component;
 
 /** Hears what became of jobs, by a durable queue of its own. An event is acknowledged when this returns. */
@@ -21,6 +23,12 @@ public class Events {
 
     private final ObjectMapper json = new ObjectMapper();
 
+    /** What could not be heard in ten tries (application.properties), kept for a person. */
+    @Bean
+    static org.springframework.amqp.core.Queue dead() {
+        return QueueBuilder.durable("archive.city.dead").quorum().build();
+    }
+
     @RabbitListener(
             bindings =
                     @QueueBinding(
@@ -28,7 +36,13 @@ public class Events {
                                     @Queue(
                                             name = "archive.city",
                                             durable = "true",
-                                            arguments = @Argument(name = "x-queue-type", value = "quorum")),
+                                            arguments = {
+                                                @Argument(name = "x-queue-type", value = "quorum"),
+                                                @Argument(name = "x-dead-letter-exchange", value = ""),
+                                                @Argument(
+                                                        name = "x-dead-letter-routing-key",
+                                                        value = "archive.city.dead")
+                                            }),
                             exchange =
                                     @Exchange(name = "banshi.events", type = ExchangeTypes.TOPIC, declare = Exchange.FALSE),
                             key = "report.#"))

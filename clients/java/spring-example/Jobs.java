@@ -49,8 +49,9 @@ public class Jobs {
         if (sent.getReturned() != null) { // before its confirmation
             throw new AmqpException("no queue takes lane " + lane + ": " + sent.getReturned().getReplyText());
         }
-        if (!confirm.isAck()) {
-            throw new AmqpException("lane " + lane + " is full: wait, and send the job again");
+        if (!confirm.isAck()) { // a nack of the broker itself has no reason: the lane is full
+            String reason = confirm.getReason() == null ? "the lane is full" : confirm.getReason();
+            throw new AmqpException("job " + jobId + " is not taken by lane " + lane + ": " + reason + "; send it again");
         }
     }
 }

@@ -28,9 +28,9 @@ import pika
 from pika import exceptions
 
 __all__ = [
-    "Artifact", "BanshiError", "BrokerRefused", "Cancelled", "Client", "Completed", "Event", "Failed",
-    "InvalidJob", "Job", "Lane", "NoSuchLane", "NotConfirmed", "Outbox", "Problem", "QueueFull",
-    "Rejected", "TimedOut",
+    "Artifact", "BanshiError", "BrokerRefused", "Cancelled", "Client", "Closed", "Companion", "Completed",
+    "Event", "Failed", "InvalidJob", "Job", "Lane", "NoSuchLane", "NotConfirmed", "Outbox", "Outcome",
+    "Problem", "QueueFull", "Rejected", "TimedOut", "UnknownEvent",
 ]
 
 log = logging.getLogger("banshi_client")
@@ -47,6 +47,8 @@ _CLOCKS = timedelta(minutes=5)
 _PAUSES = (0.1, 5.0)
 #: Seconds between two looks at whether the caller has cancelled.
 _LOOK = 0.2
+#: Seconds that setting up a connection may take.
+_SETUP = 10.0
 
 
 class BanshiError(Exception):
@@ -54,7 +56,7 @@ class BanshiError(Exception):
 
 
 class InvalidJob(BanshiError):
-    """Not a JSON object with a ``job_id``: nothing was sent."""
+    """Not a JSON object with a ``job_id``, or its correlation id is too long: nothing was sent."""
 
 
 class NoSuchLane(BanshiError):
@@ -80,6 +82,14 @@ class TimedOut(BanshiError):
 
 class Cancelled(BanshiError):
     """The caller's event was set while we waited. A job that was confirmed is still worked on."""
+
+
+class Closed(BanshiError):
+    """The client was closed before: nothing was sent."""
+
+
+class UnknownEvent(BanshiError):
+    """The log has what this version does not know."""
 
 
 class Lane(str, Enum):
@@ -144,8 +154,13 @@ class Event:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of the job."""
-        data = self.body["data"]
+        """What became of the job; raises :class:`UnknownEvent` where this version can't say."""
+        try:
+            return self._outcome(self.body["data"])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UnknownEvent(f"event {self.id} is no {self.type} of banshi: {error!r}") from error
+
+    def _outcome(self, data: Mapping[str, Any]) -> Outcome:
         if self.type == "report.completed":
             it = data["artifact"]
             artifact = Artifact(
@@ -172,7 +187,7 @@ class Event:
             return Rejected(self.job_id, tuple(Problem._of(it) for it in data["problems"]), self)
         if self.type == "report.failed":
             return Failed(self.job_id, data["error"]["code"], data["error"]["message"], data["attempts"], self)
-        raise BanshiError(f"event {self.id} is a {self.type}, which this version does not know")
+        raise UnknownEvent(f"event {self.id} is a {self.type}, which this version does not know")
 
 
 @dataclass(frozen=True)
@@ -238,6 +253,7 @@ class Client:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._sender: Optional[_Sender] = None
+        self._closed = False
 
     def __enter__(self) -> Client:
         return self
@@ -246,8 +262,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection. All that was sent is confirmed already."""
+        """Ends the connection. All that was sent is confirmed already. A client that is closed
+        connects no more: what needs a connection then raises :class:`Closed`."""
         with self._lock:
+            self._closed = True
             self._drop()
 
     def send(
@@ -262,17 +280,18 @@ class Client:
     ) -> None:
         """Sends a job; it returns once the broker has it safe.
 
-        A connection that is lost before that is made anew and the job is sent again. ``headers``
-        may have ``traceparent`` and ``tracestate``. ``cancel`` ends it from another thread: the job
-        may or may not be there then.
+        A connection that is lost before that is made anew and the job is sent again.
+        ``correlation_id`` is yours, 255 bytes at most, and comes back on the event. ``headers`` may
+        have ``traceparent`` and ``tracestate``. ``cancel`` ends it from another thread: the job may
+        or may not be there then.
         """
-        body, job_id = _read(job)
+        body, job_id = _read(job, correlation_id)
         lane = _lane(lane)
         properties = pika.BasicProperties(
             content_type="application/json",
             delivery_mode=2,
             message_id=job_id,
-            correlation_id=correlation_id,
+            correlation_id=correlation_id or None,
             headers=dict(headers) if headers else None,
         )
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
@@ -282,6 +301,8 @@ class Client:
             if time.monotonic() >= deadline:
                 raise NotConfirmed(f"job {job_id} was not sent: other threads' jobs took all the time")
         try:
+            if self._closed:
+                raise Closed(f"job {job_id} was not sent: the client is closed")
             for pause in _pauses():
                 _check(cancel)
                 try:
@@ -293,6 +314,7 @@ class Client:
                 except exceptions.AMQPError as error:
                     self._drop()
                     last = error
+                    _raise_if_refused(error)
                     log.warning("job %s is not confirmed yet, sending it again: %r", job_id, error)
                 except (QueueFull, NoSuchLane):  # the connection is as good as before
                     raise
@@ -321,10 +343,10 @@ class Client:
         it is not given). ``timeout`` is in seconds and for all of it, ``None`` for ever; ``cancel``
         ends the wait from another thread.
         """
-        _, job_id = _read(job)
+        _, job_id = _read(job, correlation_id)
         correlation_id = correlation_id or str(uuid.uuid4())
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with _Log(self._parameters, self._prefix, "last", cancel) as events:
+        deadline = _deadline(timeout)
+        with _Log(self, "last", cancel, heartbeat=10) as events:
             if not events.attach(deadline):  # before the job is there: its event can't be missed
                 raise NotConfirmed(f"job {job_id} was not sent: the broker was not reached in time")
             sending = self._timeout if timeout is None else min(self._timeout, timeout)
@@ -348,11 +370,11 @@ class Client:
         """What became of a job that was sent before, by whomever: at once, where it has ended.
 
         That is the first event of it from ``start`` on (as of :meth:`events`), and, where
-        ``correlation_id`` is given, of that sending.
+        ``correlation_id`` is given, of that sending. What is no event of banshi is passed over, and
+        logged.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with _Log(self._parameters, self._prefix, start, cancel) as events:
-            found = events.find(job_id, correlation_id, deadline)
+        with _Log(self, start, cancel, heartbeat=10) as events:
+            found = events.find(job_id, correlation_id, _deadline(timeout))
         if found is None:
             raise TimedOut(f"job {job_id}: there was no event in {timeout} s")
         return found
@@ -371,9 +393,9 @@ class Client:
         :class:`Cancelled`. Keep ``offset + 1`` with what you made of an event, to go on there.
         """
         seen: OrderedDict[Tuple[str, str], None] = OrderedDict()
-        with _Log(self._parameters, self._prefix, start, cancel) as events:
+        with _Log(self, start, cancel) as events:
             while True:
-                found = events.next(None if timeout is None else time.monotonic() + timeout)
+                found = events.next(_deadline(timeout))
                 if found is None:
                     return
                 event, _ = found
@@ -405,18 +427,23 @@ class Outbox:
     def put(self, job: Job, *, lane: Union[Lane, str] = Lane.BULK) -> Path:
         """Keeps a job; when this returns it is on the disk."""
         body, _ = _read(job)
-        name = f"{time.time_ns():020}-{uuid.uuid4().hex[:8]}.{_lane(lane).value}.json"
+        name = f"{_number():020}-{uuid.uuid4().hex[:8]}.{_lane(lane).value}.json"
         part = self.folder / f".{name}.part"
-        with part.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self.folder / name)
-        folder = os.open(self.folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with part.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(self.folder / name)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        if os.name != "nt":  # which syncs no folders
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         return self.folder / name
 
     def waiting(self) -> list[Path]:
@@ -437,29 +464,83 @@ class Outbox:
         return sent
 
 
-class _Sender:
-    """A connection with confirms, and one job on its way at a time. pika's ``BlockingConnection``
-    waits for a confirmation without end; this one is driven until a deadline."""
+class _Link:
+    """A connection and its channel, driven until a deadline or until the caller cancels: pika's
+    ``BlockingConnection`` waits for the broker's answers without end."""
 
     def __init__(
         self, parameters: pika.URLParameters, deadline: float, cancel: Optional[threading.Event]
     ) -> None:
-        self._lost: Optional[BaseException] = None
-        self._channel: Any = None
+        self.lost: Optional[BaseException] = None
+        self.channel: Any = None
         self._ready = False
-        self._answer: Optional[bool] = None
-        self._returned: Optional[str] = None
         self._connection = pika.SelectConnection(
             parameters,
-            on_open_callback=self._connected,
+            on_open_callback=lambda connection: connection.channel(on_open_callback=self._opened),
             on_open_error_callback=self._on_lost,
             on_close_callback=self._on_lost,
         )
         try:
-            self._run(lambda: self._ready, deadline, cancel)
+            if not self.drive(lambda: self._ready, min(deadline, time.monotonic() + _SETUP), cancel):
+                raise exceptions.AMQPConnectionError("the broker did not answer in time")
         except BaseException:
             self.close()
             raise
+
+    def drive(
+        self, until: Callable[[], bool], deadline: float, cancel: Optional[threading.Event] = None
+    ) -> bool:
+        """Drives it until something is so; ``False`` when that was not in time."""
+        while not until():
+            _check(cancel)
+            if self.lost is not None:
+                raise exceptions.AMQPConnectionError(self.lost) from self.lost
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.turn(min(left, _LOOK))
+        return True
+
+    def turn(self, seconds: float) -> None:
+        """Drives it until something happens, and no longer than that."""
+        loop = self._connection.ioloop
+        end = loop.call_later(seconds, loop.stop)
+        try:
+            loop.start()
+        finally:
+            loop.remove_timeout(end)
+
+    def close(self) -> None:
+        if not self._connection.is_closed and not self._connection.is_closing:
+            try:
+                self._connection.close()
+                ends = time.monotonic() + 1
+                while not self._connection.is_closed and time.monotonic() < ends:
+                    self.turn(_LOOK)
+            # Nothing is on its way any more. pika asserts that a connection ends its handshake.
+            except (exceptions.AMQPError, AssertionError) as error:
+                log.debug("the connection did not close in order: %r", error)
+        self._connection.ioloop.close()
+
+    def _opened(self, channel: Any) -> None:
+        self.channel = channel
+        channel.add_on_close_callback(lambda _, reason: self._on_lost(None, reason))
+
+    def _on_ready(self, _: Any) -> None:
+        self._ready = True
+        self._connection.ioloop.stop()
+
+    def _on_lost(self, _: Any, reason: Union[str, BaseException]) -> None:
+        if self.lost is None:
+            self.lost = reason if isinstance(reason, BaseException) else exceptions.AMQPError(reason)
+        self._connection.ioloop.stop()
+
+
+class _Sender(_Link):
+    """A connection with confirms, and one job on its way at a time."""
+
+    _answer: Optional[bool] = None
+    _returned: Optional[str] = None
 
     def publish(
         self,
@@ -471,36 +552,20 @@ class _Sender:
         cancel: Optional[threading.Event],
     ) -> None:
         self._answer = self._returned = None
-        if self._lost is not None or not self._channel.is_open:
-            raise exceptions.AMQPConnectionError(self._lost)
-        self._channel.basic_publish(exchange, lane.value, body, properties, mandatory=True)
-        self._run(lambda: self._answer is not None, deadline, cancel)
+        if self.lost is not None or not self.channel.is_open:
+            raise exceptions.AMQPConnectionError(self.lost)
+        self.channel.basic_publish(exchange, lane.value, body, properties, mandatory=True)
+        if not self.drive(lambda: self._answer is not None, deadline, cancel):
+            raise NotConfirmed("no confirmation in time: the job may or may not be there; send it again")
         if self._returned is not None:
             raise NoSuchLane(f"no queue takes lane {lane.value} of {exchange}: {self._returned}")
         if not self._answer:
             raise QueueFull(f"lane {lane.value} of {exchange} is full: wait, and send the job again")
 
-    def close(self) -> None:
-        if not self._connection.is_closed and not self._connection.is_closing:
-            try:
-                self._connection.close()
-                self._run(lambda: bool(self._connection.is_closed), time.monotonic() + 1)
-            except (exceptions.AMQPError, BanshiError) as error:  # nothing is on its way any more
-                log.debug("the connection did not close in order: %r", error)
-        self._connection.ioloop.close()
-
-    def _connected(self, connection: Any) -> None:
-        connection.channel(on_open_callback=self._opened)
-
     def _opened(self, channel: Any) -> None:
-        self._channel = channel
-        channel.add_on_close_callback(lambda _, reason: self._on_lost(None, reason))
+        super()._opened(channel)
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
-
-    def _on_ready(self, _: Any) -> None:
-        self._ready = True
-        self._connection.ioloop.stop()
 
     def _on_return(self, _: Any, method: Any, __: Any, ___: bytes) -> None:
         self._returned = f"{method.reply_code} {method.reply_text}"  # the confirmation follows
@@ -509,43 +574,57 @@ class _Sender:
         self._answer = isinstance(frame.method, pika.spec.Basic.Ack)
         self._connection.ioloop.stop()
 
-    def _on_lost(self, _: Any, reason: Union[str, BaseException]) -> None:
-        if self._lost is None:
-            self._lost = reason if isinstance(reason, BaseException) else exceptions.AMQPError(reason)
-        self._connection.ioloop.stop()
 
-    def _run(
-        self, until: Callable[[], bool], deadline: float, cancel: Optional[threading.Event] = None
+class _Reader(_Link):
+    """A connection that listens to the stream of events."""
+
+    def __init__(
+        self,
+        parameters: pika.URLParameters,
+        queue: str,
+        start: Offset,
+        deadline: float,
+        cancel: Optional[threading.Event],
     ) -> None:
-        loop = self._connection.ioloop
-        while not until():
-            _check(cancel)
-            left = deadline - time.monotonic()
-            if self._lost is not None:
-                _raise_if_refused(self._lost)
-                raise exceptions.AMQPConnectionError(self._lost)
-            if left <= 0:
-                raise NotConfirmed("no confirmation in time: the job may or may not be there; send it again")
-            turn = loop.call_later(left if cancel is None else min(left, _LOOK), loop.stop)
-            try:
-                loop.start()
-            finally:
-                loop.remove_timeout(turn)
+        self.arrived: Deque[Tuple[Any, Any, bytes]] = deque()
+        self._queue = queue
+        self._start = start
+        super().__init__(parameters, deadline, cancel)
+
+    def _opened(self, channel: Any) -> None:
+        super()._opened(channel)
+        channel.add_on_cancel_callback(lambda _: self._on_lost(None, "the broker ended the stream"))
+        channel.basic_qos(prefetch_count=100)
+        arguments = {"x-stream-offset": self._start}
+        channel.basic_consume(self._queue, self._on_message, arguments=arguments, callback=self._on_ready)
+
+    def _on_message(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
+        self.arrived.append((method, properties, body))
+        self._connection.ioloop.stop()
 
 
 class _Log:
-    """The stream of events, read on where it was when a connection is lost."""
+    """The stream of events, read on where it was when a connection is lost.
+
+    ``heartbeat`` is in seconds, the broker's by default, which one who is long about an event wants:
+    we answer the broker only while the next is asked for.
+    """
 
     def __init__(
-        self, parameters: pika.URLParameters, prefix: str, start: Offset, cancel: Optional[threading.Event]
+        self,
+        client: Client,
+        start: Offset,
+        cancel: Optional[threading.Event],
+        heartbeat: Optional[int] = None,
     ) -> None:
-        self._parameters = parameters
-        self._queue = f"{prefix}.events.log"
+        self._client = client
+        self._parameters = copy.copy(client._parameters)
+        if self._parameters.heartbeat is None:
+            self._parameters.heartbeat = heartbeat
+        self._queue = f"{client._prefix}.events.log"
         self._start: Offset = start
         self._cancel = cancel
-        self._connection: Optional[pika.BlockingConnection] = None
-        self._channel: Any = None
-        self._arrived: Deque[Tuple[Any, Any, bytes]] = deque()
+        self._reader: Optional[_Reader] = None
 
     def __enter__(self) -> _Log:
         return self
@@ -553,90 +632,83 @@ class _Log:
     def __exit__(self, *_: object) -> None:
         self._drop()
 
-    def attach(self, deadline: Optional[float]) -> bool:
-        """Begins to listen; ``False`` when that was not possible in time."""
+    def attach(self, deadline: float) -> Optional[_Reader]:
+        """Begins to listen; ``None`` when that was not possible in time."""
         for pause in _pauses():
             _check(self._cancel)
+            if self._client._closed:
+                raise Closed("no events from the broker: the client is closed")
             try:
-                parameters = copy.copy(self._parameters)
-                left = 10.0 if deadline is None else min(10.0, max(0.1, deadline - time.monotonic()))
-                parameters.socket_timeout = parameters.stack_timeout = left
-                self._connection = pika.BlockingConnection(parameters)
-                self._channel = self._connection.channel()
-                self._channel.basic_qos(prefetch_count=100)
-                self._channel.add_on_cancel_callback(lambda _: self._channel.close())
-                self._channel.basic_consume(
-                    self._queue,
-                    lambda _, method, properties, body: self._arrived.append((method, properties, body)),
-                    arguments={"x-stream-offset": self._start},
-                )
+                self._reader = _Reader(self._parameters, self._queue, self._start, deadline, self._cancel)
                 # Where to go on if the connection is lost before anything arrived.
                 if self._start == "last":  # then nothing was there
                     self._start = "first"
                 elif self._start == "next":  # rather some events from before than to miss one
                     self._start = datetime.now(timezone.utc) - _CLOCKS
-                return True
+                return self._reader
             except (exceptions.AMQPError, OSError) as error:
-                self._drop()
                 _raise_if_refused(error)
                 log.warning("no events from the broker, trying again: %r", error)
-            if deadline is not None and time.monotonic() + pause >= deadline:
-                return False
+            if time.monotonic() + pause >= deadline:
+                return None
             _rest(pause, self._cancel)
         raise AssertionError("there is always another pause")
 
-    def next(self, deadline: Optional[float]) -> Optional[Tuple[Event, Optional[str]]]:
+    def next(self, deadline: float) -> Optional[Tuple[Event, Optional[str]]]:
         """The next event and its message's correlation id; ``None`` when there was none in time."""
         while True:
             _check(self._cancel)
+            reader = self._reader or self.attach(deadline)
+            if reader is None:
+                return None
             try:
-                if self._connection is None or not self._channel.is_open:
-                    self._drop()
-                    if not self.attach(deadline):
-                        return None
-                if self._arrived:
-                    return self._take(*self._arrived.popleft())
-                left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
-                assert self._connection is not None
-                self._connection.process_data_events(time_limit=max(0.0, left))
+                if not reader.drive(lambda: bool(reader.arrived), deadline, self._cancel):
+                    return None
+                message = reader.arrived.popleft()
+                offset = self._acknowledge(reader, *message)
             except exceptions.AMQPError as error:
                 log.warning("the connection is lost, reading events on from %r: %r", self._start, error)
                 self._drop()
                 continue
-            if not self._arrived and deadline is not None and time.monotonic() >= deadline:
-                return None
+            return self._read(offset, *message[1:])
 
-    def _take(self, method: Any, properties: Any, body: bytes) -> Tuple[Event, Optional[str]]:
-        offset = properties.headers["x-stream-offset"]
-        self._channel.basic_ack(method.delivery_tag)
+    def _acknowledge(self, reader: _Reader, method: Any, properties: Any, _: bytes) -> int:
+        offset = (properties.headers or {}).get("x-stream-offset")
+        if not isinstance(offset, int):
+            raise BrokerRefused(f"{self._queue} is no stream")
+        reader.channel.basic_ack(method.delivery_tag)
+        reader.turn(0)  # the acknowledgement, and the broker's heartbeat
         self._start = offset + 1
+        return offset
+
+    def _read(self, offset: int, properties: Any, body: bytes) -> Tuple[Event, Optional[str]]:
         try:
             it = _structured(properties, body)
             event = Event(it["id"], it["source"], it["type"], it["time"], it.get("subject"), offset, it)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BanshiError(f"{self._queue} has no event at offset {offset}: {error!r}") from error
+            if not all(isinstance(one, str) for one in (event.id, event.source, event.type, event.time)):
+                raise TypeError("its attributes are no text")
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise UnknownEvent(f"{self._queue} has no event at offset {offset}: {error!r}") from error
         return event, properties.correlation_id
 
-    def find(
-        self, job_id: str, correlation_id: Optional[str], deadline: Optional[float]
-    ) -> Optional[Outcome]:
-        """What became of a job; ``None`` when no event said so in time."""
+    def find(self, job_id: str, correlation_id: Optional[str], deadline: float) -> Optional[Outcome]:
+        """What became of a job; ``None`` when no event said so in time. What is no event of banshi
+        does not end it."""
         while True:
-            found = self.next(deadline)
-            if found is None:
-                return None
-            event, its_correlation = found
-            if event.job_id == job_id and correlation_id in (None, its_correlation):
-                return event.outcome
+            try:
+                found = self.next(deadline)
+                if found is None:
+                    return None
+                event, its_correlation = found
+                if event.job_id == job_id and correlation_id in (None, "", its_correlation):
+                    return event.outcome
+            except UnknownEvent as error:
+                log.warning("passed over: %s", error)
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        self._arrived.clear()
-        if connection is not None and connection.is_open:
-            try:
-                connection.close()
-            except exceptions.AMQPError as error:  # we only read
-                log.debug("the connection did not close in order: %r", error)
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
 
 def _structured(properties: Any, body: bytes) -> Mapping[str, Any]:
@@ -663,7 +735,7 @@ def _rest(pause: float, cancel: Optional[threading.Event]) -> None:
         _check(cancel)
 
 
-def _read(job: Job) -> Tuple[bytes, str]:
+def _read(job: Job, correlation_id: Optional[str] = None) -> Tuple[bytes, str]:
     """A job's bytes and its id."""
     try:
         if isinstance(job, Mapping):
@@ -671,12 +743,15 @@ def _read(job: Job) -> Tuple[bytes, str]:
             body = json.dumps(job, ensure_ascii=False, allow_nan=False).encode()
         else:
             body = job.encode() if isinstance(job, str) else bytes(job)
-            read = json.loads(body)
+            read = json.loads(body)  # with a byte-order mark, too, as the service
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidJob(f"the job is not JSON: {error}") from error
     job_id = read.get("job_id") if isinstance(read, Mapping) else None
     if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
         raise InvalidJob(f"job_id is {job_id!r} and must be 1-128 of A-Z a-z 0-9 . _ -, a letter or digit first")
+    length = len((correlation_id or "").encode())
+    if length > 255:  # AMQP's short string
+        raise InvalidJob(f"job {job_id}: its correlation id has {length} bytes; there may be 255")
     return body, job_id
 
 
@@ -685,6 +760,22 @@ def _lane(lane: Union[Lane, str]) -> Lane:
         return Lane(lane)
     except ValueError:
         raise NoSuchLane(f"there is no lane {lane!r}; there are bulk and urgent") from None
+
+
+def _deadline(timeout: Optional[float]) -> float:
+    return float("inf") if timeout is None else time.monotonic() + timeout
+
+
+_numbers = threading.Lock()
+_last = 0
+
+
+def _number() -> int:
+    """The moment in nanoseconds, and more than the one before, in whichever outbox that was."""
+    global _last
+    with _numbers:
+        _last = max(_last + 1, time.time_ns())
+        return _last
 
 
 def _pauses() -> Iterator[float]:
@@ -696,6 +787,7 @@ def _pauses() -> Iterator[float]:
 
 def _raise_if_refused(error: BaseException) -> None:
     """What another try would not change."""
+    error = error.__cause__ or error
     closed = isinstance(error, exceptions.ChannelClosedByBroker) or "ChannelClosedByBroker" in repr(error)
     # pika says "probable" of every connection that ends in its handshake; this is the broker's word.
     if closed or re.search(r"ConnectionClosedByBroker: \((403|530)\)", repr(error)):

@@ -53,7 +53,8 @@ import org.slf4j.LoggerFactory;
  * keeps it until then.
  *
  * <p>For any number of threads; it connects when it first needs to. A thread that waits is cancelled by
- * {@link Thread#interrupt()}; a job that was confirmed is still worked on.
+ * {@link Thread#interrupt()}, within ten seconds while a connection is made; a job that was confirmed is
+ * still worked on.
  */
 public final class BanshiClient implements AutoCloseable {
     /** Where a job waits. */
@@ -80,7 +81,7 @@ public final class BanshiClient implements AutoCloseable {
     /**
      * How a job is sent. Begin with {@link #DEFAULT}: {@code SendOptions.DEFAULT.lane(Lane.URGENT)}.
      *
-     * @param correlationId yours; it comes back on the event. Null: none
+     * @param correlationId yours, 255 bytes at most; it comes back on the event. Null or empty: none
      * @param headers of the message, as {@code traceparent} and {@code tracestate}
      * @param timeout to send it and have it confirmed. Null: the client's
      */
@@ -90,6 +91,7 @@ public final class BanshiClient implements AutoCloseable {
 
         public SendOptions {
             Objects.requireNonNull(lane);
+            correlationId = nothing(correlationId) ? null : correlationId;
             headers = Map.copyOf(headers);
         }
 
@@ -168,6 +170,9 @@ public final class BanshiClient implements AutoCloseable {
         /** What became of the job. */
         public Outcome outcome() throws UnknownEvent {
             JsonNode data = body.path("data");
+            if (!data.isObject()) {
+                throw new UnknownEvent("event " + id + " has no data", null);
+            }
             switch (type) {
                 case "report.completed":
                     JsonNode it = data.path("artifact");
@@ -240,7 +245,7 @@ public final class BanshiClient implements AutoCloseable {
         }
     }
 
-    /** Not a JSON object with a {@code job_id}: nothing was sent. */
+    /** Not a JSON object with a {@code job_id}, or its correlation id is too long: nothing was sent. */
     public static final class InvalidJob extends BanshiException {
         private static final long serialVersionUID = 1;
 
@@ -287,6 +292,10 @@ public final class BanshiClient implements AutoCloseable {
             super("the broker refuses: " + said(cause), cause);
         }
 
+        BrokerRefused(String message) {
+            super(message, null);
+        }
+
         private static String said(Throwable cause) {
             return cause.getMessage() == null && cause.getCause() != null
                     ? cause.getCause().getMessage()
@@ -299,6 +308,15 @@ public final class BanshiClient implements AutoCloseable {
         private static final long serialVersionUID = 1;
 
         TimedOut(String message) {
+            super(message, null);
+        }
+    }
+
+    /** The client was closed before: nothing was sent. */
+    public static final class Closed extends BanshiException {
+        private static final long serialVersionUID = 1;
+
+        Closed(String message) {
             super(message, null);
         }
     }
@@ -339,6 +357,7 @@ public final class BanshiClient implements AutoCloseable {
     private final ReentrantLock turn = new ReentrantLock(true);
 
     private Sender sender;
+    private volatile boolean closed;
 
     /** To the broker's URL, with the prefix {@code banshi} and thirty seconds for a job's confirmation. */
     public BanshiClient(String url) {
@@ -361,6 +380,7 @@ public final class BanshiClient implements AutoCloseable {
      * @param trusted whom to trust behind {@code amqps://}, and who we are; null: the JVM's authorities
      */
     public BanshiClient(String url, String prefix, Duration timeout, SSLContext trusted) {
+        factory.setRequestedHeartbeat(10); // where the URL has none
         try {
             if (url.startsWith("amqps:")) { // by itself it would trust whatever certificate it is shown, for any host
                 factory.setPort(ConnectionFactory.DEFAULT_AMQP_OVER_SSL_PORT);
@@ -385,11 +405,15 @@ public final class BanshiClient implements AutoCloseable {
         }
     }
 
-    /** Ends the connection. All that was sent is confirmed already. */
+    /**
+     * Ends the connection. All that was sent is confirmed already. A client that is closed connects no more:
+     * what needs a connection then throws {@link Closed}.
+     */
     @Override
     public void close() {
         turn.lock();
         try {
+            closed = true;
             drop();
         } finally {
             turn.unlock();
@@ -406,12 +430,15 @@ public final class BanshiClient implements AutoCloseable {
      * anew and the job is sent again.
      */
     public void send(String job, SendOptions options) throws BanshiException, InterruptedException {
-        String jobId = jobId(job);
+        String jobId = jobId(job, options);
         Deadline deadline = new Deadline(options.timeout() == null ? timeout : options.timeout());
         if (!turn.tryLock(deadline.left().toNanos(), TimeUnit.NANOSECONDS)) {
             throw new NotConfirmed("job " + jobId + " was not sent: other threads' jobs took all the time", null);
         }
         try {
+            if (closed) {
+                throw new Closed("job " + jobId + " was not sent: the client is closed");
+            }
             send(jobId, job.getBytes(StandardCharsets.UTF_8), options, deadline);
         } finally {
             turn.unlock();
@@ -449,6 +476,9 @@ public final class BanshiClient implements AutoCloseable {
                 drop();
                 last = error;
                 throwIfRefused(error);
+            } catch (RuntimeException error) { // the channel awaits the confirmation of what never went out
+                drop();
+                throw error;
             }
             LOG.warn("job {} is not confirmed yet, sending it again: {}", jobId, last.toString());
             if (!pause.rest(deadline)) {
@@ -475,7 +505,7 @@ public final class BanshiClient implements AutoCloseable {
      */
     public Outcome sendAndWait(String job, SendOptions options, Duration timeout)
             throws BanshiException, InterruptedException {
-        String jobId = jobId(job);
+        String jobId = jobId(job, options);
         String correlationId =
                 options.correlationId() == null ? UUID.randomUUID().toString() : options.correlationId();
         Duration sending = options.timeout() == null ? this.timeout : options.timeout();
@@ -493,8 +523,10 @@ public final class BanshiClient implements AutoCloseable {
     /**
      * What became of a job that was sent before, by whomever: at once, where it has ended.
      *
+     * <p>What is no event of banshi is passed over, and logged.
+     *
      * @param start where in the log to begin: the first event of the job from there on is taken
-     * @param correlationId of which sending; null: of any
+     * @param correlationId of which sending; null or empty: of any
      */
     public Outcome await(String jobId, Start start, String correlationId, Duration timeout)
             throws BanshiException, InterruptedException {
@@ -505,7 +537,7 @@ public final class BanshiClient implements AutoCloseable {
 
     /** The events of thirty days, from a place on. */
     public Events events(Start start) {
-        return new Events(factory, prefix + ".events.log", start.offset());
+        return new Events(this, start.offset());
     }
 
     private void drop() {
@@ -526,7 +558,7 @@ public final class BanshiClient implements AutoCloseable {
         /** How far clocks may differ. */
         private static final Duration CLOCKS = Duration.ofMinutes(5);
 
-        private final ConnectionFactory factory;
+        private final BanshiClient client;
         private final String queue;
         private final Set<String> seen =
                 Collections.newSetFromMap(
@@ -543,9 +575,9 @@ public final class BanshiClient implements AutoCloseable {
         private Channel channel;
         private BlockingQueue<Delivery> arrived;
 
-        private Events(ConnectionFactory factory, String queue, Object start) {
-            this.factory = factory;
-            this.queue = queue;
+        private Events(BanshiClient client, Object start) {
+            this.client = client;
+            this.queue = client.prefix + ".events.log";
             this.start = start;
         }
 
@@ -570,9 +602,12 @@ public final class BanshiClient implements AutoCloseable {
         /** Begins to listen; false when that was not possible in time. */
         private boolean attach(Deadline deadline) throws BanshiException, InterruptedException {
             for (Pause pause = new Pause(); ; ) {
+                if (client.closed) {
+                    throw new Closed("no events from the broker: the client is closed");
+                }
                 Exception last;
                 try {
-                    connection = connect(factory, deadline);
+                    connection = connect(client.factory, deadline);
                     channel = connection.createChannel();
                     channel.basicQos(100);
                     BlockingQueue<Delivery> into = new LinkedBlockingQueue<>();
@@ -586,7 +621,7 @@ public final class BanshiClient implements AutoCloseable {
                         start = Date.from(Instant.now().minus(CLOCKS));
                     }
                     return true;
-                } catch (IOException | TimeoutException | ShutdownSignalException error) {
+                } catch (IOException | ShutdownSignalException error) {
                     last = error;
                     close();
                     throwIfRefused(error);
@@ -608,7 +643,7 @@ public final class BanshiClient implements AutoCloseable {
                     return null;
                 }
                 if (found.body != null) {
-                    start = ((Number) found.properties.getHeaders().get("x-stream-offset")).longValue() + 1;
+                    start = offset(found) + 1;
                     try {
                         channel.basicAck(found.tag, false);
                     } catch (IOException | ShutdownSignalException error) {
@@ -621,7 +656,15 @@ public final class BanshiClient implements AutoCloseable {
             }
         }
 
-        /** What became of a job. */
+        private long offset(Delivery found) throws BrokerRefused {
+            Map<String, Object> headers = found.properties.getHeaders();
+            if (headers == null || !(headers.get("x-stream-offset") instanceof Number offset)) {
+                throw new BrokerRefused(queue + " is no stream");
+            }
+            return offset.longValue();
+        }
+
+        /** What became of a job; what is no event of banshi does not end it. */
         private Outcome find(String jobId, String correlationId, Deadline deadline)
                 throws BanshiException, InterruptedException {
             while (true) {
@@ -629,22 +672,26 @@ public final class BanshiClient implements AutoCloseable {
                 if (found == null) {
                     throw new TimedOut("job " + jobId + ": there was no event of it in time");
                 }
-                Event event = read(found);
-                boolean its = correlationId == null || correlationId.equals(found.properties.getCorrelationId());
-                if (its && jobId.equals(event.jobId())) {
-                    return event.outcome();
+                boolean its = nothing(correlationId) || correlationId.equals(found.properties.getCorrelationId());
+                try {
+                    Event event = read(found);
+                    if (its && jobId.equals(event.jobId())) {
+                        return event.outcome();
+                    }
+                } catch (UnknownEvent error) {
+                    LOG.warn("passed over: {}", error.getMessage());
                 }
             }
         }
 
-        private Event read(Delivery found) throws UnknownEvent {
-            long offset = ((Number) found.properties.getHeaders().get("x-stream-offset")).longValue();
+        private Event read(Delivery found) throws BrokerRefused, UnknownEvent {
+            long offset = offset(found);
             try {
                 JsonNode body = found.structured();
                 return new Event(
-                        body.required("id").textValue(),
-                        body.required("source").textValue(),
-                        body.required("type").textValue(),
+                        Objects.requireNonNull(body.required("id").textValue()),
+                        Objects.requireNonNull(body.required("source").textValue()),
+                        Objects.requireNonNull(body.required("type").textValue()),
                         Instant.parse(body.required("time").asText()),
                         body.path("subject").textValue(),
                         offset,
@@ -764,6 +811,9 @@ public final class BanshiClient implements AutoCloseable {
 
         /** False, and at once, where that is beyond the deadline. */
         boolean rest(Deadline deadline) throws InterruptedException {
+            if (Thread.interrupted()) {
+                throw new InterruptedException("the call was cancelled");
+            }
             if (deadline.left().toMillis() <= millis) {
                 return false;
             }
@@ -773,15 +823,19 @@ public final class BanshiClient implements AutoCloseable {
         }
     }
 
-    private static Connection connect(ConnectionFactory factory, Deadline deadline)
-            throws IOException, TimeoutException {
+    private static Connection connect(ConnectionFactory factory, Deadline deadline) throws IOException {
         ConnectionFactory limited = factory.clone();
         int millis = (int) Math.max(1, Math.min(deadline.left().toMillis(), 10_000));
         limited.setConnectionTimeout(millis);
         limited.setHandshakeTimeout(millis);
+        limited.setChannelRpcTimeout(millis);
         // By its name, which its certificate has: the library would look up its address, and ask for that.
         Address broker = new Address(limited.getHost(), limited.getPort());
-        return limited.newConnection(null, new ListAddressResolver(List.of(broker)), "banshi-client");
+        try {
+            return limited.newConnection(null, new ListAddressResolver(List.of(broker)), "banshi-client");
+        } catch (TimeoutException error) {
+            throw new IOException("the broker did not answer in time", error);
+        }
     }
 
     /** What another try would not change. */
@@ -805,11 +859,27 @@ public final class BanshiClient implements AutoCloseable {
         }
     }
 
+    /** The id of a job that can be sent so. */
+    private static String jobId(String job, SendOptions options) throws InvalidJob {
+        String id = jobId(job);
+        String correlationId = options.correlationId();
+        int length = correlationId == null ? 0 : correlationId.getBytes(StandardCharsets.UTF_8).length;
+        if (length > 255) { // AMQP's short string
+            throw new InvalidJob("job " + id + ": its correlation id has " + length + " bytes; there may be 255", null);
+        }
+        return id;
+    }
+
+    private static boolean nothing(String text) {
+        return text == null || text.isEmpty();
+    }
+
     /** A job's id. */
     static String jobId(String job) throws InvalidJob {
         JsonNode id;
         try {
-            id = JSON.readTree(Objects.requireNonNull(job)).path("job_id");
+            // Without a byte-order mark, which the service takes.
+            id = JSON.readTree(job.startsWith("\uFEFF") ? job.substring(1) : job).path("job_id");
         } catch (JsonProcessingException error) {
             throw new InvalidJob("the job is not JSON: " + error.getMessage(), error);
         }

@@ -3,6 +3,7 @@ package banshi.client;
 import banshi.client.BanshiClient.BanshiException;
 import banshi.client.BanshiClient.Lane;
 import banshi.client.BanshiClient.SendOptions;
+import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -25,8 +26,9 @@ import java.util.stream.Stream;
  * it is confirmed. If we crash in between, it is sent again, which is harmless.
  */
 public final class Outbox {
+    private static long last;
+
     private final Path folder;
-    private long last;
 
     public Outbox(Path folder) throws IOException {
         this.folder = Files.createDirectories(folder);
@@ -38,18 +40,29 @@ public final class Outbox {
         String random = UUID.randomUUID().toString().substring(0, 8);
         String name = String.format("%020d-%s.%s.json", number(), random, lane.key());
         Path part = folder.resolve("." + name + ".part");
-        try (FileChannel file = FileChannel.open(part, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-            ByteBuffer bytes = ByteBuffer.wrap(job.getBytes(StandardCharsets.UTF_8));
+        Path kept;
+        try {
+            write(part, job.getBytes(StandardCharsets.UTF_8));
+            kept = Files.move(part, folder.resolve(name), StandardCopyOption.ATOMIC_MOVE);
+        } finally {
+            Files.deleteIfExists(part); // it is there where something failed only
+        }
+        if (File.separatorChar != '\\') { // Windows syncs no folders
+            try (FileChannel names = FileChannel.open(folder)) {
+                names.force(true);
+            }
+        }
+        return kept;
+    }
+
+    private static void write(Path path, byte[] job) throws IOException {
+        try (FileChannel file = FileChannel.open(path, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+            ByteBuffer bytes = ByteBuffer.wrap(job);
             while (bytes.hasRemaining()) {
                 file.write(bytes);
             }
             file.force(true);
         }
-        Path kept = Files.move(part, folder.resolve(name), StandardCopyOption.ATOMIC_MOVE);
-        try (FileChannel names = FileChannel.open(folder)) {
-            names.force(true);
-        }
-        return kept;
     }
 
     /** The jobs that are kept, the first first. */
@@ -78,8 +91,8 @@ public final class Outbox {
         return sent;
     }
 
-    /** The moment in nanoseconds, and more than the one before. */
-    private synchronized long number() {
+    /** The moment in nanoseconds, and more than the one before, in whichever outbox that was. */
+    private static synchronized long number() {
         Instant now = Instant.now();
         last = Math.max(last + 1, now.getEpochSecond() * 1_000_000_000 + now.getNano());
         return last;
