@@ -578,6 +578,7 @@ async fn a_letter_and_a_notice_of_one_number_are_two_documents() {
         let sample = repository(&format!("typst-templates/{template}/sample.json"));
         let mut job: Value = serde_json::from_slice(&std::fs::read(sample).unwrap()).unwrap();
         job["job_id"] = json!("001");
+        job["data"]["issued_on"] = json!("2018-12-29");
         deployment.send(edition, job.to_string().as_bytes()).await;
     }
     deployment.work_until_idle();
