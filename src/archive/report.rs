@@ -51,8 +51,7 @@ pub(super) struct Announced {
     pub(super) address: Address,
     pub(super) sha256: String,
     bytes: u64,
-    /// Format, SHA-256 and bytes of what stands beside it, in the event's order.
-    companions: Vec<(String, String, u64)>,
+    companions: Vec<Companion>,
     /// The event, as it was published.
     pub(super) body: Vec<u8>,
 }
@@ -99,13 +98,12 @@ impl Told {
             return None;
         }
         let year = u16::try_from(data["year"].as_u64()?).ok()?;
-        let companions = data["companions"].as_array().into_iter().flatten();
-        let companions = companions.map(|it| {
-            let text = |key: &str| it[key].as_str().map(str::to_owned);
-            Some((text("format")?, text("sha256")?, it["bytes"].as_u64()?))
-        });
+        let companions = match data.get("companions") {
+            Some(companions) => Vec::deserialize(companions).ok()?,
+            None => Vec::new(),
+        };
         Some(Told::Completed(Announced {
-            companions: companions.collect::<Option<_>>()?,
+            companions,
             address: (template.to_owned(), year, job_id),
             sha256: text("/artifact/sha256")?.to_owned(),
             bytes: data.pointer("/artifact/bytes")?.as_u64()?,
@@ -204,9 +202,7 @@ impl Source {
                 stated.sha256, announced.sha256
             )));
         }
-        let beside = manifest.companions.iter();
-        let beside = beside.map(|it| (it.format.clone(), it.sha256.clone(), it.bytes));
-        if !beside.eq(announced.companions.iter().cloned()) {
+        if manifest.companions != announced.companions {
             return Ok(Err(format!(
                 "the manifest of {place} names other companions than its event"
             )));
